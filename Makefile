@@ -1,0 +1,41 @@
+# Everything below sets itself up: a virtual environment in .venv with the versions that are tested.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check lint bench clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list.
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Kinprint needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[generator,timestamp]"
+	@# It declares torchvision, which it needs for nothing that we convert.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps onnx2pytorch
+	touch $@
+
+demo: $(READY) ## Craft, sign and audit the embedded example (about 3 minutes on 2 cores).
+	$(BIN)/kinprint demo
+
+test: $(READY) ## Run the tests.
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Format and lint checks, types, import layers.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint ## Everything that must hold before a change lands, but the tests.
+	$(BIN)/python -m pytest --doctest-modules --ignore=tests --ignore=benchmarks -q adapters audit generator
+
+bench: $(READY) ## Measure speed and size; prints tables, writes benchmarks/results.
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove the virtual environment and caches.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info

@@ -1,0 +1,55 @@
+"""Reads JSON out of an answer by looking at the bytes, since servers mislabel their answers."""
+
+import json
+from typing import Any
+
+from adapters.suspect import SuspectError, SuspectUnreachableError
+from adapters.wire.protocol import AskAgainError
+
+_EXCERPT_CHARACTERS = 120
+_CLOSING = {b"{": b"}", b"[": b"]", b'"': b'"'}
+
+
+def read_json(body: bytes) -> Any:
+    """Return the JSON value that an answer holds, whatever its Content-Type says.
+
+    Raises:
+        AskAgainError: Empty, or it begins like JSON and breaks off.
+        SuspectUnreachableError: A web page: something else than the classifier answers.
+        SuspectError: Whole, but not JSON.
+    """
+    text = body.strip().removeprefix(b"\xef\xbb\xbf")
+    if not text:
+        raise AskAgainError("an empty body")
+    if text.startswith(b"<"):
+        raise SuspectUnreachableError(
+            f"url: expected JSON, got a web page or XML ({excerpt(body)!r}); check the address, "
+            "and whether something in between asks for a login"
+        )
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        if _breaks_off(text, error):
+            raise AskAgainError(f"JSON that breaks off after {len(body)} bytes") from error
+        raise SuspectError(f"answer: expected JSON, got {excerpt(body)!r}") from error
+    except (ValueError, RecursionError) as error:
+        raise SuspectError(f"answer: expected JSON, got {excerpt(body)!r}") from error
+
+
+def excerpt(body: bytes) -> str:
+    """Return the beginning of an answer on one line, for an error message."""
+    text = " ".join(body[: 4 * _EXCERPT_CHARACTERS].decode("utf-8", "replace").split())
+    printable = "".join(character if character.isprintable() else "?" for character in text)
+    if len(printable) <= _EXCERPT_CHARACTERS:
+        return printable
+    return printable[:_EXCERPT_CHARACTERS] + "..."
+
+
+def _breaks_off(text: bytes, error: json.JSONDecodeError) -> bool:
+    """Tell whether the value that the text begins with is never closed."""
+    closing = _CLOSING.get(text[:1])
+    return closing is not None and (not text.endswith(closing) or error.pos >= len(error.doc))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

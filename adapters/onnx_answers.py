@@ -1,0 +1,179 @@
+"""From a model's outputs to labels and log-probabilities.
+
+Pure functions on arrays: which output holds one score per class, whether scores are logits or
+probabilities, and the logarithm of the probabilities in float64. ``1 - p`` is never formed: it has
+no digits left where p is close to 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.suspect import SuspectConfigError, SuspectError
+
+OutputKind = Literal["logits", "probabilities", "log_probabilities", "labels"]
+
+SUM_TOLERANCE = 5e-3
+"""How far the sum of a row of probabilities may be from 1; half precision needs 1e-3."""
+
+KIND_OF_OPERATOR: dict[str, OutputKind] = {
+    "Softmax": "probabilities",
+    "QLinearSoftmax": "probabilities",
+    "Sigmoid": "probabilities",
+    "LogSoftmax": "log_probabilities",
+    "Gemm": "logits",
+    "MatMul": "logits",
+    "Conv": "logits",
+}
+"""Operators after which there is nothing to guess."""
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One output of the model on the trial images."""
+
+    name: str
+    dtype: str
+    """Type before the conversion to float64."""
+    operator: str
+    """Operator that makes the values, if known."""
+    values: Scores
+    """``[N, ...]``."""
+
+
+def class_scores(values: Scores) -> Scores | None:
+    """Return values with one axis per image and one per class.
+
+    Args:
+        values: ``[N, ...]``; axes of size 1 do not count: ``[N, K, 1, 1]``, ``[N, 1, 1, K]``.
+
+    Returns:
+        ``[N, K]`` with K at least 2; None if that is not what the values are.
+    """
+    sizes = [size for size in values.shape[1:] if size != 1]
+    return values.reshape(len(values), -1) if len(sizes) == 1 and sizes[0] > 1 else None
+
+
+def class_labels(output: Output) -> NDArray[np.int64] | None:
+    """Return the class per image ``[N]`` of an output that holds only that, None otherwise."""
+    if output.dtype not in ("int64", "int32") or output.values.size != len(output.values):
+        return None
+    return output.values.reshape(-1).astype(np.int64)
+
+
+def choose_output(
+    outputs: Sequence[Output], *, num_classes: int | None, wanted: str | None
+) -> Output:
+    """Choose the output with one score per class.
+
+    Of several that agree on every trial image, logits come before probabilities. Several that do
+    not agree are an error: guessing wrong would audit an auxiliary head.
+
+    Args:
+        outputs: What the model said about the trial images.
+        num_classes: K where it is known.
+        wanted: Name that the caller insists on.
+
+    Raises:
+        SuspectConfigError: None fits, or several do; the message lists the outputs.
+    """
+    listed = ", ".join(f"{o.name}: {o.dtype} {list(o.values.shape)}" for o in outputs) or "none"
+    if wanted is not None:
+        outputs = [output for output in outputs if output.name == wanted]
+        if not outputs:
+            raise SuspectConfigError(f"output: expected one of {listed}; got {wanted!r}")
+    shaped = [(output, class_scores(output.values)) for output in outputs]
+    scored = [(output, scores) for output, scores in shaped if scores is not None]
+    fitting = [(o, s) for o, s in scored if num_classes is None or s.shape[1] == num_classes]
+    if fitting:
+        votes = {tuple(np.argmax(scores, axis=1)) for _, scores in fitting}
+        sizes = {scores.shape[1] for _, scores in fitting}
+        if len(votes) > 1 or len(sizes) > 1:
+            raise SuspectConfigError(
+                "output: several hold a score per class and they disagree; choose one with "
+                f"--output: {listed}"
+            )
+        order = {"logits": 0, "log_probabilities": 1, "probabilities": 2, "labels": 3}
+        return min(fitting, key=lambda pair: order[detect_kind(pair[1], pair[0].operator)])[0]
+    labelled = [output for output in outputs if class_labels(output) is not None]
+    if len(labelled) == 1:
+        return labelled[0]
+    if scored and num_classes is not None:
+        raise SuspectConfigError(
+            f"num_classes: expected {num_classes}, got outputs {listed}; "
+            "bundle and suspect are about different tasks"
+        )
+    raise SuspectConfigError(f"output: expected one score per class [N, K], got {listed}")
+
+
+def detect_kind(scores: Scores, operator: str) -> OutputKind:
+    """Tell logits from probabilities, by the operator that makes them or else by their values.
+
+    Args:
+        scores: ``[N, K]`` for images that are not alike.
+        operator: Operator behind the output, empty if unknown.
+    """
+    known = KIND_OF_OPERATOR.get(operator)
+    if known is not None:
+        return known
+    if scores.min() >= 0 and scores.max() <= 1 + SUM_TOLERANCE:
+        return "probabilities" if _close_to_one(scores.sum(axis=1)) else "logits"
+    if scores.max() <= SUM_TOLERANCE and _close_to_one(np.exp(scores).sum(axis=1)):
+        return "log_probabilities"
+    return "logits"
+
+
+def log_probabilities(scores: Scores, kind: OutputKind, dtype: str) -> Scores:
+    """Return the natural logarithm of the probabilities, in float64.
+
+    For logits z: ``z_k - max z - log sum_j exp(z_j - max z)``. For probabilities p:
+    ``log max(p_k, floor) - log sum_j max(p_j, floor)``, where floor is the smallest positive number
+    of the model's own type (2^-24 for half precision, else 2^-126), below which it answers 0.
+    Log-probabilities are clipped at the same floor and normalised as logits are.
+
+    Args:
+        scores: Finite ``[N, K]``; log-probabilities may hold minus infinity.
+        kind: What the scores are.
+        dtype: The model's type, numpy name.
+
+    Returns:
+        ``[N, K]``; the exponentials of each row sum to 1.
+
+    Example:
+        >>> log_probabilities(np.array([[0.0, 1000.0]]), "logits", "float32").tolist()
+        [[-1000.0, 0.0]]
+    """
+    floor = 2.0**-24 if dtype == "float16" else 2.0**-126
+    if kind == "probabilities":
+        scores = np.log(np.maximum(scores, floor))
+    elif kind == "log_probabilities":
+        scores = np.maximum(scores, np.log(floor))
+    shifted: Scores = scores - scores.max(axis=1, keepdims=True)
+    result: Scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
+
+
+def check_finite(scores: Scores, kind: OutputKind) -> None:
+    """Refuse answers that are no numbers.
+
+    Raises:
+        SuspectError: NaN or infinity among the scores (minus infinity is the logarithm of 0).
+    """
+    is_usable = np.isfinite(scores)
+    if kind == "log_probabilities":
+        is_usable |= np.isneginf(scores)
+    if not is_usable.all():
+        num_bad = int((~is_usable.all(axis=1)).sum())
+        raise SuspectError(
+            f"answers: expected finite scores, got NaN or infinity for {num_bad} of {len(scores)} "
+            "images; look at the preprocessing, or the model is broken"
+        )
+
+
+def _close_to_one(sums: NDArray[np.float64]) -> bool:
+    return bool((np.abs(sums - 1) <= SUM_TOLERANCE).all())

@@ -1,0 +1,75 @@
+"""The one place where a secret is read, held and masked.
+
+A `Secret` prints as ``***`` wherever it goes; only `Secret.header_value` gives it away, to the
+code that writes the request.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from adapters.endpoint_description import Auth
+from adapters.suspect import SuspectConfigError
+
+MASK = "***"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A credential and the word that goes before it in its header."""
+
+    _value: str = field(repr=False)
+    _scheme: str = ""
+
+    def header_value(self) -> str:
+        """Return what the header carries, in the clear."""
+        return f"{self._scheme} {self._value}".lstrip()
+
+    def mask(self, text: str) -> str:
+        """Return ``text`` with the secret, also percent-encoded, replaced by ``***``."""
+        for form in (self._value, quote(self._value, safe="")):
+            text = text.replace(form, MASK)
+        return text
+
+
+def read_secret(auth: Auth, folder: Path, environment: Mapping[str, str] | None = None) -> Secret:
+    """Fetch the secret from where the endpoint file says it lies.
+
+    Args:
+        auth: The file's table ``[auth]``.
+        folder: Folder of the endpoint file.
+        environment: Variables to look in; the process's own where absent.
+
+    Raises:
+        SuspectConfigError: Not there, readable by others, or no text that a header can carry.
+    """
+    if auth.env is not None:
+        place = f"auth.env: expected a secret in the environment variable {auth.env}"
+        found = (os.environ if environment is None else environment).get(auth.env)
+        if not found:
+            raise SuspectConfigError(f"{place}, got nothing; set it and start again")
+    else:
+        place = f"auth.file: expected a secret in {auth.file}"
+        found = _read_private_file(folder / str(auth.file), place)
+    value = found.strip()
+    if not value or not value.isascii() or not value.isprintable():
+        raise SuspectConfigError(f"{place}, got no single line of printable ASCII")
+    return Secret(value, auth.scheme)
+
+
+def _read_private_file(path: Path, place: str) -> str:
+    try:
+        with path.open(encoding="ascii") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                raise SuspectConfigError(
+                    f"{place} that only you can read, got mode {mode:04o}; chmod 600 it"
+                )
+            return file.read(65536)
+    except UnicodeDecodeError:
+        raise SuspectConfigError(f"{place}, got no single line of printable ASCII") from None
+    except OSError as error:
+        raise SuspectConfigError(f"{place}, got {error.strerror or 'no such file'}") from None

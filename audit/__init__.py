@@ -1,0 +1,1 @@
+"""Kinprint audit: bundles, questions, scores, verdicts, records. No torch."""

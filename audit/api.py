@@ -1,0 +1,167 @@
+"""The few calls that a script needs: open a bundle, audit a suspect."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from adapters.http_endpoint import open_endpoint
+from adapters.labels_only import LabelsOnly
+from adapters.onnx_file import OutputKindChoice, open_onnx
+from adapters.onnx_input import RecipeOptions
+from adapters.onnx_model import Device
+from adapters.onnx_suspect_file import open_suspect_file
+from adapters.suspect import Capability, Suspect
+from audit.bundle import read_bundle
+from audit.errors import AuditError
+from audit.journal import Journal, default_journal
+from audit.keys import load_trust
+from audit.manifest import BundleContents
+from audit.session import AuditEvent, AuditSession, Finished
+from audit.verdict import Outcome
+
+
+def open_bundle(path: str | Path, *, trust: Iterable[str | Path] = ()) -> BundleContents:
+    """Read a bundle and check its signature.
+
+    Args:
+        path: A ``.kinprint`` file.
+        trust: Public key files that may have signed it, besides those in the trust folder.
+
+    Raises:
+        BundleError: It is no bundle.
+        SignatureInvalidError: Its bytes are not those that were signed.
+        UntrustedKeyError: It is signed by a key that nobody told us to trust.
+    """
+    return read_bundle(Path(path), load_trust([Path(key) for key in trust]))
+
+
+def scores_to_ask(bundle: BundleContents, suspect: Suspect) -> tuple[str, ...]:
+    """Return the scores of an audit for which nobody chose any.
+
+    The bundle's own score decides. MFUE's score is shown beside it where it costs nothing: files
+    that give probabilities; an endpoint is asked for nothing more than the verdict needs.
+    """
+    default = bundle.manifest.default_score
+    is_free = suspect.identity.kind == "onnx" and suspect.capability is Capability.PROBABILITIES
+    if is_free and default != "mfue-w" and len(bundle.arrays.triggers):
+        return (default, "mfue-w")
+    return (default,)
+
+
+def audit_suspect(
+    bundle: BundleContents,
+    suspect: Suspect,
+    *,
+    scores: tuple[str, ...] = (),
+    budget: int | None = None,
+    resume: bool = False,
+    journal: str | Path | None = None,
+    stamp: Callable[[bytes], bytes] | None = None,
+    on_event: Callable[[AuditEvent], None] | None = None,
+) -> Outcome:
+    """Audit a suspect to the end.
+
+    Args:
+        bundle: From `open_bundle`.
+        suspect: From `open_file`, `open_described` or `open_remote`.
+        scores: Scores to compute, the deciding one first; by default the bundle's own.
+        budget: Largest number of images asked.
+        resume: Go on with an unfinished audit of this suspect.
+        journal: SQLite file for the answers; by default the user's own.
+        stamp: Gets a timestamp over the manifest before the first question
+            (`audit.timestamping.stamp_at`).
+        on_event: Called with every event, `Finished` last.
+
+    Raises:
+        AuditError: A setting does not fit, or bundle and suspect do not.
+        SuspectError: The suspect did not answer.
+    """
+    opened = Journal(Path(journal) if journal is not None else default_journal())
+    try:
+        session = AuditSession(
+            bundle,
+            suspect,
+            opened,
+            scores=scores or scores_to_ask(bundle, suspect),
+            budget=budget,
+            resume=resume,
+            stamp=stamp,
+        )
+        for event in session.run():
+            if on_event is not None:
+                on_event(event)
+            if isinstance(event, Finished):
+                return event.outcome
+    finally:
+        opened.close()
+    raise AuditError("audit: ended without an outcome")
+
+
+def open_file(
+    bundle: BundleContents,
+    path: str | Path,
+    *,
+    device: Device = "auto",
+    labels_only: bool = False,
+    output: str | None = None,
+    output_kind: OutputKindChoice = "auto",
+) -> Suspect:
+    """Open an ONNX file as a suspect for a bundle, with the bundle's preprocessing.
+
+    Args:
+        bundle: From `open_bundle`.
+        path: The ONNX file.
+        device: See `adapters.onnx_file.open_onnx`, like the rest.
+        labels_only: Likewise.
+        output: Likewise.
+        output_kind: Likewise.
+
+    Raises:
+        SuspectError: The file is no usable classifier of the bundle's task.
+    """
+    task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+    return open_onnx(
+        Path(path),
+        recipe=RecipeOptions(mean=contract.mean, std=contract.std),
+        image_shape=(task.height, task.width, task.channels),
+        num_classes=task.num_classes,
+        device=device,
+        output=output,
+        output_kind=output_kind,
+        labels_only=labels_only,
+    )
+
+
+def open_described(
+    bundle: BundleContents, path: str | Path, *, device: Device = "auto", labels_only: bool = False
+) -> Suspect:
+    """Open the ONNX model of a suspect file, with the bundle's preprocessing where it names none.
+
+    Args:
+        bundle: From `open_bundle`.
+        path: The TOML file that ``kinprint probe`` writes (docs/suspects.md).
+        device: See `adapters.onnx_file.open_onnx`.
+        labels_only: Likewise.
+
+    Raises:
+        SuspectConfigError: The suspect file is wrong, or its model is another one.
+        SuspectError: The model is no usable classifier of the bundle's task.
+    """
+    task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+    return open_suspect_file(
+        Path(path),
+        contract=RecipeOptions(mean=contract.mean, std=contract.std),
+        image_shape=(task.height, task.width, task.channels),
+        num_classes=task.num_classes,
+        device=device,
+        labels_only=labels_only,
+    )
+
+
+def open_remote(bundle: BundleContents, path: str | Path, *, labels_only: bool = False) -> Suspect:
+    """Open an endpoint file as a suspect for a bundle; nothing is sent yet.
+
+    Raises:
+        SuspectError: The file does not describe a usable endpoint.
+    """
+    suspect = open_endpoint(Path(path), bundle_classes=bundle.manifest.task.class_names)
+    return LabelsOnly(suspect) if labels_only else suspect

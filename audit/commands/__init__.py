@@ -1,0 +1,1 @@
+"""One file per command, each a click command object named `command`."""

@@ -1,0 +1,199 @@
+"""``kinprint audit``: ask suspects, one after another, and say what each one is."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from adapters.onnx_file import OutputKindChoice
+    from adapters.suspect import Suspect
+    from audit.manifest import BundleContents
+
+SCHEMA_VERSION = 1
+"""Of the JSON document."""
+
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("audit", short_help="Ask suspects whether they derive from the source.")
+@click.argument("bundle_path", metavar="BUNDLE", type=_EXISTING)
+@click.option("--onnx", "files", multiple=True, type=_EXISTING, help="ONNX file; repeatable.")
+@click.option(
+    "--suspect",
+    "described",
+    multiple=True,
+    type=_EXISTING,
+    help="Suspect TOML that 'kinprint probe' writes (docs/suspects.md); repeatable.",
+)
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    type=_EXISTING,
+    help="Endpoint TOML (docs/endpoints.md); repeatable.",
+)
+@click.option("--output", help="Name of the output with the classes, for --onnx.")
+@click.option(
+    "--output-kind",
+    type=click.Choice(["auto", "logits", "probabilities", "log_probabilities", "labels"]),
+    default="auto",
+    show_default=True,
+    help="What that output holds, for --onnx.",
+)
+@click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
+@click.option("--score", "scores", multiple=True, help="Score to compute; the first one decides.")
+@click.option("--labels-only", is_flag=True, help="Use labels only, whatever the suspect tells.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option("--budget", type=click.IntRange(min=1), help="Ask at most so many images a suspect.")
+@click.option("--resume", is_flag=True, help="Go on with an audit that was interrupted.")
+@click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file.")
+@click.option(
+    "--record",
+    "record_path",
+    metavar="OUT.kinrecord",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a signed record of the audit (one suspect).",
+)
+@click.option("--auditor-key", metavar="KEY", type=_EXISTING, help="Key that signs the record.")
+@click.option("--passphrase-env", metavar="NAME", help="Variable with the key's passphrase.")
+@click.option("--timestamp-url", metavar="URL", help="Get RFC 3161 timestamps for the record.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["derived", "inconclusive", "never"]),
+    default="inconclusive",
+    show_default=True,
+    help="Which verdicts give a non-zero exit status.",
+)
+def command(
+    bundle_path: Path,
+    files: tuple[Path, ...],
+    described: tuple[Path, ...],
+    endpoints: tuple[Path, ...],
+    output: str | None,
+    output_kind: "OutputKindChoice",
+    trust: tuple[Path, ...],
+    scores: tuple[str, ...],
+    labels_only: bool,
+    device: Literal["auto", "cpu", "cuda"],
+    budget: int | None,
+    resume: bool,
+    journal: Path | None,
+    record_path: Path | None,
+    auditor_key: Path | None,
+    passphrase_env: str | None,
+    timestamp_url: str | None,
+    as_json: bool,
+    quiet: bool,
+    fail_on: str,
+) -> int:
+    """Audit suspects with BUNDLE and print a verdict for each.
+
+    Exit status: 0 nothing derived found, 10 derived, 11 inconclusive, 12 stopped and resumable,
+    13 signature wrong, 14 suspect unreachable or without usable answers, 15 not comparable.
+    """
+    from audit.api import open_bundle, open_described, open_file, open_remote
+    from audit.commands.audit_row import audit_row
+    from audit.commands.recording import prepare_recording
+    from audit.errors import AuditError
+    from audit.exit_codes import ExitCode, code_for_error, gravest
+
+    paths = [*files, *described, *endpoints]
+    if not paths:
+        raise click.UsageError(
+            "no suspect: give --onnx FILE, --suspect FILE.toml or --endpoint FILE.toml"
+        )
+    if (output is not None or output_kind != "auto") and not files:
+        raise click.UsageError(
+            "--output and --output-kind are for --onnx; a suspect file says it under [model]"
+        )
+    recording = prepare_recording(
+        record_path,
+        auditor_key,
+        passphrase_env,
+        timestamp_url,
+        num_suspects=len(paths),
+    )
+    bundle = open_bundle(bundle_path, trust=trust)
+
+    def opened(path: Path) -> "Suspect":
+        if path in files:
+            return open_file(
+                bundle,
+                path,
+                device=device,
+                labels_only=labels_only,
+                output=output,
+                output_kind=output_kind,
+            )
+        if path in described:
+            return open_described(bundle, path, device=device, labels_only=labels_only)
+        return open_remote(bundle, path, labels_only=labels_only)
+
+    rows: list[dict[str, Any]] = []
+    unwritten: AuditError | None = None
+    for path in paths:
+        try:
+            suspect = opened(path)
+            try:
+                rows.append(
+                    audit_row(
+                        bundle,
+                        suspect,
+                        path,
+                        is_shown=not quiet,
+                        scores=scores,
+                        budget=budget,
+                        resume=resume,
+                        journal=journal,
+                        stamp=recording.stamp if recording else None,
+                    )
+                )
+                if recording is not None:
+                    unwritten = recording.write(journal, rows[-1]["run"]["audit"])
+            finally:
+                suspect.close()
+        except Exception as error:
+            code = code_for_error(error)
+            if code is None or (len(paths) == 1 and not as_json):
+                raise
+            rows.append({"suspect": {"path": str(path)}, "error": str(error), "exit_code": code})
+    status = gravest([ExitCode(row["exit_code"]) for row in rows], fail_on)
+    if unwritten is not None:
+        status = code_for_error(unwritten) or ExitCode.UNEXPECTED
+    _print(bundle, rows, as_json=as_json, status=status)
+    if unwritten is not None:
+        raise unwritten
+    return status
+
+
+def _print(
+    bundle: "BundleContents", rows: list[dict[str, Any]], *, as_json: bool, status: int
+) -> None:
+    if as_json:
+        import json
+
+        manifest = bundle.manifest
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "bundle": {
+                "sha256": bundle.manifest_sha256,
+                "model_name": manifest.model_name,
+                "owner": manifest.owner,
+                "signer": bundle.signer_key_id,
+                "method": manifest.method,
+                "alpha": manifest.alpha,
+                "beta": manifest.beta,
+            },
+            "audits": rows,
+            "exit_code": status,
+        }
+        click.echo(json.dumps(document, indent=2))
+        return
+    from audit.commands.verdict_table import print_verdicts
+
+    print_verdicts(rows)

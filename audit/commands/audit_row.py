@@ -1,0 +1,82 @@
+"""One audit as a row of the JSON document and of the table."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from adapters.suspect import Suspect
+from audit.api import audit_suspect
+from audit.commands.progress import AuditProgress
+from audit.exit_codes import code_for_verdict
+from audit.manifest import BundleContents
+from audit.session import AuditEvent, Started
+
+
+def audit_row(
+    bundle: BundleContents,
+    suspect: Suspect,
+    path: Path,
+    *,
+    is_shown: bool = True,
+    scores: tuple[str, ...] = (),
+    budget: int | None = None,
+    resume: bool = False,
+    journal: Path | None = None,
+    stamp: Callable[[bytes], bytes] | None = None,
+) -> dict[str, Any]:
+    """Audit one suspect, with progress on a terminal.
+
+    Args:
+        bundle: What to ask.
+        suspect: Whom; stays open.
+        path: File that describes the suspect.
+        is_shown: Show progress.
+        scores: See `audit.api.audit_suspect`, like the rest.
+        budget: Likewise.
+        resume: Likewise.
+        journal: Likewise.
+        stamp: Likewise.
+
+    Returns:
+        The suspect's entry under ``audits``: everything but ``run`` depends on the bundle and the
+        answers alone.
+    """
+    started: list[str] = []
+
+    def follow(event: AuditEvent) -> None:
+        if isinstance(event, Started):
+            started.append(event.audit)
+        progress.show(event)
+
+    with AuditProgress(path.name, is_shown=is_shown) as progress:
+        audit_suspect(
+            bundle,
+            suspect,
+            scores=scores,
+            budget=budget,
+            resume=resume,
+            journal=journal,
+            stamp=stamp,
+            on_event=follow,
+        )
+    finished, identity = progress.finished, suspect.identity
+    assert finished is not None, "audit_suspect returns after Finished"
+    code = code_for_verdict(finished.outcome.verdict, is_complete=finished.is_complete)
+    return {
+        "suspect": {
+            "path": str(path),
+            "kind": identity.kind,
+            "name": identity.name,
+            "digest": identity.digest,
+            "details": identity.details,
+        },
+        "outcome": finished.outcome.model_dump(mode="json"),
+        "is_complete": finished.is_complete,
+        "exit_code": code,
+        "run": {
+            "audit": started[0],
+            "seconds": round(progress.seconds, 3),
+            "resumed_answers": progress.num_resumed,
+            "attempts": finished.num_attempts,
+        },
+    }

@@ -1,0 +1,252 @@
+"""``kinprint probe``: what an ONNX file is, and how it wants its images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from adapters.onnx_file import OnnxSuspect
+    from audit.manifest import BundleContents
+    from audit.preprocessing_search import Candidate, RankedPreprocessing
+
+SCHEMA_VERSION = 1
+"""Of the JSON document."""
+
+MAX_ROWS = 12
+"""Rows of the table for people; the JSON document has all."""
+
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("probe", short_help="Say what an ONNX file is and how it wants its images.")
+@click.option("--onnx", "path", required=True, type=_EXISTING, help="The ONNX file.")
+@click.option(
+    "--bundle",
+    "bundle_path",
+    type=_EXISTING,
+    help="Bundle whose control images tell which preprocessing is right.",
+)
+@click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
+@click.option("--output", help="Name of the output with the classes.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option(
+    "--out",
+    "out_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the best preprocessing as a suspect file (TOML); needs --bundle.",
+)
+@click.option("--force", is_flag=True, help="Replace the suspect file if there is one.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(
+    path: Path,
+    bundle_path: Path | None,
+    trust: tuple[Path, ...],
+    output: str | None,
+    device: Literal["auto", "cpu", "cuda"],
+    out_path: Path | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Describe an ONNX file and, with a bundle, find out how it wants its images.
+
+    The usual normalisations, colour orders and ways of resizing are tried on the bundle's control
+    images. Candidates that the images cannot tell apart are marked as ties.
+    """
+    if out_path is not None and bundle_path is None:
+        raise click.UsageError("--out needs --bundle: without images nothing is known to write")
+    if out_path is not None and out_path.exists() and not force:
+        raise click.UsageError(f"{out_path} exists; --force replaces it")
+    if out_path is not None and not out_path.parent.is_dir():
+        raise click.UsageError(f"--out: there is no folder {out_path.parent}")
+    from adapters.onnx_file import open_onnx
+    from audit.api import open_bundle
+
+    bundle = open_bundle(bundle_path, trust=trust) if bundle_path is not None else None
+    shape, num_classes = None, None
+    if bundle is not None:
+        task = bundle.manifest.task
+        shape, num_classes = (task.height, task.width, task.channels), task.num_classes
+    with open_onnx(
+        path,
+        image_shape=shape,
+        num_classes=num_classes,
+        device=device,
+        output=output,
+        allow_random=True,
+    ) as suspect:
+        ranking = _rank(suspect, bundle, path.name, is_shown=not quiet) if bundle else ()
+        if out_path is not None:
+            _write(suspect, ranking, path, out_path)
+        if as_json:
+            import json
+
+            click.echo(json.dumps(_document(suspect, ranking), indent=2))
+        else:
+            _print(suspect, ranking)
+    if out_path is not None:
+        click.echo(f"wrote {out_path}; audit with: kinprint audit --suspect {out_path}", err=True)
+
+
+def _rank(
+    suspect: "OnnxSuspect", bundle: "BundleContents", name: str, *, is_shown: bool
+) -> "tuple[RankedPreprocessing, ...]":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from adapters.onnx_input import RecipeOptions
+    from adapters.onnx_metadata import recipe_from_metadata
+    from audit.preprocessing_search import Candidate, rank_preprocessings
+
+    contract = bundle.manifest.preprocessing
+    known = [
+        Candidate(name="the bundle's", options=RecipeOptions(mean=contract.mean, std=contract.std))
+    ]
+    from_file = recipe_from_metadata(suspect.description.metadata)
+    if from_file is not None:
+        known.append(Candidate(name="the file's metadata", options=from_file))
+    console = Console(stderr=True)
+    is_disabled = not (is_shown and console.is_terminal)
+    with Progress(console=console, transient=True, disable=is_disabled) as bar:
+        task = bar.add_task(name, total=None)
+
+        def told(candidate: "Candidate") -> None:
+            bar.update(task, advance=1, description=f"{name}: {candidate.name}")
+
+        return rank_preprocessings(
+            suspect,
+            bundle.arrays.controls,
+            bundle.arrays.control_labels,
+            known=known,
+            on_tried=told,
+        )
+
+
+def _write(
+    suspect: "OnnxSuspect",
+    ranking: "tuple[RankedPreprocessing, ...]",
+    onnx_path: Path,
+    out_path: Path,
+) -> None:
+    import os
+    from dataclasses import asdict
+
+    from adapters.onnx_suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
+    from audit.files import write_atomically
+
+    best = ranking[0]
+    tied = [row.name for row in ranking[1:] if row.is_tied]
+    comments = [
+        f"Preprocessing: {best.name}",
+        f"{best.num_correct} of {best.num_images} control images right.",
+    ]
+    if tied:
+        comments.append(f"The images cannot tell it from {len(tied)} others:")
+        comments += [f"  {name}" for name in tied[:MAX_ROWS]]
+    if not suspect.trial.is_repeatable:
+        comments.append("The model answers differently each time, hence allow_random.")
+    described = SuspectFile(
+        model=ModelTable(
+            file=os.path.relpath(onnx_path, out_path.parent),
+            sha256=suspect.identity.digest,
+            output=suspect.trial.output,
+            output_kind=suspect.trial.kind,
+            allow_random=not suspect.trial.is_repeatable,
+        ),
+        preprocessing=PreprocessingTable(**asdict(best.options)),
+    )
+    try:
+        write_atomically(out_path, [to_toml(described, tuple(comments)).encode()])
+    except OSError as error:
+        raise click.FileError(str(out_path), error.strerror) from error
+
+
+def _document(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from adapters.onnx_metadata import classes_from_metadata
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "file": {
+            "name": suspect.identity.name,
+            "sha256": suspect.identity.digest,
+            "bytes": suspect.file_bytes,
+            **asdict(suspect.description),
+        },
+        "answers": asdict(suspect.trial),
+        "classes": classes_from_metadata(suspect.description.metadata),
+        "details": suspect.identity.details,
+        "preprocessings": [
+            {**asdict(row), "accuracy": row.accuracy, "rank": rank}
+            for rank, row in zip(_ranks(ranking), ranking, strict=True)
+        ],
+    }
+
+
+def _ranks(ranking: "tuple[RankedPreprocessing, ...]") -> list[int]:
+    """Return 1 for the best and all that are tied with it, then places."""
+    return [1 if row.is_tied else place for place, row in enumerate(ranking, start=1)]
+
+
+def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from adapters.onnx_metadata import classes_from_metadata
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    told, trial = suspect.description, suspect.trial
+    classes = classes_from_metadata(told.metadata)
+    operators = ", ".join(f"{name} {count}" for name, count in list(told.operators.items())[:12])
+    lines = {
+        "file": f"{suspect.identity.name}, {suspect.file_bytes:,} bytes",
+        "sha256": suspect.identity.digest,
+        "made by": f"{told.producer or 'unknown'}; opset {told.opset}, IR {told.ir_version}",
+        "input": f"{suspect.image_input.name}: {_input_text(suspect)}",
+        "outputs": ", ".join(f"{o.name} ({o.dtype})" for o in told.outputs),
+        "answers": f"{trial.output}: {trial.kind}, {trial.num_classes or '?'} classes",
+        "repeatable": "yes" if trial.is_repeatable else "NO: other answers the second time",
+        "parameters": f"{told.num_parameters:,}",
+        "operators": operators,
+        "runs on": suspect.identity.details["provider"],
+    }
+    if classes:
+        lines["class names"] = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
+    width = max(map(len, lines))
+    for title, text in lines.items():
+        console.print(f"{title:{width}}  {text}")
+    if not ranking:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("rank", "preprocessing", "right", "accuracy", "log p"):
+        table.add_column(title, justify="left" if title == "preprocessing" else "right")
+    for rank, row in list(zip(_ranks(ranking), ranking, strict=True))[:MAX_ROWS]:
+        log_probability = row.mean_log_probability
+        table.add_row(
+            f"{rank} (tie)" if row.is_tied and sum(r.is_tied for r in ranking) > 1 else str(rank),
+            row.name,
+            f"{row.num_correct}/{row.num_images}",
+            f"{row.accuracy:.1%}",
+            "" if log_probability is None else f"{log_probability:.3f}",
+        )
+    console.print()
+    console.print(table)
+    if ranking[0].accuracy < 2 / (trial.num_classes or 2):
+        console.print(
+            "\nNone of them fits: the classes may be in another order, or the task is another one."
+        )
+
+
+def _input_text(suspect: "OnnxSuspect") -> str:
+    recipe = suspect.recipe
+    size = f"{recipe.size[0]} by {recipe.size[1]}" if recipe.size else "any size"
+    channels = f"{recipe.channels} channels" if recipe.channels else "any channels"
+    batch = suspect.image_input.fixed_batch
+    return f"{recipe.layout} {recipe.dtype}, {size}, {channels}, " + (
+        "any batch" if batch is None else f"batch of {batch}"
+    )

@@ -1,0 +1,65 @@
+"""Progress of an audit on a terminal: one bar on standard error, nothing elsewhere."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from audit.session import Answered, AuditEvent, ControlsChecked, Finished, Started
+
+
+class AuditProgress:
+    """Follows the events of one audit.
+
+    Args:
+        name: What to call the suspect.
+        is_shown: False keeps silent; so does a standard error that is no terminal.
+    """
+
+    def __init__(self, name: str, *, is_shown: bool = True) -> None:
+        console = Console(stderr=True)
+        self.finished: Finished | None = None
+        self.num_resumed = 0
+        self.seconds = 0.0
+        self._start = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not (is_shown and console.is_terminal),
+        )
+        self._task = self._bar.add_task(name, total=None)
+        self._name = name
+
+    def __enter__(self) -> "AuditProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.seconds = time.monotonic() - self._start
+        self._bar.stop()
+
+    def show(self, event: AuditEvent) -> None:
+        """Show one event."""
+        match event:
+            case Started():
+                self.num_resumed = event.num_answered
+                self._bar.update(
+                    self._task, total=event.num_questions, completed=event.num_answered
+                )
+            case Answered():
+                self._bar.update(self._task, completed=event.num_answered)
+            case ControlsChecked():
+                told = f"{self._name} (controls {event.check.accuracy:.0%})"
+                self._bar.update(self._task, description=told)
+            case Finished():
+                self.finished = event

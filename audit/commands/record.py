@@ -1,0 +1,172 @@
+"""``kinprint record``: the audits that this machine remembers, and records made of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from audit.journal import Journal
+
+SCHEMA_VERSION = 1
+"""Of the JSON documents."""
+
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+_journal_option = click.option(
+    "--journal",
+    "journal_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="SQLite file; by default the user's own.",
+)
+
+
+@click.group("record", short_help="List, export and delete the audits of this machine.")
+def command() -> None:
+    """Work with the audits in the journal: every one is there from its first answer on."""
+
+
+@command.command("list")
+@_journal_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def list_(journal_path: Path | None, as_json: bool) -> None:
+    """Show all audits, the newest first."""
+    import json
+
+    from audit.journal import default_journal
+    from audit.record import utc
+    from audit.store import StoredAudit, open_existing, stored_audits
+
+    path = journal_path or default_journal()
+    audits: tuple[StoredAudit, ...] = ()
+    if path.exists():
+        journal = open_existing(path)
+        try:
+            audits = stored_audits(journal)
+        finally:
+            journal.close()
+    if as_json:
+        rows = [
+            {
+                "audit": audit.audit,
+                "started": utc(audit.started),
+                "bundle": audit.bundle,
+                "model_name": audit.model_name,
+                "suspect": audit.suspect,
+                "num_answers": audit.num_answers,
+                "state": audit.state.value,
+                "verdict": audit.outcome.verdict.value if audit.outcome else None,
+            }
+            for audit in audits
+        ]
+        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "audits": rows}, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from audit.inspection import printable
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("audit", "started (UTC)", "model", "suspect", "answers", "verdict"):
+        table.add_column(
+            title,
+            overflow="fold",
+            no_wrap=title in ("audit", "started (UTC)"),  # whole, to be copied
+            justify="right" if title == "answers" else "left",
+        )
+    for audit in audits:
+        table.add_row(
+            audit.audit,
+            utc(audit.started)[:16].replace("T", " "),
+            Text(printable(audit.model_name)),
+            Text(printable(audit.suspect)),
+            str(audit.num_answers),
+            audit.outcome.verdict.value if audit.outcome else f"none: {audit.state.value}",
+        )
+    Console().print(table)
+    if not audits:
+        click.echo(f"no audits yet in {path}; kinprint audit makes some", err=True)
+
+
+@command.command("show")
+@click.argument("audit")
+@_journal_option
+def show(audit: str, journal_path: Path | None) -> None:
+    """Show one audit as a JSON document, by its id or the beginning of it."""
+    import json
+
+    from audit.store import draft_record, find_audit
+
+    journal = _opened(journal_path)
+    try:
+        draft = draft_record(journal, find_audit(journal, audit))
+    finally:
+        journal.close()
+    opening = draft.opening.model_dump(mode="json")
+    del opening["bundle"]["manifest"]
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        **opening,
+        "state": draft.state.value,
+        "finished": draft.finished,
+        "num_answers": len(draft.rows),
+        "outcome": draft.outcome.model_dump(mode="json") if draft.outcome else None,
+    }
+    click.echo(json.dumps(document, indent=2))
+
+
+@command.command("export")
+@click.argument("audit")
+@click.argument("out", metavar="OUT.kinrecord", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--auditor-key", metavar="KEY", required=True, type=_EXISTING)
+@click.option("--passphrase-env", metavar="NAME", help="Variable with the key's passphrase.")
+@click.option("--timestamp-url", metavar="URL", help="Get an RFC 3161 timestamp over the answers.")
+@_journal_option
+def export(
+    audit: str,
+    out: Path,
+    auditor_key: Path,
+    passphrase_env: str | None,
+    timestamp_url: str | None,
+    journal_path: Path | None,
+) -> None:
+    """Sign the record of an audit and write it to OUT.kinrecord."""
+    from audit.commands.passphrase import passphrase_from
+    from audit.keys import load_private_key
+    from audit.store import export_record, find_audit
+    from audit.timestamping import stamp_at
+
+    key = load_private_key(auditor_key, passphrase_from(passphrase_env))
+    stamp = None if timestamp_url is None else stamp_at(timestamp_url)
+    journal = _opened(journal_path)
+    try:
+        digest = export_record(journal, find_audit(journal, audit), out, key, stamp=stamp)
+    finally:
+        journal.close()
+    click.echo(digest)
+
+
+@command.command("delete")
+@click.argument("audit")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_journal_option
+def delete(audit: str, yes: bool, journal_path: Path | None) -> None:
+    """Forget one audit and all its answers."""
+    from audit.store import delete_audit, find_audit
+
+    journal = _opened(journal_path)
+    try:
+        found = find_audit(journal, audit)
+        if not yes:
+            click.confirm(f"Delete audit {found} and its answers?", abort=True, err=True)
+        delete_audit(journal, found)
+    finally:
+        journal.close()
+    click.echo(f"deleted {found}", err=True)
+
+
+def _opened(path: Path | None) -> "Journal":
+    from audit.journal import default_journal
+    from audit.store import open_existing
+
+    return open_existing(path or default_journal())

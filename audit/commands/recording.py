@@ -1,0 +1,81 @@
+"""What ``kinprint audit --record`` needs before and after the questions."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from audit.commands.passphrase import passphrase_from
+from audit.errors import AuditError
+from audit.journal import Journal, default_journal
+from audit.keys import PrivateKey, load_private_key
+from audit.store import export_record
+from audit.timestamping import stamp_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """Where a record goes and who signs it."""
+
+    path: Path
+    key: PrivateKey
+    stamp: Callable[[bytes], bytes] | None
+
+    def write(self, journal: Path | None, audit: str) -> AuditError | None:
+        """Sign and write the record of an audit that has ended.
+
+        Returns:
+            Why it could not be written, to be raised after the verdict is told; the audit is kept.
+        """
+        try:
+            opened = Journal(journal or default_journal())
+            try:
+                export_record(opened, audit, self.path, self.key, stamp=self.stamp)
+            finally:
+                opened.close()
+        except AuditError as error:
+            return type(error)(
+                f"{error}; the audit is kept, write its record with kinprint record export {audit} "
+                f"OUT.kinrecord{f' --journal {journal}' if journal else ''}"
+            )
+        click.echo(f"record: {self.path}", err=True)
+        return None
+
+
+def prepare_recording(
+    path: Path | None,
+    auditor_key: Path | None,
+    passphrase_env: str | None,
+    timestamp_url: str | None,
+    *,
+    num_suspects: int,
+) -> Recording | None:
+    """Check everything about a record that can be wrong, before anything is asked.
+
+    Returns:
+        None if no record is wanted.
+
+    Raises:
+        click.UsageError: The options do not fit each other, or the folder cannot be written.
+        AuditError: The key cannot be used, or the extra for timestamps is missing.
+    """
+    if path is None:
+        if auditor_key or passphrase_env or timestamp_url:
+            raise click.UsageError("--auditor-key and --timestamp-url need --record OUT.kinrecord")
+        return None
+    if auditor_key is None:
+        raise click.UsageError("--record: needs --auditor-key KEY, because a record is signed")
+    if num_suspects != 1:
+        raise click.UsageError(
+            f"--record: expected one suspect, got {num_suspects}; use kinprint record export for "
+            "several"
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise click.UsageError(f"--record: cannot write to the folder {path.parent}")
+    return Recording(
+        path=path,
+        key=load_private_key(auditor_key, passphrase_from(passphrase_env)),
+        stamp=None if timestamp_url is None else stamp_at(timestamp_url),
+    )

@@ -1,0 +1,80 @@
+"""Verdicts as a table for people."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_STYLES = {
+    "derived": "bold red",
+    "independent": "green",
+    "inconclusive": "yellow",
+    "not comparable": "magenta",
+    "no answer": "magenta",
+}
+
+
+def print_verdicts(
+    rows: Sequence[Mapping[str, Any]], *, extra: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Print one line per suspect, and in words what the verdicts rest on.
+
+    Args:
+        rows: As in the JSON document of ``kinprint audit``, under ``audits``.
+        extra: Further columns by title, a cell per row.
+    """
+    console = Console(soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=140)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = ["suspect", "verdict", "score", "threshold", "p", "MFUE rate", "asked", "seconds"]
+    for position, title in enumerate([*columns, *(extra or {})]):
+        table.add_column(title, justify="right" if 1 < position < 8 else "left", no_wrap=True)
+    for number, row in enumerate(rows):
+        cells = _cells(row)
+        verdict = cells[1]
+        cells[1] = f"[{_STYLES[verdict]}]{verdict}[/]"
+        others = [column[number] for column in (extra or {}).values()]
+        table.add_row(escape(cells[0]), *cells[1:], *others)
+    console.print(table)
+    console.print()
+    for row in rows:
+        name = os.path.basename(row["suspect"]["path"])
+        told = row["error"] if "error" in row else row["outcome"]["text"]
+        if not row.get("is_complete", True):
+            told += " The budget ended it; go on with --resume and a larger --budget."
+        console.print(f"[bold]{escape(name)}[/]: ", end="")
+        console.print(told, markup=False, highlight=False)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    name = os.path.basename(row["suspect"]["path"])
+    if "error" in row:
+        return [name, "no answer", "-", "-", "-", "-", "-", "-"]
+    outcome, scores = row["outcome"], row["outcome"]["scores"]
+    asked, seconds = str(outcome["num_questions"]), f"{row['run']['seconds']:.1f}"
+    if not scores:
+        return [name, outcome["verdict"], "-", "-", "-", "-", asked, seconds]
+    first = scores[0]
+    rates = [
+        score["value"]
+        for score in scores
+        if score["name"].startswith("mfue") and score["num_queries"]
+    ]
+    low, high = first["independent_below"], first["derived_above"]
+    threshold = "-" if high is None else f"{high:.3f}"
+    if low is not None and high is not None and low != high:
+        threshold = f"{min(low, high):.3f}..{max(low, high):.3f}"
+    return [
+        name,
+        outcome["verdict"],
+        f"{first['value']:.3f}",
+        threshold,
+        f"{first['p_value']:.3f}",
+        f"{rates[0]:.2f}" if rates else "-",
+        asked,
+        seconds,
+    ]

@@ -1,0 +1,150 @@
+"""``kinprint verify``: does an evidence record hold?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from audit.reask import Reasked
+    from audit.recompute import Verification
+
+SCHEMA_VERSION = 1
+"""Of the JSON document."""
+
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("verify", short_help="Check a record and compute its verdict again.")
+@click.argument("record", type=_EXISTING)
+@click.option("--bundle", required=True, type=_EXISTING, help="Bundle that the audit asked with.")
+@click.option(
+    "--trust",
+    metavar="KEY.pub",
+    multiple=True,
+    type=_EXISTING,
+    help="Trust this public key, of the auditor or the owner; repeatable.",
+)
+@click.option("--onnx", type=_EXISTING, help="Ask this file again and list what differs.")
+@click.option("--commitment", type=_EXISTING, help="The owner's published commitment.")
+@click.option(
+    "--tsa-cert",
+    "tsa_certificates",
+    multiple=True,
+    type=_EXISTING,
+    help="Certificate (PEM) of a time-stamping authority that counts; repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    record: Path,
+    bundle: Path,
+    trust: tuple[Path, ...],
+    onnx: Path | None,
+    commitment: Path | None,
+    tsa_certificates: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Check RECORD against its bundle: signatures, chain, questions, order, times, verdict.
+
+    Exit status: 0 it holds, 12 genuine but incomplete, 13 refused, or the suspect is another one
+    or answers otherwise now.
+    """
+    from audit.exit_codes import ExitCode
+    from audit.keys import load_trust
+    from audit.recompute import Result, verify_record
+
+    known = load_trust(trust)
+    certificates: tuple[Certificate, ...] = ()
+    if tsa_certificates:
+        from audit.timestamping import load_certificates
+
+        certificates = load_certificates(tsa_certificates)
+    verification = verify_record(
+        record, bundle, known, commitment_path=commitment, certificates=certificates
+    )
+    reasked = None
+    if onnx is not None and verification.result is not Result.REFUSED:
+        reasked = _ask_again(verification, onnx)
+    if as_json:
+        click.echo(_json(verification, reasked))
+    else:
+        _print(verification, reasked)
+    if verification.result is Result.REFUSED or (reasked and reasked.check.status == "failed"):
+        return ExitCode.SIGNATURE
+    return ExitCode.OK if verification.result is Result.HOLDS else ExitCode.STOPPED
+
+
+def _ask_again(verification: "Verification", path: Path) -> "Reasked":
+    from audit.api import open_file
+    from audit.reask import ask_again
+
+    assert verification.record is not None
+    assert verification.bundle is not None
+    suspect = open_file(verification.bundle, path)
+    try:
+        return ask_again(verification.record, verification.bundle, suspect)
+    finally:
+        suspect.close()
+
+
+def _print(verification: "Verification", reasked: "Reasked | None") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from audit.inspection import printable
+
+    styles = {"held": "green", "failed": "bold red", "not checked": "yellow"}
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("check", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("what was found", overflow="fold")
+    for check in [*verification.checks, *([reasked.check] if reasked else [])]:
+        status = Text(check.status.value, styles[check.status.value])
+        table.add_row(Text(check.name), status, Text(printable(check.text)))
+    console.print(table)
+    if verification.result == "refused":
+        console.print("\nNothing else was checked: it would rest on what failed.")
+    if reasked and reasked.differences:
+        console.print("\nAnswers that differ:", style="bold")
+        for difference in reasked.differences:
+            console.print(
+                Text(f"  {difference.question}: {difference.recorded} then, {difference.given} now")
+            )
+    if verification.limits:
+        console.print("\nWhat this does not show:", style="bold")
+        for limit in verification.limits:
+            console.print(Text(f"  - {limit}"))
+    console.print()
+    verdict = verification.outcome.verdict.value if verification.outcome else "none"
+    again = f"; asked again: {reasked.check.status.value}" if reasked else ""
+    console.print(Text(f"record: {verification.result.value}; verdict: {verdict}{again}", "bold"))
+
+
+def _json(verification: "Verification", reasked: "Reasked | None") -> str:
+    import json
+
+    document: dict[str, object] = {
+        "schema_version": SCHEMA_VERSION,
+        "result": verification.result.value,
+        "record": verification.record.digest if verification.record else None,
+        "checks": [
+            {"name": check.name, "status": check.status.value, "text": check.text}
+            for check in verification.checks
+        ],
+        "not_shown": list(verification.limits),
+        "outcome": verification.outcome.model_dump(mode="json") if verification.outcome else None,
+    }
+    if reasked is not None:
+        document["asked_again"] = {
+            "status": reasked.check.status.value,
+            "text": reasked.check.text,
+            "differences": [
+                {"question": one.question, "recorded": one.recorded, "given": one.given}
+                for one in reasked.differences
+            ],
+        }
+    return json.dumps(document, indent=2)

@@ -1,0 +1,38 @@
+"""Errors of the audit side.
+
+AuditError                       anything that stops an audit
+├── BundleError                  the bundle cannot be read as one (cut short, unknown version, ...)
+├── RecordError                  the record cannot be read as one
+├── SignatureInvalidError        bytes or digests do not match what was signed
+├── UntrustedKeyError            the signature is right, but nobody told us to trust its key
+├── MismatchError                bundle and suspect do not fit each other (shape, classes)
+└── JournalError                 the journal cannot be used (locked, another audit's, disk full)
+"""
+
+
+class AuditError(Exception):
+    """An audit cannot go on; the message names the field and what to do."""
+
+
+class BundleError(AuditError):
+    """The file is not a usable bundle."""
+
+
+class RecordError(AuditError):
+    """The file is not a usable record."""
+
+
+class SignatureInvalidError(AuditError):
+    """The signature or a digest is wrong: the bytes are not those that the owner signed."""
+
+
+class UntrustedKeyError(AuditError):
+    """The signature could be checked, but its key is not among the trusted ones."""
+
+
+class MismatchError(AuditError):
+    """Bundle and suspect are about different tasks."""
+
+
+class JournalError(AuditError):
+    """The journal of answers cannot be opened, read or written."""

@@ -1,0 +1,363 @@
+"""The journal: every answer of a suspect, on disk before it is used.
+
+One SQLite file (write-ahead log, synchronous) holds many audits, each with what a record needs:
+the bundle's manifest, the runs, and for every answer when and how it was asked. A question has one
+row for good: asking it twice is an error of the caller, and an answer is never overwritten.
+"""
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from adapters.suspect import Predictions, SuspectIdentity
+from audit.errors import JournalError
+
+SCHEMA_VERSION = 2
+
+_SCHEMA = """
+CREATE TABLE audits (
+    id TEXT PRIMARY KEY,
+    bundle TEXT NOT NULL,
+    bundle_signer TEXT NOT NULL,
+    manifest BLOB NOT NULL,
+    bundle_timestamp BLOB,
+    suspect TEXT NOT NULL,
+    suspect_json TEXT NOT NULL,
+    settings_json TEXT NOT NULL,
+    started REAL NOT NULL,
+    finished REAL,
+    outcome_json TEXT
+) STRICT;
+CREATE TABLE runs (
+    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
+    run INTEGER NOT NULL,
+    started REAL NOT NULL,
+    budget INTEGER,
+    details_json TEXT NOT NULL,
+    libraries_json TEXT NOT NULL,
+    ended REAL,
+    PRIMARY KEY (audit, run)
+) STRICT;
+CREATE TABLE answers (
+    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
+    question TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    request INTEGER NOT NULL,
+    image_sha256 TEXT NOT NULL,
+    label INTEGER NOT NULL,
+    log_probabilities BLOB,
+    attempts INTEGER NOT NULL,
+    asked REAL NOT NULL,
+    latency_s REAL NOT NULL,
+    metadata_json TEXT NOT NULL,
+    PRIMARY KEY (audit, question)
+) STRICT;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One suspect's answer to one image."""
+
+    label: int
+    """Class, or `adapters.suspect.REFUSED`."""
+    log_probabilities: NDArray[np.float64] | None
+    """``[K]`` where the suspect gave them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedBundle:
+    """The bundle of an audit, as far as a record repeats it."""
+
+    sha256: str
+    """SHA-256 of the manifest."""
+    signer_key_id: str
+    manifest: bytes
+    """The manifest's canonical JSON."""
+    timestamp: bytes | None = None
+    """RFC 3161 reply over the manifest, from before the first question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """When and how a batch of N images was asked."""
+
+    run: int
+    """1 for the first run of the audit, one more with each resumption."""
+    request: int
+    """Number of the batch within the run, from 1."""
+    sequence: int
+    """Number of the batch's first question in the audit's order of asking, from 1."""
+    asked: float
+    """Unix time, seconds."""
+    latency_s: float
+    image_sha256: tuple[str, ...]
+    """SHA-256 of each image's pixels, N."""
+
+
+def default_journal() -> Path:
+    """Return where answers go unless somebody says otherwise."""
+    return platformdirs.user_data_path("kinprint") / "journal.sqlite"
+
+
+class Journal:
+    """Answers of many audits in one file.
+
+    Args:
+        path: The file; made with its folder if it does not exist.
+
+    Raises:
+        JournalError: The file is no journal, is of another version or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # One thread writes (the session's); others may read the screen's copy.
+            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(f"journal: cannot use {path} ({error})") from error
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._prepare()
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise JournalError(f"journal: cannot use {path} ({error})") from error
+        except JournalError:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        with self._transaction():
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in _SCHEMA.split(";\n"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise JournalError(
+                    f"journal: {self._path} has version {version}, this Kinprint reads "
+                    f"{SCHEMA_VERSION}; name another file with --journal"
+                )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def begin(
+        self, bundle: AskedBundle, suspect: SuspectIdentity, settings: Mapping[str, str]
+    ) -> str:
+        """Start an audit.
+
+        Args:
+            bundle: What is asked.
+            suspect: Who is asked.
+            settings: What distinguishes this audit from another of the same pair.
+
+        Returns:
+            The audit's id.
+        """
+        audit = secrets.token_hex(8)
+        description = {"kind": suspect.kind, "name": suspect.name}
+        self.write_rows(
+            "INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+            [
+                (
+                    audit,
+                    bundle.sha256,
+                    bundle.signer_key_id,
+                    bundle.manifest,
+                    bundle.timestamp,
+                    suspect.digest,
+                    _json(description),
+                    _json(settings),
+                    time.time(),
+                )
+            ],
+        )
+        return audit
+
+    def begin_run(
+        self,
+        audit: str,
+        *,
+        budget: int | None,
+        details: Mapping[str, str],
+        libraries: Mapping[str, str],
+    ) -> int:
+        """Note that an audit begins, or goes on.
+
+        Args:
+            audit: Id from `begin`.
+            budget: Largest number of questions.
+            details: What the suspect says about itself in this run.
+            libraries: Versions of what asks and judges.
+
+        Returns:
+            The run's number, from 1.
+        """
+        ((last,),) = self.read_rows(
+            "SELECT COALESCE(MAX(run), 0) FROM runs WHERE audit = ?", (audit,)
+        )
+        run = int(last) + 1
+        self.write_rows(
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            [(audit, run, time.time(), budget, _json(details), _json(libraries))],
+        )
+        return run
+
+    def unfinished(
+        self, bundle: str, suspect: SuspectIdentity, settings: Mapping[str, str]
+    ) -> str | None:
+        """Return the newest audit of this pair and these settings that has no end yet."""
+        row = self.read_rows(
+            "SELECT id FROM audits WHERE bundle = ? AND suspect = ? AND settings_json = ? "
+            "AND finished IS NULL ORDER BY started DESC, rowid DESC LIMIT 1",
+            (bundle, suspect.digest, _json(settings)),
+        )
+        return None if not row else str(row[0][0])
+
+    def write(
+        self, audit: str, questions: Sequence[str], answers: Predictions, asking: Asking
+    ) -> None:
+        """Put the answers to a batch on disk.
+
+        Args:
+            audit: Id from `begin`.
+            questions: Ids of the N questions.
+            answers: Answers to them, in the same order.
+            asking: When and how.
+
+        Raises:
+            JournalError: One of the questions has an answer already, or the disk is full.
+        """
+        metadata = _json(answers.metadata)
+        rows = answers.log_probabilities
+        blobs = [None] * len(questions) if rows is None else [row.tobytes() for row in rows]
+        self.write_rows(
+            "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    audit,
+                    question,
+                    asking.sequence + position,
+                    asking.run,
+                    asking.request,
+                    image_sha256,
+                    int(label),
+                    blob,
+                    answers.attempts,
+                    asking.asked,
+                    asking.latency_s,
+                    metadata,
+                )
+                for position, (question, label, blob, image_sha256) in enumerate(
+                    zip(questions, answers.labels, blobs, asking.image_sha256, strict=True)
+                )
+            ],
+        )
+
+    def answers(self, audit: str) -> dict[str, Answer]:
+        """Return all answers of an audit by question id."""
+        rows = self.read_rows(
+            "SELECT question, label, log_probabilities FROM answers WHERE audit = ?", (audit,)
+        )
+        return {
+            question: Answer(
+                label=label,
+                log_probabilities=None if blob is None else np.frombuffer(blob, np.float64),
+            )
+            for question, label, blob in rows
+        }
+
+    def last_sequence(self, audit: str) -> int:
+        """Return the number of the last question that has an answer, 0 if none has."""
+        ((last,),) = self.read_rows(
+            "SELECT COALESCE(MAX(sequence), 0) FROM answers WHERE audit = ?", (audit,)
+        )
+        return int(last)
+
+    def count_attempts(self, audit: str) -> int:
+        """Return the number of requests that the answers of an audit took."""
+        ((total,),) = self.read_rows(
+            "SELECT COALESCE(SUM(attempts), 0) FROM answers WHERE audit = ?", (audit,)
+        )
+        return int(total)
+
+    def end_run(self, audit: str, run: int, outcome: str, *, is_complete: bool) -> None:
+        """Note that a run came to an outcome.
+
+        Args:
+            audit: Id from `begin`.
+            run: Number from `begin_run`.
+            outcome: As JSON.
+            is_complete: False leaves the audit open for a run with a larger budget.
+        """
+        now = time.time()
+        self.write_rows(
+            "UPDATE runs SET ended = ? WHERE audit = ? AND run = ?", [(now, audit, run)]
+        )
+        self.write_rows(
+            "UPDATE audits SET finished = ?, outcome_json = ? WHERE id = ?",
+            [(now if is_complete else None, outcome, audit)],
+        )
+
+    def write_rows(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run a statement once per row, all in one transaction that is on disk afterwards.
+
+        Raises:
+            JournalError: A rule of the tables forbids it, or the disk is full.
+        """
+        try:
+            with self._transaction():
+                self._connection.executemany(statement, rows)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                raise JournalError(
+                    f"journal: this audit was deleted from {self._path} while it ran"
+                ) from error
+            raise JournalError(
+                f"journal: {self._path} already holds an answer to a question of this batch; "
+                "is another process working on the same audit?"
+            ) from error
+        except sqlite3.Error as error:
+            raise JournalError(f"journal: cannot write {self._path} ({error})") from error
+
+    def read_rows(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query.
+
+        Raises:
+            JournalError: The file cannot be read.
+        """
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"journal: cannot read {self._path} ({error})") from error
+
+
+def _json(value: Mapping[str, str]) -> str:
+    return json.dumps(dict(value), sort_keys=True)

@@ -1,0 +1,1 @@
+"""Fingerprint methods as an auditor sees them: which queries, what score."""

@@ -1,0 +1,78 @@
+"""MFUE's own score: how often the suspect's loss lies near the source's (Eq. 5-6).
+
+Xu et al., "MFUE", KDD 2026. With probabilities (MFUE-w) the loss is ``-log p_y``; with labels only
+(MFUE-b) it is estimated from probes, see `audit.monte_carlo`. Kept as the paper states it, for
+comparison: it is not invariant to the suspect's output scale (docs/verdict.md).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIGNIFICANT_BITS = 32
+"""Losses are compared with so many bits: more are another machine's logarithm, not the model's."""
+
+
+def cross_entropy(
+    log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return ``-log p_y``, exact also where ``p_y`` is nearly one.
+
+    Below one half the other classes carry the digits: ``-log p_y = -log1p(-sum_{j != y} p_j)``.
+
+    Args:
+        log_probabilities: ``[..., N, K]``.
+        labels: ``[N]``.
+
+    Returns:
+        Nats, ``[..., N]``, positive unless every other class underflows.
+    """
+    index = np.broadcast_to(labels[:, None], (*log_probabilities.shape[:-1], 1))
+    own = np.take_along_axis(log_probabilities, index, axis=-1)[..., 0]  # [..., N]
+    others = np.exp(log_probabilities)
+    np.put_along_axis(others, index, 0.0, axis=-1)
+    rest = np.minimum(others.sum(axis=-1), 1.0)
+    confident = rest < 0.5
+    return np.where(confident, -np.log1p(-np.where(confident, rest, 0.0)), -own)
+
+
+def loss_matches(
+    suspect_losses: NDArray[np.float64], source_losses: NDArray[np.float64], tau: float
+) -> NDArray[np.bool_]:
+    """Say on which triggers the suspect's loss is near the source's (Eq. 5).
+
+    ``(1 - tau) L_source < L_suspect < (1 + tau) L_source``
+
+    Args:
+        suspect_losses: ``[..., N]``.
+        source_losses: ``[N]``.
+        tau: Half-width of the interval, 0 < tau < 1; the paper uses 0.5.
+
+    Returns:
+        ``[..., N]``.
+    """
+    source, suspect = _rounded(source_losses), _rounded(suspect_losses)
+    low, high = (1 - tau) * source, (1 + tau) * source
+    return np.asarray((low < suspect) & (suspect < high))
+
+
+def matching_rate(
+    suspect_losses: NDArray[np.float64], source_losses: NDArray[np.float64], tau: float
+) -> NDArray[np.float64]:
+    """Return the share of triggers that match (Eq. 6).
+
+    Args:
+        suspect_losses: ``[..., N]``; NaN (not answered) never matches.
+        source_losses: ``[N]``.
+        tau: See `loss_matches`.
+
+    Returns:
+        ``[...]`` in [0, 1]; 0 where there are no triggers.
+    """
+    matches = loss_matches(suspect_losses, source_losses, tau)
+    return np.asarray(matches.sum(axis=-1) / max(1, matches.shape[-1]))
+
+
+def _rounded(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    mantissas, exponents = np.frexp(losses)
+    steps = np.rint(np.ldexp(mantissas, SIGNIFICANT_BITS))
+    return np.asarray(np.ldexp(steps, exponents - SIGNIFICANT_BITS))

@@ -1,0 +1,297 @@
+"""One audit as a stream of events: plan, ask, journal, judge.
+
+Data flows one way. Every answer is in the journal before it is used, so that an audit which is
+killed anywhere goes on from there and ends with the same outcome.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.suspect import REFUSED, Predictions, Suspect
+from audit.canonical import array_sha256, canonical_bytes
+from audit.environment import environment_versions
+from audit.errors import AuditError, MismatchError
+from audit.journal import Answer, AskedBundle, Asking, Journal
+from audit.manifest import BundleContents
+from audit.plan import Plan, QuestionGroup, make_plan
+from audit.verdict import ControlCheck, Outcome, Verdict, check_controls, judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The audit is about to ask."""
+
+    audit: str
+    num_questions: int
+    num_answered: int
+    """Answers that an earlier run of this audit left in the journal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """Answers to some questions are in the journal."""
+
+    questions: tuple[str, ...]
+    labels: tuple[int, ...]
+    num_questions: int
+    num_answered: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlsChecked:
+    """All control images are answered."""
+
+    check: ControlCheck
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The audit has an outcome."""
+
+    outcome: Outcome
+    is_complete: bool
+    """False if a budget ended it before it could decide; it can be resumed with a larger one."""
+    num_attempts: int
+    """Requests that the answers took, failed ones included."""
+
+
+_HOW_READ = ("preprocessing", "output", "output_kind")
+"""Details of a suspect that change what it answers."""
+
+AuditEvent = Started | Answered | ControlsChecked | Finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Questions that are asked together."""
+
+    group: QuestionGroup
+    indices: NDArray[np.int64]
+    """Of the questions within the group, ``[B]``."""
+    images: NDArray[np.uint8]
+    """``[B, H, W, C]``"""
+    request: int
+    sequence: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reply:
+    """What came back for a batch, and when it was asked."""
+
+    predictions: Predictions
+    asked: float
+    """Unix time, seconds."""
+    latency_s: float
+
+
+class AuditSession:
+    """An audit of one suspect with one bundle.
+
+    Args:
+        bundle: A bundle whose signature was checked.
+        suspect: Whom to ask.
+        journal: Where answers go.
+        scores: Scores to compute, the deciding one first; the bundle's default score if empty.
+        budget: Largest number of questions, control images included; None asks them all.
+        resume: Go on with the newest unfinished audit of this pair and these scores.
+        stamp: Gets an RFC 3161 reply over the manifest's bytes; called once, before the first
+            question of a new audit.
+
+    Raises:
+        AuditError: A score or the budget does not fit, or there is nothing to resume.
+    """
+
+    def __init__(
+        self,
+        bundle: BundleContents,
+        suspect: Suspect,
+        journal: Journal,
+        *,
+        scores: tuple[str, ...] = (),
+        budget: int | None = None,
+        resume: bool = False,
+        stamp: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._bundle, self._suspect, self._journal = bundle, suspect, journal
+        scores = scores or (bundle.manifest.default_score,)
+        self._whole_plan = make_plan(bundle, scores, suspect.capability)
+        self._plan: Plan = self._whole_plan.within(budget)
+        identity, digest = suspect.identity, bundle.manifest_sha256
+        settings = {"scores": ",".join(scores), "capability": suspect.capability.name}
+        # The same file read in another way answers otherwise: never mix the two.
+        settings |= {name: identity.details[name] for name in _HOW_READ if name in identity.details}
+        earlier = journal.unfinished(digest, identity, settings) if resume else None
+        if resume and earlier is None:
+            raise AuditError(
+                f"resume: no unfinished audit of {identity.name} with this bundle and these "
+                "scores in the journal; start it without --resume"
+            )
+        if earlier is None:
+            earlier = journal.begin(_asked_bundle(bundle, stamp), identity, settings)
+        self._audit, self._budget = earlier, budget
+        self._answers: dict[str, Answer] = journal.answers(self._audit)
+        self._run, self._request = 0, 0
+        self._sequence = journal.last_sequence(self._audit)
+        # Times within a run never go backwards, whatever happens to the machine's clock.
+        self._clock_offset = time.time() - time.monotonic()
+        self._num_answered = sum(
+            group.question(index) in self._answers
+            for group in self._plan.groups
+            for index in range(group.num_questions)
+        )
+
+    def run(self) -> Iterator[AuditEvent]:
+        """Ask and judge.
+
+        Yields:
+            One event per answered batch and per step, `Finished` last.
+
+        Raises:
+            SuspectError: The suspect did not answer; what it answered before is in the journal.
+            MismatchError: It answered a class that the bundle does not have.
+            JournalError: An answer could not be put on disk.
+        """
+        plan = self._plan
+        self._run = self._journal.begin_run(
+            self._audit,
+            budget=self._budget,
+            details=self._suspect.identity.details,
+            libraries=environment_versions(),
+        )
+        yield Started(
+            audit=self._audit,
+            num_questions=plan.num_questions,
+            num_answered=self._num_answered,
+        )
+        controls, *others = plan.groups
+        yield from self._ask(controls)
+        check = check_controls(self._bundle, self._answers)
+        yield ControlsChecked(check=check)
+        if check.comparable:
+            for group in others:
+                yield from self._ask(group)
+        outcome = judge(self._bundle, self._answers, plan.scores)
+        cut = plan is not self._whole_plan
+        is_complete = not (cut and outcome.verdict is Verdict.INCONCLUSIVE)
+        self._journal.end_run(
+            self._audit, self._run, outcome.model_dump_json(), is_complete=is_complete
+        )
+        yield Finished(
+            outcome=outcome,
+            is_complete=is_complete,
+            num_attempts=self._journal.count_attempts(self._audit),
+        )
+
+    def _ask(self, group: QuestionGroup) -> Iterator[Answered]:
+        """Ask what the journal has no answer to yet."""
+        missing = np.array(
+            [i for i in range(group.num_questions) if group.question(i) not in self._answers],
+            dtype=np.int64,
+        )
+        if not len(missing):
+            return
+        images = group.images()
+        size, workers = self._suspect.batch_size, self._suspect.concurrency
+        # A file may be asked again for nothing, so one batch waits and no time is lost. An endpoint
+        # is paid: no question leaves before the answer that made room for it is on disk.
+        limit = workers + 1 if self._suspect.identity.kind == "onnx" else workers
+        batches = (
+            self._batch(group, images, missing[start : start + size])
+            for start in range(0, len(missing), size)
+        )
+        in_flight: dict[Future[_Reply], _Batch] = {}
+        with ThreadPoolExecutor(workers, thread_name_prefix="suspect") as pool:
+            try:
+                while True:
+                    while len(in_flight) < limit and (batch := next(batches, None)) is not None:
+                        in_flight[pool.submit(self._timed, batch.images)] = batch
+                    if not in_flight:
+                        return
+                    done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
+                    # All of them are on disk before anybody who listens can stop us.
+                    yield from [self._keep(in_flight.pop(one), one.result()) for one in done]
+            finally:
+                self._drain(in_flight)
+
+    def _batch(
+        self, group: QuestionGroup, images: NDArray[np.uint8], indices: NDArray[np.int64]
+    ) -> _Batch:
+        """Number the next batch in the order of asking."""
+        first = self._sequence + 1
+        self._sequence += len(indices)
+        self._request += 1
+        return _Batch(
+            group=group,
+            indices=indices,
+            images=images[indices],
+            request=self._request,
+            sequence=first,
+        )
+
+    def _timed(self, images: NDArray[np.uint8]) -> _Reply:
+        start = time.monotonic()
+        predictions = self._suspect.predict(images)
+        return _Reply(
+            predictions=predictions,
+            asked=self._clock_offset + start,
+            latency_s=time.monotonic() - start,
+        )
+
+    def _keep(self, batch: _Batch, reply: _Reply) -> Answered:
+        labels = reply.predictions.labels
+        num_classes = self._bundle.manifest.task.num_classes
+        outside = labels[(labels >= num_classes) | (labels < REFUSED)]
+        if len(outside):
+            raise MismatchError(
+                f"suspect: expected classes 0 to {num_classes - 1}, got {outside[0]}; bundle and "
+                "suspect are about different tasks, or the class map is wrong"
+            )
+        rows = reply.predictions.log_probabilities
+        if rows is not None and rows.shape[1] != num_classes:
+            raise MismatchError(
+                f"suspect: expected {num_classes} classes as in the bundle, got {rows.shape[1]}"
+            )
+        questions = tuple(batch.group.question(index) for index in batch.indices)
+        asking = Asking(
+            run=self._run,
+            request=batch.request,
+            sequence=batch.sequence,
+            asked=reply.asked,
+            latency_s=reply.latency_s,
+            image_sha256=tuple(array_sha256(image) for image in batch.images),
+        )
+        self._journal.write(self._audit, questions, reply.predictions, asking)
+        for position, question in enumerate(questions):
+            self._answers[question] = Answer(
+                label=int(labels[position]),
+                log_probabilities=None if rows is None else rows[position],
+            )
+        self._num_answered += len(questions)
+        return Answered(
+            questions=questions,
+            labels=tuple(map(int, labels)),
+            num_questions=self._plan.num_questions,
+            num_answered=self._num_answered,
+        )
+
+    def _drain(self, in_flight: dict[Future[_Reply], _Batch]) -> None:
+        """On the way out, wait for questions that are under way and keep their answers."""
+        for future, batch in in_flight.items():
+            if not future.cancel() and future.exception() is None:
+                self._keep(batch, future.result())
+
+
+def _asked_bundle(bundle: BundleContents, stamp: Callable[[bytes], bytes] | None) -> AskedBundle:
+    # These are the bytes that were read: a manifest that is not canonical is refused.
+    manifest = canonical_bytes(bundle.manifest.model_dump(mode="json"))
+    return AskedBundle(
+        sha256=bundle.manifest_sha256,
+        signer_key_id=bundle.signer_key_id,
+        manifest=manifest,
+        timestamp=None if stamp is None else stamp(manifest),
+    )

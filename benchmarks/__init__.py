@@ -1,0 +1,1 @@
+"""Kinprint benchmarks: speed and size. Timings are printed and stored, never tested."""

@@ -1,0 +1,42 @@
+"""``python -m benchmarks [NAME ...]``: run some benchmarks, or all that need no other data.
+
+Each prints a table and writes ``benchmarks/results/NAME.json`` with its settings and the machine.
+"""
+
+import argparse
+import importlib
+import sys
+
+BENCHMARKS = {
+    "queries": "which queries tell derived models from innocents, on the demo's models",
+    "startup": "seconds until --help, and what an audit imports",
+    "onnx_throughput": "images per second through an ONNX suspect, against a bare onnxruntime loop",
+    "onnx_fuzz": "thousands of broken ONNX files through an audit's door",
+    "crafting": "seconds and memory of 'kinprint craft' (needs --model, --weights and --images)",
+}
+
+
+def main() -> int:
+    """Run what is asked for; further options go to the benchmark."""
+    listing = "\n".join(f"  {name:<18}{text}" for name, text in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Benchmarks:\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "name", nargs="?", choices=list(BENCHMARKS), help="default: all but crafting"
+    )
+    options, rest = parser.parse_known_args()
+    names = [options.name] if options.name else [n for n in BENCHMARKS if n != "crafting"]
+    for name in names:
+        print(f"== {name}: {BENCHMARKS[name]}", flush=True)
+        sys.argv = [f"benchmarks.{name}", *rest]
+        status = importlib.import_module(f"benchmarks.{name}").main()
+        if status:
+            return int(status)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Kinprint generator: everything that needs PyTorch (pools, triggers, bundles)."""

@@ -1,0 +1,63 @@
+"""``kinprint craft``: from a trained model and labelled images to a signed bundle."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("craft", short_help="Craft a signed trigger bundle from your model.")
+@click.option("--config", "config_path", type=_FILE, help="TOML with the same fields as below.")
+@click.option("--model", help="package.module:factory, file.py:factory, or an ONNX file.")
+@click.option("--weights", type=_PATH, help=".safetensors, or .pt state dict (not for ONNX).")
+@click.option("--normalise", help="Mean/std per channel in [0, 1] units: .49,.48,.45/.25,.24,.26")
+@click.option("--images", multiple=True, type=_PATH, help="Folder or ZIP of class folders.")
+@click.option(
+    "--held-out",
+    multiple=True,
+    type=_PATH,
+    help="The same, with images that the model was not trained on.",
+)
+@click.option("--classes", help="Class names in the model's order, comma-separated.")
+@click.option("--out", type=_PATH, help="Bundle to write (.kinprint).")
+@click.option("--key", type=_PATH, help="Private key of 'kinprint keygen'.")
+@click.option("--passphrase-env", metavar="NAME", help="Variable with the key's passphrase.")
+@click.option("--name", help="What to call the model.")
+@click.option("--owner", help="Who owns it.")
+@click.option("--references", type=_PATH, help="Folder of ONNX files of innocent models.")
+@click.option(
+    "--train-references", type=int, help="Innocents to train; by default as many as alpha needs."
+)
+@click.option("--reference-epochs", type=float, help="Epochs of a trained reference (12).")
+@click.option("--reference-learning-rate", type=float, help="Its peak learning rate (0.1).")
+@click.option("--triggers", "num_triggers", type=int, help="MFUE triggers (100).")
+@click.option("--queries", "num_queries", type=int, help="Queries of the likelihood ratio (100).")
+@click.option("--probes", type=click.Choice(["ascent", "noise"]), help="Kind of probes (ascent).")
+@click.option("--num-probes", type=int, help="Probes per trigger (100).")
+@click.option("--alpha", type=float, help="False-positive rate of the verdict (0.1).")
+@click.option("--beta", type=float, help="Miss rate of the verdict (0.1).")
+@click.option("--seed", type=int, help="Source of every random draw (0).")
+@click.option("--max-images", type=int, help="Train mimics and references on so many images.")
+@click.option("--skip-unreadable", is_flag=True, default=None, help="Leave out broken images.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where (auto).")
+@click.option("--created", help="Time to write into the bundle, YYYY-MM-DDTHH:MM:SSZ.")
+@click.option("--work", type=_PATH, help="Folder for checkpoints.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
+    """Craft a trigger bundle, sign it and write it to --out.
+
+    Give the model's architecture and weights, the images it was trained on and, better, images it
+    was not trained on. Interrupted, the same command goes on from its checkpoints.
+    """
+    from generator.commands.progress import StageProgress
+    from generator.crafting_job import read_job, run_job
+
+    job = read_job(config_path, options)
+    with StageProgress(is_shown=not quiet) as progress:
+        done = run_job(job, report=progress.show, tell=progress.tell)
+    click.echo(str(job.out))
+    click.echo(done, err=True)
+    return 0

@@ -1,0 +1,66 @@
+"""Progress of crafting on standard error: bars on a terminal, one line a stage elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class StageProgress:
+    """Shows one bar a stage.
+
+    Args:
+        is_shown: False keeps silent.
+    """
+
+    def __init__(self, *, is_shown: bool = True) -> None:
+        self._console = Console(stderr=True)
+        self._is_shown = is_shown
+        self._bars = Progress(
+            TextColumn("{task.description:<18}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not (is_shown and self._console.is_terminal),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
+
+    def __enter__(self) -> "StageProgress":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """Show that a stage is ``done`` out of ``total``."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=total)
+            self._started[stage] = time.monotonic()
+        self._bars.update(self._tasks[stage], completed=done, total=total)
+        if done >= total and self._is_shown and not self._console.is_terminal:
+            seconds = time.monotonic() - self._started[stage]
+            print(f"{stage}: {seconds:.1f} s", file=sys.stderr, flush=True)
+
+    def tell(self, text: str) -> None:
+        """Say something between the bars."""
+        if self._is_shown:
+            self._bars.console.print(text, highlight=False, markup=False)

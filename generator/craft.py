@@ -1,0 +1,242 @@
+"""Crafting from end to end: the owner's model and images in, a bundle's contents out.
+
+    splits -> mimic pool -> triggers -> probes -> derived models -> queries -> calibration
+
+Every draw comes from the one seed, by purpose; on a CPU the same inputs give the same bytes.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from audit.manifest import Arrays, Manifest
+from generator.crafting.contrast import craft_contrast, runner_up
+from generator.crafting.derived import make_derived
+from generator.crafting.descent import DescentSettings
+from generator.crafting.mfue import craft_triggers
+from generator.crafting.probing import find_probes
+from generator.crafting.queries import choose_queries
+from generator.errors import GenerationError, SourceError
+from generator.export import collect_arrays, control_accuracy_of, make_manifest, model_records
+from generator.images import ImageSet
+from generator.mimics import MimicSettings, make_mimics
+from generator.references import PoolModel, require_enough, split_for_use
+from generator.settings import CraftSettings
+from generator.source import Source
+from generator.splits import Splits
+from generator.torch_suspect import predict_logits
+
+Report = Callable[[str, int, int], None]
+"""Called with (stage, done, in all)."""
+
+_SPARE_TRIGGERS = 1.3
+"""Triggers crafted per trigger wanted: some have no usable probes."""
+_SPARE_QUERIES = 1.5
+"""Contrast queries crafted per query wanted: the best are kept."""
+_MAX_CANDIDATES = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crafted:
+    """What `craft` made, ready for `audit.bundle.write_bundle`."""
+
+    manifest: Manifest
+    arrays: Arrays
+    num_mimics_found: int
+    """Snapshots that an earlier, interrupted run had left."""
+    trigger_steps: float
+    """Mean number of sign steps a trigger took."""
+
+
+def craft(
+    source: Source,
+    splits: Splits,
+    references: Sequence[PoolModel],
+    settings: CraftSettings,
+    *,
+    model_name: str,
+    owner: str,
+    created: str,
+    work: Path | None = None,
+    report: Report = lambda stage, done, total: None,
+) -> Crafted:
+    """Craft a bundle's contents.
+
+    Args:
+        source: The owner's model, on the device that computes.
+        splits: The owner's images by purpose.
+        references: Innocent models with probabilities.
+        settings: See `CraftSettings`.
+        model_name: How the owner calls the model.
+        owner: Who the owner is.
+        created: UTC time as ``YYYY-MM-DDTHH:MM:SSZ``.
+        work: Folder for checkpoints of the mimic pool.
+        report: Progress.
+
+    Raises:
+        SourceError: The model does not fit the images, or is at chance on them.
+        GenerationError: Too few references, or no usable trigger.
+    """
+    rng = np.random.default_rng([settings.seed, 0xC4AF7])
+    control_accuracy = _check_source(source, splits.controls)
+    _require_trained(references, splits.controls)
+    selection, calibration = split_for_use(references)
+    require_enough(len(calibration), settings.alpha, "innocent")
+    if not selection:
+        raise GenerationError("references: expected at least 1 innocent model to select queries by")
+
+    mimics, num_found = make_mimics(
+        source.model,
+        splits.training,
+        MimicSettings(
+            num_mimics=settings.num_mimics,
+            radius=settings.mimic_radius / 255,
+            learning_rate=settings.mimic_learning_rate,
+        ),
+        seed=settings.seed,
+        work=work,
+        on_step=lambda done, total: report("mimic pool", done, total),
+    )
+    carriers = _carriers(source, splits.candidates, settings.num_triggers, rng)
+    descent = DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps)
+    triggers = craft_triggers(
+        mimics,
+        carriers.images,
+        carriers.labels,
+        descent,
+        on_step=lambda done, total: report("triggers", done, total),
+    )
+    usable = find_probes(
+        source.model,
+        triggers.images,
+        carriers.labels,
+        kind=settings.probes,
+        num_probes=settings.num_probes,
+        num_wanted=settings.num_triggers,
+        seed=_probe_seed(source, settings.seed),
+        rng=rng,
+        on_step=lambda done, total: report("probes", done, total),
+    )
+    if not len(usable.kept):
+        raise GenerationError(
+            f"triggers: none of {len(carriers)} has an alpha at which half of its "
+            f"{settings.probes} probes cross the source's boundary; try --probes noise or more "
+            "triggers"
+        )
+    derived_selection, derived_calibration = make_derived(
+        source.model,
+        mimics,
+        splits.tuning,
+        seed=settings.seed,
+        on_step=lambda done, total: report("derived models", done, total),
+    )
+    require_enough(len(derived_calibration), settings.beta, "derived")
+    natural = splits.candidates.take(splits.candidates.balanced_order(rng)[:_MAX_CANDIDATES])
+    clean = natural.take(np.arange(min(len(natural), round(_SPARE_QUERIES * settings.num_queries))))
+    contrast = craft_contrast(
+        [model.network for model in derived_selection if model.network is not None],
+        [model.network for model in selection if model.network is not None],
+        clean.images,
+        runner_up(source.model, clean.images, clean.labels),
+        descent,
+        epsilon=settings.epsilon,
+        on_step=lambda done, total: report("contrast queries", done, total),
+    )
+    report("queries", 0, 1)
+    queries = choose_queries(
+        np.concatenate([natural.images, triggers.images[usable.kept], contrast.images]),
+        [model.suspect for model in derived_selection],
+        [model.suspect for model in selection],
+        num_queries=settings.num_queries,
+        epsilon=settings.epsilon,
+        rng=rng,
+    )
+    report("queries", 1, 1)
+    judged = [*calibration, *derived_calibration]
+    arrays = collect_arrays(
+        source,
+        splits,
+        carriers.take(usable.kept),
+        triggers.images[usable.kept],
+        usable,
+        queries,
+        judged,
+        report,
+    )
+    records = [
+        *model_records("selection", [*selection, *derived_selection], splits.controls),
+        *model_records("calibration", judged, splits.controls),
+    ]
+    manifest = make_manifest(
+        source,
+        splits,
+        settings,
+        usable,
+        records,
+        model_name=model_name,
+        owner=owner,
+        created=created,
+        control_accuracy=control_accuracy,
+    )
+    return Crafted(
+        manifest=manifest,
+        arrays=arrays,
+        num_mimics_found=num_found,
+        trigger_steps=float(triggers.steps.mean()),
+    )
+
+
+def _check_source(source: Source, controls: ImageSet) -> float:
+    num_classes = len(controls.class_names)
+    try:
+        logits = predict_logits(source.model, controls.images)
+    except (RuntimeError, ValueError, IndexError) as error:
+        shape = "x".join(map(str, controls.images.shape[1:]))
+        raise SourceError(
+            f"model: {source.architecture} cannot take images of {shape} (height x width x "
+            f"channels): {str(error).splitlines()[0]}"
+        ) from error
+    if logits.ndim != 2 or logits.shape[1] != num_classes:
+        raise SourceError(
+            f"model: expected logits [N, {num_classes}] for the {num_classes} class folders, got "
+            f"{list(logits.shape)}"
+        )
+    accuracy = float((logits.argmax(axis=1) == controls.labels).mean())
+    if accuracy < 2 / num_classes and accuracy < 0.9:
+        raise SourceError(
+            f"model: only {accuracy:.0%} of {len(controls)} control images are classified right, "
+            "which is near chance; check --normalise and the order of the classes (--classes)"
+        )
+    return accuracy
+
+
+def _carriers(
+    source: Source, candidates: ImageSet, num_triggers: int, rng: np.random.Generator
+) -> ImageSet:
+    """Take clean images that the source gets right, class-balanced, with spares."""
+    right = predict_logits(source.model, candidates.images).argmax(axis=1) == candidates.labels
+    usable = candidates.take(np.flatnonzero(right))
+    if len(usable) < num_triggers:
+        raise GenerationError(
+            f"images: {num_triggers} triggers need as many held-out images that the source gets "
+            f"right, found {len(usable)}; give more images or fewer --triggers"
+        )
+    return usable.take(usable.balanced_order(rng)[: round(_SPARE_TRIGGERS * num_triggers)])
+
+
+def _probe_seed(source: Source, seed: int) -> bytes:
+    return hashlib.sha256(f"{source.weights_sha256}/{seed}".encode()).digest()
+
+
+def _require_trained(innocents: Sequence[PoolModel], controls: ImageSet) -> None:
+    """Refuse innocents at chance: compared with them, every trained model looks derived."""
+    for model in innocents:
+        accuracy = control_accuracy_of(model, controls)
+        if accuracy < 1.2 / len(controls.class_names):
+            raise GenerationError(
+                f"references: {model.name} gets {accuracy:.0%} of the control images right, which "
+                "is chance; give a trained one, or more --reference-epochs or images"
+            )

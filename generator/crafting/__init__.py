@@ -1,0 +1,1 @@
+"""Crafting: how each fingerprint method makes its queries."""

@@ -1,0 +1,148 @@
+"""What crafting hands to the bundle: tensors with every calibration answer, and the manifest."""
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.bundle import UNSEALED
+from audit.manifest import (
+    Arrays,
+    Manifest,
+    ModelRecord,
+    Preprocessing,
+    Scalar,
+    SourceRecord,
+    Task,
+)
+from audit.methods.mfue import cross_entropy
+from audit.monte_carlo import probe_hits
+from audit.probes import make_probes
+from generator.crafting.probing import UsableProbes
+from generator.crafting.queries import Queries, answer_all
+from generator.images import ImageSet
+from generator.references import PoolModel
+from generator.settings import CraftSettings
+from generator.source import Source
+from generator.splits import Splits
+from generator.torch_suspect import TorchSuspect
+
+
+def control_accuracy_of(model: PoolModel, controls: ImageSet) -> float:
+    """Return the share of the control images that a model gets right."""
+    labels = answer_all(model.suspect, controls.images).argmax(axis=1)
+    return float((labels == controls.labels).mean())
+
+
+def collect_arrays(
+    source: Source,
+    splits: Splits,
+    carriers: ImageSet,
+    triggers: NDArray[np.uint8],
+    usable: UsableProbes,
+    queries: Queries,
+    judged: Sequence[PoolModel],
+    report: Callable[[str, int, int], None],
+) -> Arrays:
+    """Collect the tensors, asking every calibration model what an audit asks a suspect."""
+    asked = TorchSuspect("source", source.model)
+    settings = usable.settings
+    query_labels, losses, hits = [], [], np.zeros((len(judged), len(triggers)), dtype=np.int64)
+    for model in judged:
+        query_labels.append(answer_all(model.suspect, queries.images).argmax(axis=1))
+        losses.append(cross_entropy(answer_all(model.suspect, triggers), carriers.labels))
+    for index in range(len(triggers)):
+        images = make_probes(
+            index,
+            triggers[index],
+            usable.ends[index],
+            int(usable.alphas[index]),
+            kind=settings.kind,
+            num_probes=settings.num_probes,
+            seed=bytes.fromhex(settings.seed),
+        )
+        for row, model in enumerate(judged):
+            given = answer_all(model.suspect, images).argmax(axis=1)
+            hits[row, index] = probe_hits(given[None], carriers.labels[index : index + 1])[0]
+        report("calibration", index + 1, len(triggers))
+    return Arrays(
+        triggers=triggers,
+        carriers=carriers.images,
+        trigger_labels=carriers.labels,
+        source_trigger_log_probabilities=answer_all(asked, triggers),
+        probe_alphas=usable.alphas,
+        probe_ends=usable.ends,
+        source_probe_labels=usable.source_labels,
+        queries=queries.images,
+        source_query_labels=answer_all(asked, queries.images).argmax(axis=1),
+        derived_probabilities=queries.derived_probabilities,
+        innocent_probabilities=queries.innocent_probabilities,
+        controls=splits.controls.images,
+        control_labels=splits.controls.labels,
+        model_query_labels=np.array(query_labels, dtype=np.int64),
+        model_trigger_losses=np.array(losses, dtype=np.float64),
+        model_probe_hits=hits,
+    )
+
+
+def model_records(
+    use: Literal["selection", "calibration"], models: Sequence[PoolModel], controls: ImageSet
+) -> list[ModelRecord]:
+    """Return the manifest's entries for some models."""
+    return [model.record(use, control_accuracy_of(model, controls)) for model in models]
+
+
+def make_manifest(
+    source: Source,
+    splits: Splits,
+    settings: CraftSettings,
+    usable: UsableProbes,
+    records: Sequence[ModelRecord],
+    *,
+    model_name: str,
+    owner: str,
+    created: str,
+    control_accuracy: float,
+) -> Manifest:
+    """Return the manifest, not sealed yet: `audit.bundle.write_bundle` fills in the digests."""
+    _, height, width, channels = splits.controls.images.shape
+    facts: dict[str, Scalar] = dict(settings.model_dump())
+    facts["num_training_images"] = len(splits.training)
+    facts["num_candidates"] = len(splits.candidates)
+    return Manifest(
+        model_name=model_name,
+        owner=owner,
+        created=created,
+        task=Task(
+            height=height,
+            width=width,
+            channels=1 if channels == 1 else 3,
+            class_names=splits.controls.class_names,
+        ),
+        preprocessing=Preprocessing(mean=source.mean, std=source.std),
+        source=SourceRecord(
+            weights_sha256=source.weights_sha256,
+            architecture=source.architecture,
+            num_parameters=source.num_parameters,
+            control_accuracy=control_accuracy,
+        ),
+        method="mfue",
+        crafting=facts,
+        default_score="likelihood-ratio",
+        epsilon=settings.epsilon,
+        tau=settings.tau,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        min_control_agreement=settings.min_control_agreement,
+        probes=usable.settings,
+        models=tuple(records),
+        libraries={
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("numpy", "torch", "kinprint")},
+        },
+        arrays={},
+        arrays_file_sha256=UNSEALED,
+    )

@@ -1,0 +1,113 @@
+"""The mimic pool: snapshots of the source under adversarial fine-tuning.
+
+MFUE (Xu et al., KDD 2026), section 4: the source is trained on with L-infinity perturbations of
+4/255 at learning rate 0.001, clean images mixed in, one snapshot an epoch, ten in all. Batch norm
+runs in training mode during the weight step, as training does.
+"""
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from audit.files import write_atomically
+from generator.device import seeded
+from generator.images import ImageSet
+from generator.training import FreeAdversary, TrainingRecipe, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class MimicSettings:
+    """How the pool is made; the defaults are the paper's."""
+
+    num_mimics: int = 10
+    """Snapshots, n."""
+    radius: float = 4 / 255
+    """L-infinity radius of the perturbations, in [0, 1] pixel units."""
+    learning_rate: float = 0.001
+    replays: int = 4
+    """Passes over each batch (free adversarial training)."""
+    batch_size: int = 128
+    """Half perturbed, half clean."""
+
+
+def make_mimics(
+    source: nn.Module,
+    data: ImageSet,
+    settings: MimicSettings,
+    *,
+    seed: int,
+    work: Path | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[list[nn.Module], int]:
+    """Fine-tune the source adversarially and keep a copy after every epoch.
+
+    Each epoch draws from its own generator and starts with fresh momentum, so that a run which is
+    killed and started again gives the same pool as one that is not.
+
+    Args:
+        source: Stays as it is.
+        data: The owner's labelled images.
+        settings: Size of the pool and adversary.
+        seed: Source of every random draw.
+        work: Folder for finished snapshots; taken up again if they belong to the same run.
+        on_step: Called with (steps done, steps in all).
+
+    Returns:
+        The pool, and how many of its snapshots were already in ``work``.
+    """
+    recipe = TrainingRecipe(
+        epochs=1,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        one_cycle=False,
+        adversary=FreeAdversary(radius=settings.radius, replays=settings.replays),
+    )
+    run = _run_digest(source, data, settings, seed)
+    current = copy.deepcopy(source)
+    pool: list[nn.Module] = []
+    num_found = 0
+    for number in range(settings.num_mimics):
+        path = None if work is None else work / f"mimic-{run[:16]}-{number:02d}.safetensors"
+        if path is not None and _restored(current, path):
+            num_found += 1
+        else:
+
+            def report(step: int, total: int, number: int = number) -> None:
+                if on_step is not None:
+                    on_step(number * total + step, settings.num_mimics * total)
+
+            generator = seeded(seed, "mimic", number)
+            train(current, data, recipe, generator=generator, on_step=report)
+            if path is not None:
+                write_atomically(path, [safetensors.torch.save(_tensors(current))])
+        pool.append(copy.deepcopy(current).eval())
+    return pool, num_found
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _restored(model: nn.Module, path: Path) -> bool:
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+    return True
+
+
+def _run_digest(source: nn.Module, data: ImageSet, settings: MimicSettings, seed: int) -> str:
+    digest = hashlib.sha256(json.dumps([asdict(settings), seed]).encode())
+    for tensor in _tensors(source).values():
+        digest.update(tensor.numpy().tobytes())
+    digest.update(data.images.tobytes())
+    digest.update(data.labels.tobytes())
+    return digest.hexdigest()

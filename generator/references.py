@@ -1,0 +1,181 @@
+"""Innocent models to compare with: made from the owner's images, or taken as ONNX files.
+
+Innocents must include weak ones and ones of the source's own recipe, or a score that only sees
+weak training, or shared data, looks perfect (docs/verdict.md). Half of them shape the queries, the
+other half only sets thresholds.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from torch import nn
+
+from adapters.suspect import Suspect
+from audit.manifest import ModelRecord
+from audit.significance import innocents_needed
+from generator.device import seeded
+from generator.errors import GenerationError
+from generator.images import ImageSet
+from generator.source import Source, weights_digest
+from generator.torch_suspect import TorchSuspect
+from generator.training import FreeAdversary, TrainingRecipe, train
+
+Role = Literal["innocent", "derived"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolModel:
+    """A model that takes part in crafting: who it is, and how it is asked."""
+
+    name: str
+    role: Role
+    stratum: str
+    provenance: str
+    weights_sha256: str
+    suspect: Suspect
+    """Gives probabilities."""
+    network: nn.Module | None = None
+    """Pixels in [0, 1] to logits, where gradients can be had."""
+
+    def record(self, use: Literal["selection", "calibration"], accuracy: float) -> ModelRecord:
+        """Return the model's entry in the manifest."""
+        return ModelRecord(
+            name=self.name,
+            role=self.role,
+            use=use,
+            stratum=self.stratum,
+            provenance=self.provenance,
+            weights_sha256=self.weights_sha256,
+            control_accuracy=accuracy,
+        )
+
+
+def torch_pool_model(
+    model: nn.Module, *, name: str, role: Role, stratum: str, provenance: str
+) -> PoolModel:
+    """Wrap a torch model that takes pixels in [0, 1]."""
+    return PoolModel(
+        name=name,
+        role=role,
+        stratum=stratum,
+        provenance=provenance,
+        weights_sha256=weights_digest(model),
+        suspect=TorchSuspect(name, model),
+        network=model,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceKind:
+    """One way of making an innocent."""
+
+    stratum: str
+    epochs: float
+    """Relative to the full recipe's."""
+    share: float = 1.0
+    """Share of the images."""
+    radius: float = 0.0
+    """L-infinity radius of free adversarial training, in [0, 1] pixel units."""
+
+
+KINDS = (
+    ReferenceKind(stratum="same recipe", epochs=1.0),
+    ReferenceKind(stratum="weak", epochs=0.4),
+    ReferenceKind(stratum="same recipe", epochs=1.0),
+    ReferenceKind(stratum="adversarially trained", epochs=1.0, radius=4 / 255),
+    ReferenceKind(stratum="weak", epochs=1.0, share=0.3),
+)
+"""Taken in turn."""
+
+
+def train_references(
+    source: Source,
+    data: ImageSet,
+    *,
+    num_references: int,
+    epochs: float,
+    learning_rate: float,
+    seed: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[PoolModel]:
+    """Train innocents of the source's architecture on the owner's images, from scratch.
+
+    Args:
+        source: Gives the architecture; its weights are not used.
+        data: The owner's labelled images.
+        num_references: How many; kinds are taken from `KINDS` in turn.
+        epochs: Of the full recipe.
+        learning_rate: Peak rate of SGD.
+        seed: Source of every random draw.
+        on_step: Called with (steps done, steps in all).
+    """
+    device = next(source.model.parameters()).device
+    references = []
+    for number in range(num_references):
+        kind = KINDS[number % len(KINDS)]
+        draw = np.random.default_rng([seed, number])
+        kept = data.balanced_order(draw)[: max(2, round(kind.share * len(data)))]
+        recipe = TrainingRecipe(
+            epochs=max(1.0, epochs * kind.epochs),
+            learning_rate=learning_rate,
+            # Small sets still need some hundred steps.
+            batch_size=min(128, max(16, len(kept) // 20)),
+            adversary=FreeAdversary(radius=kind.radius) if kind.radius else None,
+        )
+
+        def report(step: int, total: int, number: int = number) -> None:
+            if on_step is not None:
+                on_step(number * 1000 + 1000 * step // total, num_references * 1000)
+
+        model = source.sibling(seed * 1000 + number).to(device)
+        train(
+            model,
+            data.take(kept),
+            recipe,
+            generator=seeded(seed, "reference", number),
+            on_step=report,
+        )
+        references.append(
+            torch_pool_model(
+                model,
+                name=f"reference-{number:02d}",
+                role="innocent",
+                stratum=kind.stratum,
+                provenance=f"trained from scratch on {len(kept)} of the owner's images, "
+                f"{recipe.epochs:g} epochs, seed {seed}/{number}",
+            )
+        )
+    return references
+
+
+def split_for_use(
+    models: Sequence[PoolModel],
+) -> tuple[list[PoolModel], list[PoolModel]]:
+    """Split models into selection and calibration, stratum by stratum in turn.
+
+    Where a stratum is odd, the surplus goes to calibration first.
+    """
+    selection: list[PoolModel] = []
+    calibration: list[PoolModel] = []
+    for stratum in sorted({model.stratum for model in models}):
+        for model in (one for one in models if one.stratum == stratum):
+            (calibration if len(calibration) <= len(selection) else selection).append(model)
+    return selection, calibration
+
+
+def require_enough(num_calibration: int, rate: float, role: Role) -> None:
+    """Refuse an error rate that so few calibration models cannot support.
+
+    Raises:
+        GenerationError: States how many are needed.
+    """
+    needed = innocents_needed(rate)
+    if num_calibration < needed:
+        field = "alpha" if role == "innocent" else "beta"
+        raise GenerationError(
+            f"{field}: {rate:g} needs at least {needed} {role} calibration models, got "
+            f"{num_calibration}; half of all {role} models calibrate, so give {2 * needed} or "
+            f"raise --{field} to {1 / (num_calibration + 1):.3f}"
+        )

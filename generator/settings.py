@@ -1,0 +1,40 @@
+"""What an owner can choose about crafting."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from audit.manifest import FrozenModel
+
+
+class CraftSettings(FrozenModel):
+    """Everything that an owner can choose about crafting; the paper's defaults where it has any."""
+
+    num_triggers: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """MFUE triggers, N."""
+    num_queries: Annotated[int, Field(ge=20, le=10_000)] = 100
+    """Queries of the likelihood ratio, Q."""
+    probes: Literal["ascent", "noise"] = "ascent"
+    """What probes are drawn towards: the source's ascent (paper) or noise (public code)."""
+    num_probes: Annotated[int, Field(ge=2, le=1000)] = 100
+    """Probes per trigger, M."""
+    num_mimics: Annotated[int, Field(ge=1, le=100)] = 10
+    """Snapshots in the mimic pool."""
+    mimic_radius: Annotated[float, Field(gt=0, le=64)] = 4
+    """L-infinity radius of adversarial fine-tuning, in 1/255."""
+    mimic_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    trigger_radius: Annotated[int, Field(ge=1, le=64)] = 8
+    """L-infinity radius of the triggers, in 1/255."""
+    max_steps: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Sign steps per trigger or contrast query at most."""
+    epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Floor of the likelihood ratio."""
+    tau: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Half-width of MFUE's loss interval."""
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """False-positive rate of the verdict."""
+    beta: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Miss rate of the verdict."""
+    min_control_agreement: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Share of the source's control accuracy that a comparable suspect must reach."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -1,0 +1,172 @@
+"""Kinprint: is this deployed image classifier derived from mine?
+
+The names that a script needs, loaded when they are first used, and the command line.
+
+Example::
+
+    import kinprint
+
+    bundle = kinprint.open_bundle("model.kinprint", trust=["owner.pub"])
+    suspect = kinprint.open_file(bundle, "suspect.onnx")
+    outcome = kinprint.audit_suspect(bundle, suspect)
+    print(outcome.verdict, outcome.text)
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from audit.api import audit_suspect, open_bundle, open_file, open_remote
+    from audit.verdict import Outcome, Verdict
+
+__all__ = [
+    "Outcome",
+    "Verdict",
+    "audit_suspect",
+    "main",
+    "open_bundle",
+    "open_file",
+    "open_remote",
+]
+
+_NAMES = {
+    "Outcome": "audit.verdict",
+    "Verdict": "audit.verdict",
+    "audit_suspect": "audit.api",
+    "open_bundle": "audit.api",
+    "open_file": "audit.api",
+    "open_remote": "audit.api",
+}
+
+_PACKAGES = ("adapters", "audit", "generator")
+
+_COMMANDS = {
+    "keygen": ("audit.commands.keygen", "Make a key pair that signs bundles and records."),
+    "craft": ("generator.commands.craft", "Craft a signed trigger bundle from your model."),
+    "inspect": ("audit.commands.inspect", "Show what is in a bundle and who signed it."),
+    "probe": ("audit.commands.probe", "Say what an ONNX file is and how it wants its images."),
+    "audit": ("audit.commands.audit", "Ask suspects whether they derive from the source."),
+    "record": ("audit.commands.record", "List, export and delete the audits of this machine."),
+    "verify": ("audit.commands.verify", "Check a record and compute its verdict again."),
+    "report": ("audit.commands.report", "Write a report of a record for people."),
+    "commit": ("audit.commands.commit", "Sign a bundle's digest, to publish before any suspect."),
+    "demo": ("generator.commands.demo", "Craft, sign and audit the embedded example."),
+    "bench": ("generator.commands.bench", "Run the benchmarks of a checkout."),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'kinprint' has no attribute {name!r}")
+
+
+class _LazyGroup(click.Group):
+    """A command group that imports a command when it runs, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command = importlib.import_module(module).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"no command {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kinprint", prog_name="kinprint")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+def cli(debug: bool) -> None:
+    """Is this deployed image classifier derived from mine?
+
+    An owner crafts a signed trigger bundle from a model (craft); anyone can ask a suspect with it,
+    an ONNX file or an API that returns labels only (audit).
+    """
+
+
+def main() -> None:
+    """Run the command line; the only place that exits."""
+    _refuse_foreign_packages()
+    debug = "--debug" in sys.argv[1:]
+    if debug:
+        sys.argv.remove("--debug")
+    try:
+        status = cli(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; do not complain again while closing it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        code = _code_for(error)
+        name = "" if code is not None else f"unexpected {type(error).__name__}: "
+        hint = "" if code is not None else " (run again with --debug for the traceback)"
+        print(f"error: {name}{error}{hint}", file=sys.stderr)
+        sys.exit(1 if code is None else code)
+
+
+def _code_for(error: Exception) -> int | None:
+    from audit.exit_codes import ExitCode, code_for_error
+
+    generation = sys.modules.get("generator.errors")
+    if generation is not None and isinstance(error, generation.GenerationError):
+        return ExitCode.USAGE
+    return code_for_error(error)
+
+
+def _refuse_foreign_packages() -> None:
+    """Stop if another distribution owns one of our package names (``adapters`` is one such)."""
+    for package in _PACKAGES:
+        spec = importlib.util.find_spec(package)
+        origin = None if spec is None else spec.origin
+        here = os.path.dirname(os.path.abspath(__file__))
+        if origin is None or os.path.dirname(os.path.dirname(os.path.abspath(origin))) != here:
+            _stop_for_foreign(package, origin)
+        with open(origin, encoding="utf-8") as file:
+            if not file.readline().startswith('"""Kinprint'):
+                _stop_for_foreign(package, origin)
+
+
+def _stop_for_foreign(package: str, origin: str | None) -> NoReturn:
+    print(
+        f"error: the package {package!r} found at {origin} belongs to another distribution; "
+        "install Kinprint into a virtual environment of its own",
+        file=sys.stderr,
+    )
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+import os
+from pathlib import Path
+
+# Tiny networks are faster on one thread, and torch reads this when it is first imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+from tiny_world import TinyWorld, make_tiny_world
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
+    folder: Path = tmp_path_factory.mktemp("tiny-world")
+    return make_tiny_world(folder)

@@ -1,0 +1,77 @@
+import math
+
+import numpy as np
+import pytest
+
+from audit.calibration import conformal_thresholds
+from audit.significance import (
+    clopper_pearson,
+    innocents_needed,
+    rank_p_value,
+    smallest_p_value,
+)
+
+
+def test_p_value_of_the_highest_score_is_the_smallest_that_the_innocents_can_give() -> None:
+    innocents = np.arange(19.0)
+    assert rank_p_value(100.0, innocents) == smallest_p_value(19) == 0.05
+
+
+def test_ties_count_against_the_accuser() -> None:
+    assert rank_p_value(1.0, np.array([1.0, 1.0, 0.0])) == 0.75
+
+
+def test_rank_p_values_of_innocents_are_valid() -> None:
+    # Exchangeable scores: P(p <= a) <= a for every a on the grid, by simulation within 4 sigma.
+    rng = np.random.default_rng(3)
+    draws = rng.normal(size=(20_000, 10))
+    p = (1 + (draws[:, 1:] >= draws[:, :1]).sum(axis=1)) / 10
+    for alpha in (0.1, 0.2, 0.5):
+        assert (p <= alpha).mean() <= alpha + 4 * math.sqrt(alpha * (1 - alpha) / 20_000)
+
+
+def test_innocents_needed_is_the_least_number_whose_smallest_p_reaches_alpha() -> None:
+    for alpha in (0.5, 0.1, 0.05, 0.01):
+        needed = innocents_needed(alpha)
+        assert smallest_p_value(needed) <= alpha + 1e-12
+        assert smallest_p_value(needed - 1) > alpha
+
+
+def test_clopper_pearson_meets_its_definition_at_both_ends() -> None:
+    low, high = clopper_pearson(3, 20)
+
+    def tail(p: float, ks: range) -> float:
+        return sum(math.comb(20, k) * p**k * (1 - p) ** (20 - k) for k in ks)
+
+    assert tail(low, range(3, 21)) == pytest.approx(0.025, rel=1e-4)
+    assert tail(high, range(4)) == pytest.approx(0.025, rel=1e-4)
+
+
+def test_clopper_pearson_refuses_no_trials() -> None:
+    with pytest.raises(ValueError, match="expected 0 <= successes <= trials >= 1, got 0 of 0"):
+        clopper_pearson(0, 0)
+
+
+def test_above_the_threshold_is_the_same_as_a_p_value_at_most_alpha() -> None:
+    rng = np.random.default_rng(1)
+    innocents, derived = rng.normal(size=39), rng.normal(size=39)
+    limits = conformal_thresholds(innocents, derived, alpha=0.1, beta=0.1)
+    for score in rng.normal(scale=2, size=500):
+        assert (score > limits.derived_above) == (rank_p_value(score, innocents) <= 0.1)
+        assert (score < limits.independent_below) == (rank_p_value(-score, -derived) <= 0.1)
+
+
+def test_separate_populations_share_one_threshold_half_way() -> None:
+    limits = conformal_thresholds(np.zeros(9), np.full(9, 3.0), alpha=0.1, beta=0.1)
+    assert limits.derived_above == limits.independent_below == 1.5
+
+
+def test_overlapping_populations_leave_a_range_undecided() -> None:
+    innocents, derived = np.arange(9.0), np.arange(5.0, 14.0)
+    limits = conformal_thresholds(innocents, derived, alpha=0.1, beta=0.1)
+    assert (limits.independent_below, limits.derived_above) == (5.0, 8.0)
+
+
+def test_too_few_models_for_a_rate_never_decide() -> None:
+    limits = conformal_thresholds(np.zeros(8), np.ones(9), alpha=0.1, beta=0.1)
+    assert limits.derived_above == math.inf
