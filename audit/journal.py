@@ -23,6 +23,7 @@ from adapters.suspect import Predictions, SuspectIdentity
 from audit.errors import JournalError
 
 SCHEMA_VERSION = 2
+_LOCK_TIMEOUT_S = 30.0
 
 _SCHEMA = """
 CREATE TABLE audits (
@@ -126,11 +127,11 @@ class Journal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # One thread writes (the session's); others may read the screen's copy.
-            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"journal: cannot use {path} ({error})") from error
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._switch_to_write_ahead_log()
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._prepare()
@@ -140,6 +141,19 @@ class Journal:
         except JournalError:
             self._connection.close()
             raise
+
+    def _switch_to_write_ahead_log(self) -> None:
+        # The switch wants the file for itself, and SQLite does not wait for that as it waits for
+        # every other lock: a journal that two processes open first at once needs a second try.
+        deadline = time.monotonic() + _LOCK_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def _prepare(self) -> None:
         with self._transaction():

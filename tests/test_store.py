@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,17 @@ def test_a_killed_audit_is_remembered_exported_as_incomplete_and_resumed(
     list(AuditSession(bundle, FakeSuspect(bundle, copy_rule), journal, resume=True).run())
     export_record(journal, stored.audit, out, AUDITOR_KEY)
     assert verify_record(out, GOLDEN_BUNDLE, TRUST).result is Result.HOLDS
+
+
+def test_many_threads_can_make_the_same_new_journal_at_once(tmp_path: Path) -> None:
+    def open_together(path: Path, barrier: threading.Barrier) -> None:
+        barrier.wait()
+        Journal(path).close()
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(100):
+            path, barrier = tmp_path / f"{number}.sqlite", threading.Barrier(8)
+            list(pool.map(open_together, [path] * 8, [barrier] * 8))
 
 
 def test_two_processes_can_use_the_store_at_once(path: Path) -> None:
