@@ -23,7 +23,7 @@ import click
 
 if TYPE_CHECKING:
     from audit.api import audit_suspect, open_bundle, open_file, open_remote
-    from audit.verdict import Outcome, Verdict
+    from audit.outcome import Outcome, Verdict
 
 __all__ = [
     "Outcome",
@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 _NAMES = {
-    "Outcome": "audit.verdict",
-    "Verdict": "audit.verdict",
+    "Outcome": "audit.outcome",
+    "Verdict": "audit.outcome",
     "audit_suspect": "audit.api",
     "open_bundle": "audit.api",
     "open_file": "audit.api",

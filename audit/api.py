@@ -11,12 +11,13 @@ from adapters.onnx_model import Device
 from adapters.onnx_suspect_file import open_suspect_file
 from adapters.suspect import Capability, Suspect
 from audit.bundle import read_bundle
+from audit.decision_rule import choose_rule
 from audit.errors import AuditError
 from audit.journal import Journal, default_journal
 from audit.keys import load_trust
 from audit.manifest import BundleContents
+from audit.outcome import Outcome
 from audit.session import AuditEvent, AuditSession, Finished
-from audit.verdict import Outcome
 
 
 def open_bundle(path: str | Path, *, trust: Iterable[str | Path] = ()) -> BundleContents:
@@ -54,6 +55,9 @@ def audit_suspect(
     scores: tuple[str, ...] = (),
     budget: int | None = None,
     resume: bool = False,
+    alpha: float | None = None,
+    beta: float | None = None,
+    stop_early: bool | None = None,
     journal: str | Path | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
     on_event: Callable[[AuditEvent], None] | None = None,
@@ -66,6 +70,10 @@ def audit_suspect(
         scores: Scores to compute, the deciding one first; by default the bundle's own.
         budget: Largest number of images asked.
         resume: Go on with an unfinished audit of this suspect.
+        alpha: False-positive rate of the verdict; by default the bundle's.
+        beta: Its miss rate; by default the bundle's.
+        stop_early: Stop asking when the verdict is certain enough (`audit.sequential`); by default
+            where answers cost money, which is at endpoints.
         journal: SQLite file for the answers; by default the user's own.
         stamp: Gets a timestamp over the manifest before the first question
             (`audit.timestamping.stamp_at`).
@@ -84,6 +92,12 @@ def audit_suspect(
             scores=scores or scores_to_ask(bundle, suspect),
             budget=budget,
             resume=resume,
+            rule=choose_rule(
+                bundle.manifest,
+                alpha=alpha,
+                beta=beta,
+                stop_early=suspect.identity.kind != "onnx" if stop_early is None else stop_early,
+            ),
             stamp=stamp,
         )
         for event in session.run():

@@ -10,6 +10,7 @@ from adapters.suspect import (
 )
 from audit.errors import (
     AuditError,
+    BudgetSpentError,
     BundleError,
     JournalError,
     MismatchError,
@@ -17,7 +18,7 @@ from audit.errors import (
     SignatureInvalidError,
     UntrustedKeyError,
 )
-from audit.verdict import Verdict
+from audit.outcome import Verdict
 
 
 class ExitCode(IntEnum):
@@ -42,6 +43,7 @@ _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
     (RecordError, ExitCode.SIGNATURE),
     (MismatchError, ExitCode.NOT_COMPARABLE),
     (JournalError, ExitCode.UNEXPECTED),
+    (BudgetSpentError, ExitCode.STOPPED),
     (AuditError, ExitCode.USAGE),
     (SuspectConfigError, ExitCode.USAGE),
     (SuspectThrottledError, ExitCode.STOPPED),

@@ -12,6 +12,7 @@ from audit.journal import Answer
 from audit.manifest import BundleContents
 from audit.plan import make_plan
 from audit.record import Record
+from audit.record_checks import record_rule
 from audit.verdict import judge
 
 MAX_DIFFERING = 0.01
@@ -72,7 +73,7 @@ def ask_again(record: Record, bundle: BundleContents, suspect: Suspect) -> Reask
         return Reasked(differences=differences, check=failed(name, f"{told}; at most 1 % may."))
     recorded = record.closing.outcome
     if recorded is not None:
-        outcome = judge(bundle, again, record.opening.scores)
+        outcome = judge(bundle, again, record.opening.scores, record_rule(record, bundle))
         if outcome.verdict is not recorded.verdict:
             told += f"; they give '{outcome.verdict}', the record says '{recorded.verdict}'."
             return Reasked(differences=differences, check=failed(name, told))

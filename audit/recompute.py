@@ -16,6 +16,7 @@ from audit.checks import Check, Status, failed, held
 from audit.errors import AuditError
 from audit.keys import Trust
 from audit.manifest import BundleContents
+from audit.outcome import Outcome
 from audit.record import Record, State, check_signature, parse_lines, read_bytes
 from audit.record_checks import (
     check_bundle,
@@ -24,11 +25,11 @@ from audit.record_checks import (
     check_order,
     check_questions,
     check_recomputation,
+    check_rule,
     check_times,
 )
 from audit.server_checks import check_server
 from audit.time_checks import check_bundle_timestamp, check_chain_timestamp, check_commitment
-from audit.verdict import Outcome
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -138,6 +139,7 @@ def verify_record(
         found.add(lambda: check_times(record, now=time.time() if now is None else now))
         found.add(lambda: check_completeness(record, bundle))
         found.add(lambda: check_deciding_score(record, bundle))
+        found.add(lambda: check_rule(record, bundle))
         if not found.has_failed:
             check, outcome = check_recomputation(record, bundle)
             found.add(lambda: check)

@@ -26,8 +26,8 @@ from audit.hash_chain import follow_back, link
 from audit.journal import Answer
 from audit.keys import PrivateKey, Trust
 from audit.manifest import FrozenModel, Manifest, Sha256
+from audit.outcome import Outcome
 from audit.signing import RECORD_PREDICATE_TYPE, sign_statement, verify_envelope
-from audit.verdict import Outcome
 
 FORMAT = "kinprint-record"
 FORMAT_VERSION = 1

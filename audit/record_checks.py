@@ -4,19 +4,23 @@ All of them take a record whose signature and chain were checked and a bundle th
 trust; none of them asks a suspect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from adapters.suspect import Capability
 from audit.canonical import array_sha256, canonical_bytes, sha256_hex
-from audit.checks import Check, attempt, failed, held, unchecked
+from audit.checks import Check, Status, attempt, failed, held, unchecked
+from audit.decision_rule import DecisionRule, bundle_rule, choose_rule, read_rule
+from audit.early_stop import Follower, follow_controls, follow_queries
 from audit.environment import environment_versions
 from audit.errors import AuditError, SignatureInvalidError
+from audit.journal import Answer
 from audit.manifest import BundleContents
-from audit.plan import Plan, make_plan
+from audit.outcome import Outcome, Verdict
+from audit.plan import Plan, QuestionGroup, make_plan
 from audit.record import Record, Row, State, seconds, utc
-from audit.verdict import Outcome, Verdict, check_controls, judge
+from audit.verdict import check_controls, judge
 
 CLOCK_TOLERANCE_S = 300.0
 """Two machines' clocks may differ by so much before a record counts as from the future."""
@@ -105,20 +109,27 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
         )
 
     def found() -> str:
-        plan = _plan(record, bundle)
+        plan, rule = _plan(record, bundle), record_rule(record, bundle)
         budget = record.opening.runs[-1].budget if record.opening.runs else None
-        whole, due = set(_questions(plan)), set(_questions(plan.within(budget)))
         given = record.answers
-        controls = set(_questions(Plan(scores=plan.scores, groups=plan.groups[:1])))
+        whole, due = set(_questions(plan)), set(_questions(plan.within(budget)))
+        controls = _asked_enough(plan.groups[:1], follow_controls(bundle, rule), given)
         if not controls <= set(given):
             raise SignatureInvalidError("controls: expected all control images answered")
-        if not check_controls(bundle, given).comparable:
+        if not check_controls(bundle, given, rule).comparable:
             due = controls
-            further = sorted(set(given) - controls)
+            further = sorted(one for one in given if not one.startswith("control/"))
             if further:
                 raise SignatureInvalidError(
                     f"{further[0]}: expected no answer, because the control images end the audit"
                 )
+        else:
+            queries = follow_queries(bundle, rule)
+            is_decided = queries is not None and queries.follow(given) is not None
+            others = _asked_enough(plan.within(budget).groups[1:], queries, given)
+            due = controls | (
+                {one for one in others if one.startswith("query/")} if is_decided else others
+            )
         missing = sorted(due - set(given))
         if missing:
             raise SignatureInvalidError(
@@ -130,8 +141,11 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
                 "them are answered."
             )
         left = len(whole - set(given))
-        if left and due == controls:
-            return f"Every control image has an answer; the {left} others were not needed."
+        if left and (due == controls or not due >= set(_questions(plan.within(budget)))):
+            return (
+                f"Every question that the verdict needed has an answer; {left} others were not "
+                "needed."
+            )
         if left:
             return (
                 f"Every question within the auditor's budget of {budget} has an answer; {left} "
@@ -153,6 +167,43 @@ def check_deciding_score(record: Record, bundle: BundleContents) -> Check:
         f"'{used}' decides because the auditor chose it; the bundle names '{own}'. Ask why: of "
         "several scores, one may please by chance.",
     )
+
+
+def check_rule(record: Record, bundle: BundleContents) -> Check:
+    """The error rates are those that the owner signed, or the record says which were chosen."""
+    name, own = "error rates", bundle_rule(bundle.manifest)
+
+    def found() -> str:
+        rule = record_rule(record, bundle)
+        early = (
+            f", and {rule.stopping_error:g} more for stopping early" if rule.stopping_error else ""
+        )
+        return f"alpha {rule.alpha:g} and beta {rule.beta:g}{early}."
+
+    check = attempt(name, found)
+    if check.status is Status.FAILED:
+        return check
+    rule = record_rule(record, bundle)
+    usual = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=rule.stopping_error > 0)
+    if rule == usual:
+        return check
+    return unchecked(
+        name,
+        f"{check.text[:-1]}, chosen by the auditor; the bundle names {own.alpha:g} and "
+        f"{own.beta:g}. Ask whether they were chosen before the answers were known.",
+    )
+
+
+def record_rule(record: Record, bundle: BundleContents) -> DecisionRule:
+    """Return the rule that the audit followed.
+
+    Raises:
+        SignatureInvalidError: A rate in the settings is none.
+    """
+    try:
+        return read_rule(record.opening.settings, bundle.manifest)
+    except AuditError as error:
+        raise SignatureInvalidError(str(error)) from error
 
 
 def check_times(record: Record, *, now: float) -> Check:
@@ -196,7 +247,7 @@ def check_recomputation(record: Record, bundle: BundleContents) -> tuple[Check, 
     if record.closing.state is State.INTERRUPTED:
         return failed(name, "outcome: expected none in an interrupted audit, got one"), None
     try:
-        outcome = judge(bundle, record.answers, record.opening.scores)
+        outcome = judge(bundle, record.answers, record.opening.scores, record_rule(record, bundle))
     except (AuditError, ValueError, KeyError) as error:
         return failed(name, f"outcome: cannot be computed from these answers: {error}"), None
     is_open = outcome.verdict is Verdict.INCONCLUSIVE
@@ -274,6 +325,20 @@ def _plan(record: Record, bundle: BundleContents) -> Plan:
 
 def _questions(plan: Plan) -> list[str]:
     return [group.question(index) for group in plan.groups for index in range(group.num_questions)]
+
+
+def _asked_enough(
+    groups: Sequence[QuestionGroup], follower: Follower | None, given: Mapping[str, Answer]
+) -> set[str]:
+    """Return the questions that had to be asked: those after an early stop had not."""
+    stop = follower.follow(given) if follower else None
+    due: set[str] = set()
+    for group in groups:
+        num = group.num_questions
+        if stop and follower and group.kind == follower.kind:
+            num = min(num, stop.num_values)
+        due |= {group.question(index) for index in range(num)}
+    return due
 
 
 def _check_row(row: Row, images: Mapping[str, str], num_classes: int) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from audit.outcome import ScoreOutcome, Verdict
 from audit.record import State
 from audit.reference_scores import reference_scores
 from audit.report_data import ReportData
-from audit.verdict import ScoreOutcome, Verdict
 
 SCHEMA_VERSION = 1
 """Of the JSON document."""

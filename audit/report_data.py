@@ -17,12 +17,12 @@ from audit.errors import SignatureInvalidError
 from audit.inspection import printable
 from audit.keys import Trust
 from audit.manifest import BundleContents
+from audit.outcome import Outcome
 from audit.recompute import LIMITS, Result, verify_record
 from audit.record import Record, read_record, seconds
 from audit.reference_scores import QueryEvidence, class_name, query_evidence
 from audit.report_words import Agreement, Words, words
 from audit.server_checks import said, shown
-from audit.verdict import Outcome
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

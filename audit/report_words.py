@@ -5,8 +5,8 @@ Sentences say what the numbers carry and no more; each takes its numbers from th
 
 from dataclasses import dataclass
 
+from audit.outcome import ScoreOutcome, Verdict
 from audit.record import Record, State
-from audit.verdict import ScoreOutcome, Verdict
 
 WEAK_P_VALUE = 0.05
 """Above this a finding of derivation carries a caution."""

@@ -5,7 +5,7 @@ killed anywhere goes on from there and ends with the same outcome.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED, Predictions, Suspect
 from audit.canonical import array_sha256, canonical_bytes
+from audit.control import AuditControl
+from audit.decision_rule import DecisionRule, bundle_rule
+from audit.early_stop import Follower, follow_controls, follow_queries
 from audit.environment import environment_versions
 from audit.errors import AuditError, MismatchError
 from audit.journal import Answer, AskedBundle, Asking, Journal
 from audit.manifest import BundleContents
+from audit.outcome import ControlCheck, Outcome, ScoreOutcome, Verdict
 from audit.plan import Plan, QuestionGroup, make_plan
-from audit.verdict import ControlCheck, Outcome, Verdict, check_controls, judge
+from audit.reference_scores import QueryEvidence, query_evidence
+from audit.verdict import check_controls, judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,26 @@ class Answered:
 
     questions: tuple[str, ...]
     labels: tuple[int, ...]
+    num_questions: int
+    num_answered: int
+    num_attempts: int = 1
+    """Requests that these answers took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the answers so far would come to; on request only, and now and then."""
+
+    score: ScoreOutcome
+    """The deciding score, with its thresholds for the questions that were answered."""
+    evidence: QueryEvidence | None
+    """Query by query, where that score has queries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """Somebody ended the audit; it can be resumed."""
+
     num_questions: int
     num_answered: int
 
@@ -63,7 +88,10 @@ class Finished:
 _HOW_READ = ("preprocessing", "output", "output_kind")
 """Details of a suspect that change what it answers."""
 
-AuditEvent = Started | Answered | ControlsChecked | Finished
+_STANDING_SHARE = 0.05
+"""Largest share of the time that may go into computing standings."""
+
+AuditEvent = Started | Answered | ControlsChecked | Standing | Stopped | Finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +127,11 @@ class AuditSession:
         scores: Scores to compute, the deciding one first; the bundle's default score if empty.
         budget: Largest number of questions, control images included; None asks them all.
         resume: Go on with the newest unfinished audit of this pair and these scores.
+        rule: Error rates, and whether the audit may stop early; by default the bundle's own.
         stamp: Gets an RFC 3161 reply over the manifest's bytes; called once, before the first
             question of a new audit.
+        control: Pauses and stops the audit from another thread.
+        standing_every_s: Yield a `Standing` about so often, in seconds; None never does.
 
     Raises:
         AuditError: A score or the budget does not fit, or there is nothing to resume.
@@ -115,14 +146,21 @@ class AuditSession:
         scores: tuple[str, ...] = (),
         budget: int | None = None,
         resume: bool = False,
+        rule: DecisionRule | None = None,
         stamp: Callable[[bytes], bytes] | None = None,
+        control: AuditControl | None = None,
+        standing_every_s: float | None = None,
     ) -> None:
         self._bundle, self._suspect, self._journal = bundle, suspect, journal
+        self._control, self._is_cut = control or AuditControl(), False
+        self._standing_every_s, self._next_standing = standing_every_s, 0.0
         scores = scores or (bundle.manifest.default_score,)
         self._whole_plan = make_plan(bundle, scores, suspect.capability)
         self._plan: Plan = self._whole_plan.within(budget)
         identity, digest = suspect.identity, bundle.manifest_sha256
+        self._rule = rule or bundle_rule(bundle.manifest)
         settings = {"scores": ",".join(scores), "capability": suspect.capability.name}
+        settings |= self._rule.settings()
         # The same file read in another way answers otherwise: never mix the two.
         settings |= {name: identity.details[name] for name in _HOW_READ if name in identity.details}
         earlier = journal.unfinished(digest, identity, settings) if resume else None
@@ -145,11 +183,16 @@ class AuditSession:
             for index in range(group.num_questions)
         )
 
+    @property
+    def plan(self) -> Plan:
+        """Return what is asked, within the budget."""
+        return self._plan
+
     def run(self) -> Iterator[AuditEvent]:
         """Ask and judge.
 
         Yields:
-            One event per answered batch and per step, `Finished` last.
+            One event per answered batch and per step; `Finished` last, or `Stopped`.
 
         Raises:
             SuspectError: The suspect did not answer; what it answered before is in the journal.
@@ -169,13 +212,18 @@ class AuditSession:
             num_answered=self._num_answered,
         )
         controls, *others = plan.groups
-        yield from self._ask(controls)
-        check = check_controls(self._bundle, self._answers)
+        yield from self._ask(controls, follow_controls(self._bundle, self._rule))
+        if self._is_cut:
+            yield Stopped(num_questions=plan.num_questions, num_answered=self._num_answered)
+            return
+        check = check_controls(self._bundle, self._answers, self._rule)
         yield ControlsChecked(check=check)
         if check.comparable:
-            for group in others:
-                yield from self._ask(group)
-        outcome = judge(self._bundle, self._answers, plan.scores)
+            yield from self._ask_scored(others)
+        if self._is_cut:
+            yield Stopped(num_questions=plan.num_questions, num_answered=self._num_answered)
+            return
+        outcome = judge(self._bundle, self._answers, plan.scores, self._rule)
         cut = plan is not self._whole_plan
         is_complete = not (cut and outcome.verdict is Verdict.INCONCLUSIVE)
         self._journal.end_run(
@@ -187,8 +235,32 @@ class AuditSession:
             num_attempts=self._journal.count_attempts(self._audit),
         )
 
-    def _ask(self, group: QuestionGroup) -> Iterator[Answered]:
-        """Ask what the journal has no answer to yet."""
+    def _ask_scored(self, groups: Sequence[QuestionGroup]) -> Iterator[Answered | Standing]:
+        """Ask the questions of the scores, until the one that decides has decided."""
+        decides_early = self._plan.scores[0] == "likelihood-ratio"
+        follower = follow_queries(self._bundle, self._rule) if decides_early else None
+        for group in groups:
+            yield from self._ask(group, follower)
+            if self._is_cut or (follower is not None and follower.follow(self._answers)):
+                return
+
+    def _standing(self) -> Iterator[Standing]:
+        start = time.monotonic()
+        if self._standing_every_s is None or start < self._next_standing:
+            return
+        first = self._plan.scores[0]
+        outcome = judge(self._bundle, self._answers, (first,), self._rule)
+        evidence = None
+        if first == "likelihood-ratio":
+            evidence = query_evidence(self._bundle, self._answers)
+        end = time.monotonic()
+        self._next_standing = end + max(self._standing_every_s, (end - start) / _STANDING_SHARE)
+        yield from (Standing(score=score, evidence=evidence) for score in outcome.scores)
+
+    def _ask(
+        self, group: QuestionGroup, follower: Follower | None
+    ) -> Iterator[Answered | Standing]:
+        """Ask what the journal has no answer to yet, until the follower has seen enough."""
         missing = np.array(
             [i for i in range(group.num_questions) if group.question(i) not in self._answers],
             dtype=np.int64,
@@ -208,13 +280,28 @@ class AuditSession:
         with ThreadPoolExecutor(workers, thread_name_prefix="suspect") as pool:
             try:
                 while True:
-                    while len(in_flight) < limit and (batch := next(batches, None)) is not None:
+                    may_ask = self._control.may_ask
+                    while (
+                        may_ask
+                        and len(in_flight) < limit
+                        and not (follower and follower.follow(self._answers))
+                        and (batch := next(batches, None)) is not None
+                    ):
                         in_flight[pool.submit(self._timed, batch.images)] = batch
                     if not in_flight:
+                        if not may_ask and not self._control.is_stopped:
+                            self._control.wait()
+                            continue
+                        has_decided = follower is not None and follower.follow(self._answers)
+                        self._is_cut = (
+                            not may_ask and not has_decided and next(batches, None) is not None
+                        )
                         return
                     done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
                     # All of them are on disk before anybody who listens can stop us.
                     yield from [self._keep(in_flight.pop(one), one.result()) for one in done]
+                    if group.kind != "control":
+                        yield from self._standing()
             finally:
                 self._drain(in_flight)
 
@@ -277,6 +364,7 @@ class AuditSession:
             labels=tuple(map(int, labels)),
             num_questions=self._plan.num_questions,
             num_answered=self._num_answered,
+            num_attempts=reply.predictions.attempts,
         )
 
     def _drain(self, in_flight: dict[Future[_Reply], _Batch]) -> None:

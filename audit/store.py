@@ -18,6 +18,7 @@ from audit.errors import AuditError, JournalError
 from audit.journal import Journal
 from audit.keys import PrivateKey, Trust
 from audit.manifest import Manifest
+from audit.outcome import Outcome
 from audit.record import (
     Draft,
     Opening,
@@ -32,7 +33,6 @@ from audit.record import (
     write_record,
 )
 from audit.timestamping import encode_token
-from audit.verdict import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

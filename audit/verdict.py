@@ -1,161 +1,125 @@
 """From answers to a verdict: a pure function of the bundle and the answers.
 
-Nothing here asks, waits or stores; the same bundle and answers give the same outcome everywhere.
-Thresholds and p-values are computed on exactly the questions that the suspect answered, from the
-calibration models' stored answers to the same questions.
+Nothing here asks, waits or stores; the same bundle, answers and rule give the same outcome
+everywhere. Thresholds and p-values are computed on exactly the questions that the suspect
+answered, from the calibration models' stored answers to the same questions; where an audit stopped
+early, on all of them, because that is what was bet on.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED
 from audit.calibration import Thresholds, conformal_thresholds
+from audit.decision_rule import MAX_REFUSED, MIN_QUERIES, DecisionRule, bundle_rule
+from audit.early_stop import (
+    bundle_evidence,
+    follow_controls,
+    follow_queries,
+    innocents,
+    min_control_accuracy,
+)
 from audit.journal import Answer
-from audit.manifest import BundleContents, FrozenModel
-from audit.methods.likelihood_ratio import evidence_table, mean_evidence
+from audit.manifest import BundleContents
+from audit.methods.likelihood_ratio import mean_evidence
 from audit.methods.mfue import cross_entropy, matching_rate
 from audit.monte_carlo import estimated_loss, probe_hits
+from audit.outcome import ControlCheck, Outcome, ScoreOutcome, Verdict
+from audit.sequential import EarlyStop
 from audit.significance import clopper_pearson, rank_p_value, smallest_p_value
-
-MIN_QUERIES = 20
-"""Fewer answered queries (or triggers) than this decide nothing."""
-MAX_REFUSED = 0.05
-"""Above this share of refusals a suspect is not called independent."""
-
-
-class Verdict(StrEnum):
-    """What an audit found."""
-
-    DERIVED = "derived"
-    INDEPENDENT = "independent"
-    INCONCLUSIVE = "inconclusive"
-    NOT_COMPARABLE = "not comparable"
-
-
-class ControlCheck(FrozenModel):
-    """How the suspect did on ordinary labelled images, before it saw a trigger."""
-
-    num_images: int
-    accuracy: float
-    interval: tuple[float, float]
-    """Exact 95 % interval of the accuracy."""
-    source_accuracy: float
-    min_accuracy: float
-    """Below this the suspect cannot be compared with the source."""
-    comparable: bool
-
-
-class ScoreOutcome(FrozenModel):
-    """One score of the suspect, and what it means."""
-
-    name: str
-    access: str
-    """``labels`` or ``probabilities``."""
-    value: float
-    num_queries: int
-    """Queries or triggers the value is computed from."""
-    num_refused: int
-    derived_above: float | None
-    """None: the calibration models are too few for the bundle's alpha."""
-    independent_below: float | None
-    """None: too few for its beta."""
-    p_value: float
-    """Rank among all calibration innocents."""
-    smallest_p_value: float
-    num_innocents: int
-    num_derived: int
-    strata: dict[str, float]
-    """P-value within each stratum of innocents."""
-    verdict: Verdict
-    reason: str
-
-
-class Outcome(FrozenModel):
-    """The result of an audit."""
-
-    verdict: Verdict
-    text: str
-    control: ControlCheck
-    scores: tuple[ScoreOutcome, ...]
-    """The deciding score first; empty if the suspect is not comparable."""
-    num_questions: int
-    """Questions answered, control images included."""
+from audit.verdict_words import not_comparable_words, verdict_words
 
 
 def judge(
-    bundle: BundleContents, answers: Mapping[str, Answer], scores: tuple[str, ...]
+    bundle: BundleContents,
+    answers: Mapping[str, Answer],
+    scores: tuple[str, ...],
+    rule: DecisionRule | None = None,
 ) -> Outcome:
     """Compute the outcome of an audit from its answers.
 
     Args:
         bundle: What was asked.
         answers: By question id (`audit.plan`); some may be missing.
-        scores: Scores to compute, the deciding one first.
+        scores: Scores to compute, the deciding one first; the others are left out where nothing
+            was asked for them.
+        rule: Error rates and whether the audit may stop early; by default the bundle's own.
 
     Returns:
         The outcome; `Verdict.NOT_COMPARABLE` without scores if the controls went wrong.
     """
-    control = check_controls(bundle, answers)
-    if not control.comparable:
-        return Outcome(
-            verdict=Verdict.NOT_COMPARABLE,
-            text=_not_comparable_text(control),
-            control=control,
-            scores=(),
-            num_questions=len(answers),
-        )
-    results = tuple(_SCORERS[name](bundle, answers) for name in scores)
+    rule = rule or bundle_rule(bundle.manifest)
+    control = check_controls(bundle, answers, rule)
+    results: tuple[ScoreOutcome, ...] = ()
+    if control.comparable:
+        deciding, *others = (_SCORERS[name](bundle, answers, rule) for name in scores)
+        results = (deciding, *(one for one in others if one.num_queries))
     return Outcome(
-        verdict=results[0].verdict,
-        text=results[0].reason,
+        verdict=results[0].verdict if results else Verdict.NOT_COMPARABLE,
+        text=results[0].reason if results else not_comparable_words(control),
+        alpha=rule.alpha,
+        beta=rule.beta,
+        stopping_error=rule.stopping_error,
         control=control,
         scores=results,
         num_questions=len(answers),
     )
 
 
-def check_controls(bundle: BundleContents, answers: Mapping[str, Answer]) -> ControlCheck:
+def check_controls(
+    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule
+) -> ControlCheck:
     """Compare the suspect's accuracy on the control images with the source's.
 
-    Unanswered and refused images count as wrong.
+    Unanswered and refused images count as wrong, but for those that an early stop made needless.
     """
-    expected = bundle.arrays.control_labels
-    given = _labels(answers, "control", len(expected))
-    hits = int((given == expected).sum())
-    manifest = bundle.manifest
-    floor = manifest.min_control_agreement * manifest.source.control_accuracy
+    expected, floor = bundle.arrays.control_labels, min_control_accuracy(bundle)
+    follower = follow_controls(bundle, rule)
+    stop = follower.follow(answers) if follower else None
+    num_images = stop.num_values if stop else len(expected)
+    hits = int((_labels(answers, "control", num_images) == expected[:num_images]).sum())
     return ControlCheck(
-        num_images=len(expected),
-        accuracy=hits / len(expected),
-        interval=clopper_pearson(hits, len(expected)),
-        source_accuracy=manifest.source.control_accuracy,
+        num_images=num_images,
+        accuracy=hits / num_images,
+        interval=clopper_pearson(hits, num_images),
+        source_accuracy=bundle.manifest.source.control_accuracy,
         min_accuracy=floor,
-        comparable=hits / len(expected) >= floor,
+        comparable=stop.is_above if stop else hits / num_images >= floor,
     )
 
 
-def _likelihood_ratio(bundle: BundleContents, answers: Mapping[str, Answer]) -> ScoreOutcome:
+def _likelihood_ratio(
+    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule
+) -> ScoreOutcome:
     arrays = bundle.arrays
     labels = _labels(answers, "query", len(arrays.queries))
-    asked = _asked(answers, "query", len(arrays.queries))
-    table = evidence_table(
-        arrays.derived_probabilities, arrays.innocent_probabilities, bundle.manifest.epsilon
-    )[asked]
+    table = bundle_evidence(bundle)
+    follower = follow_queries(bundle, rule)
+    stop = follower.follow(answers) if follower else None
+    if stop is None:
+        asked = compared = _asked(answers, "query", len(arrays.queries))
+    else:
+        # The bet was about the score over all queries, so that is what innocents are compared by.
+        asked, compared = np.arange(stop.num_values), np.arange(len(table))
     return _decide(
         bundle,
+        rule,
         name="likelihood-ratio",
         access="labels",
-        value=_mean(mean_evidence(table, labels[asked]), len(asked)),
-        calibration=mean_evidence(table, arrays.model_query_labels[:, asked]),
+        value=_mean(mean_evidence(table[asked], labels[asked]), len(asked)),
+        calibration=mean_evidence(table[compared], arrays.model_query_labels[:, compared]),
         num_queries=len(asked),
+        num_in_bundle=len(table),
         num_refused=int((labels[asked] == REFUSED).sum()),
+        stop=stop,
     )
 
 
-def _mfue_w(bundle: BundleContents, answers: Mapping[str, Answer]) -> ScoreOutcome:
+def _mfue_w(
+    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule
+) -> ScoreOutcome:
     arrays, tau = bundle.arrays, bundle.manifest.tau
     asked = _asked(answers, "trigger", len(arrays.triggers))
     given = [answers[f"trigger/{index}"] for index in asked]
@@ -170,16 +134,20 @@ def _mfue_w(bundle: BundleContents, answers: Mapping[str, Answer]) -> ScoreOutco
     source = cross_entropy(arrays.source_trigger_log_probabilities[asked], labels)
     return _decide(
         bundle,
+        rule,
         name="mfue-w",
         access="probabilities",
         value=_mean(matching_rate(cross_entropy(rows, labels), source, tau), len(asked)),
         calibration=matching_rate(arrays.model_trigger_losses[:, asked], source, tau),
         num_queries=len(asked),
+        num_in_bundle=len(arrays.triggers),
         num_refused=sum(one.label == REFUSED for one in given),
     )
 
 
-def _mfue_b(bundle: BundleContents, answers: Mapping[str, Answer]) -> ScoreOutcome:
+def _mfue_b(
+    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule
+) -> ScoreOutcome:
     arrays, manifest = bundle.arrays, bundle.manifest
     assert manifest.probes is not None
     num_probes = manifest.probes.num_probes
@@ -202,11 +170,13 @@ def _mfue_b(bundle: BundleContents, answers: Mapping[str, Answer]) -> ScoreOutco
     calibration = estimated_loss(arrays.model_probe_hits[:, asked], num_probes)
     return _decide(
         bundle,
+        rule,
         name="mfue-b",
         access="labels",
         value=_mean(matching_rate(suspect, source, manifest.tau), len(asked)),
         calibration=matching_rate(calibration, source, manifest.tau),
         num_queries=len(asked),
+        num_in_bundle=len(arrays.triggers),
         num_refused=int((labels == REFUSED).sum()),
     )
 
@@ -216,100 +186,77 @@ _SCORERS = {"likelihood-ratio": _likelihood_ratio, "mfue-w": _mfue_w, "mfue-b": 
 
 def _decide(
     bundle: BundleContents,
+    rule: DecisionRule,
     *,
     name: str,
     access: str,
     value: float,
     calibration: NDArray[np.float64],
     num_queries: int,
+    num_in_bundle: int,
     num_refused: int,
+    stop: EarlyStop | None = None,
 ) -> ScoreOutcome:
-    models = bundle.manifest.calibration_models
-    is_innocent = np.array([model.role == "innocent" for model in models], dtype=bool)
+    models, is_innocent = bundle.manifest.calibration_models, innocents(bundle)
     if num_queries == 0:
         calibration = np.zeros(len(models))
-    innocents, derived = calibration[is_innocent], calibration[~is_innocent]
     thresholds = conformal_thresholds(
-        innocents, derived, alpha=bundle.manifest.alpha, beta=bundle.manifest.beta
+        calibration[is_innocent], calibration[~is_innocent], alpha=rule.alpha, beta=rule.beta
     )
-    strata = sorted({model.stratum for model in models if model.role == "innocent"})
-    p_value = rank_p_value(value, innocents)
-    verdict, reason = _verdict(
-        value, thresholds, num_queries=num_queries, refused_share=num_refused / max(num_queries, 1)
-    )
-    return ScoreOutcome(
+    kinds = np.array([model.stratum for model in models])
+
+    def p_value(chosen: NDArray[np.bool_]) -> float:
+        scores = calibration[chosen & is_innocent]
+        if stop is None:
+            return rank_p_value(value, scores)
+        if not stop.is_above:
+            return 1.0
+        # The score over all queries is above the threshold, but for the error of stopping early.
+        just_above = float(np.nextafter(thresholds.derived_above, np.inf))
+        return min(1.0, rank_p_value(just_above, scores) + rule.stopping_error)
+
+    strata = {
+        str(kind): p_value(kinds == kind) for kind in sorted(set(kinds[is_innocent].tolist()))
+    }
+    num_innocents = int(is_innocent.sum())
+    result = ScoreOutcome(
         name=name,
         access=access,
         value=value,
         num_queries=num_queries,
+        num_in_bundle=num_in_bundle,
         num_refused=num_refused,
         derived_above=_finite(thresholds.derived_above),
         independent_below=_finite(thresholds.independent_below),
-        p_value=p_value,
-        smallest_p_value=smallest_p_value(len(innocents)),
-        num_innocents=len(innocents),
-        num_derived=len(derived),
-        strata={
-            stratum: rank_p_value(
-                value,
-                calibration[
-                    np.array([m.role == "innocent" and m.stratum == stratum for m in models])
-                ],
-            )
-            for stratum in strata
-        },
-        verdict=verdict,
-        reason=f"{reason} {_rests_on(value, innocents, len(strata), p_value)}",
+        e_value=stop.e_value if stop else None,
+        p_value=p_value(np.ones(len(models), dtype=bool)),
+        smallest_p_value=smallest_p_value(num_innocents),
+        num_innocents=num_innocents,
+        num_as_high=int((calibration[is_innocent] >= value).sum()),
+        num_derived=len(models) - num_innocents,
+        strata=strata,
+        verdict=_verdict(value, thresholds, num_queries, num_refused, stop),
+        reason="",
     )
+    return result.model_copy(update={"reason": verdict_words(result, rule)})
 
 
 def _verdict(
-    value: float, thresholds: Thresholds, *, num_queries: int, refused_share: float
-) -> tuple[Verdict, str]:
+    value: float,
+    thresholds: Thresholds,
+    num_queries: int,
+    num_refused: int,
+    stop: EarlyStop | None,
+) -> Verdict:
+    if stop is not None:
+        return Verdict.DERIVED if stop.is_above else Verdict.INDEPENDENT
     if num_queries < MIN_QUERIES:
-        return (
-            Verdict.INCONCLUSIVE,
-            f"Only {num_queries} queries were answered; at least {MIN_QUERIES} are needed.",
-        )
+        return Verdict.INCONCLUSIVE
     if value > thresholds.derived_above:
-        return (
-            Verdict.DERIVED,
-            f"The score {value:.3f} is above the threshold {thresholds.derived_above:.3f}.",
-        )
-    if value < thresholds.independent_below:
-        if refused_share > MAX_REFUSED:
-            return (
-                Verdict.INCONCLUSIVE,
-                f"The score {value:.3f} is low, but the suspect refused {refused_share:.0%} of the "
-                "queries, so that it is not called independent.",
-            )
-        return (
-            Verdict.INDEPENDENT,
-            f"The score {value:.3f} is below the threshold {thresholds.independent_below:.3f}.",
-        )
-    return (
-        Verdict.INCONCLUSIVE,
-        f"The score {value:.3f} lies where innocent and derived models overlap.",
-    )
-
-
-def _rests_on(value: float, innocents: NDArray[np.float64], num_strata: int, p_value: float) -> str:
-    above = int((innocents >= value).sum())
-    told = "none" if above == 0 else str(above)
-    smallest = ", the smallest that so many can give" if above == 0 else ""
-    return (
-        f"Of {len(innocents)} innocent models in {num_strata} strata, {told} scored as high: "
-        f"p = {p_value:.3f}{smallest}."
-    )
-
-
-def _not_comparable_text(control: ControlCheck) -> str:
-    return (
-        f"The suspect got {control.accuracy:.0%} of {control.num_images} control images right, the "
-        f"source {control.source_accuracy:.0%}; below {control.min_accuracy:.0%} the two cannot be "
-        "compared. Look at the order of the classes, the colour order, the normalisation and the "
-        "resizing."
-    )
+        return Verdict.DERIVED
+    if value < thresholds.independent_below and num_refused <= MAX_REFUSED * num_queries:
+        return Verdict.INDEPENDENT
+    return Verdict.INCONCLUSIVE
 
 
 def _labels(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.int64]:

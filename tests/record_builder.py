@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from adapters.suspect import Capability, Predictions, SuspectIdentity
 from audit.bundle import parse_bundle, write_bundle
 from audit.canonical import sha256_hex
+from audit.decision_rule import read_rule
 from audit.hash_chain import link
 from audit.journal import Journal
 from audit.keys import PrivateKey, Trust
@@ -185,7 +186,12 @@ def completed(draft: Draft, bundle: BundleContents) -> Draft:
         draft,
         state=State.COMPLETE,
         finished=utc(STARTED + 60),
-        outcome=judge(bundle, answers, draft.opening.scores),
+        outcome=judge(
+            bundle,
+            answers,
+            draft.opening.scores,
+            read_rule(draft.opening.settings, bundle.manifest),
+        ),
     )
 
 

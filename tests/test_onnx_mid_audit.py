@@ -17,8 +17,8 @@ from adapters.onnx_file import OnnxSuspect, open_onnx
 from adapters.onnx_limits import OnnxLimits
 from adapters.suspect import SuspectError
 from audit.journal import Journal
+from audit.outcome import Verdict
 from audit.session import AuditSession, ControlsChecked, Finished, Started
-from audit.verdict import Verdict
 
 BAD_QUERY = 5
 COSTS = {"endless loop": 2**62, "memory bomb": 2**34}

@@ -12,12 +12,12 @@ from adapters.suspect import REFUSED
 from audit.bundle import read_bundle, write_bundle
 from audit.checks import Status
 from audit.journal import Journal
+from audit.outcome import Verdict
 from audit.recompute import Result, Verification, verify_record
 from audit.report import render_html
 from audit.report_data import report_data
 from audit.session import AuditSession
 from audit.store import export_record
-from audit.verdict import Verdict
 
 ALL_SCORES = ("likelihood-ratio", "mfue-w", "mfue-b")
 

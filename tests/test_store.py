@@ -29,6 +29,7 @@ from adapters.suspect import Predictions
 from audit.errors import AuditError, JournalError
 from audit.journal import Journal
 from audit.keys import write_key_pair
+from audit.outcome import Verdict
 from audit.recompute import Result, verify_record
 from audit.record import State, read_record
 from audit.session import AuditSession
@@ -40,7 +41,6 @@ from audit.store import (
     open_existing,
     stored_audits,
 )
-from audit.verdict import Verdict
 
 
 @pytest.fixture

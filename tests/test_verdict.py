@@ -3,9 +3,12 @@ import pytest
 from audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, K, KnownSuspect, known_bundle
 
 from adapters.suspect import REFUSED
+from audit.decision_rule import DecisionRule, choose_rule
+from audit.errors import AuditError
 from audit.journal import Answer
 from audit.methods.likelihood_ratio import GRID
-from audit.verdict import Outcome, Verdict, judge
+from audit.outcome import Outcome, Verdict
+from audit.verdict import judge
 
 LIKE_DERIVED = np.log(0.75 / 0.20)
 """Evidence of answering 0 to a query of the known bundle."""
@@ -46,8 +49,9 @@ def test_p_values_are_told_for_each_stratum() -> None:
 
 def test_the_text_says_what_the_verdict_rests_on() -> None:
     assert outcome(0).text == (
-        "The score 1.322 is above the threshold 0.000. Of 9 innocent models in 2 strata, none "
-        "scored as high: p = 0.100, the smallest that so many can give."
+        "The score 1.322 is above the threshold 0.000. Of 9 innocent models of 2 kinds, none "
+        "scored as high: p = 0.100, the smallest that so many can give. Taken alone, the kind "
+        "'odd' says least: p = 0.200."
     )
 
 
@@ -98,6 +102,61 @@ def test_the_papers_scores_find_a_copy_and_clear_a_stranger() -> None:
             for j in range(4)
         }
         assert judge(bundle, given, ("mfue-b",)).verdict is expected
+
+
+def early(label: int) -> Outcome:
+    rule = choose_rule(known_bundle().manifest, alpha=None, beta=None, stop_early=True)
+    return judge(known_bundle(), answers(label), ("likelihood-ratio",), rule)
+
+
+def test_an_audit_that_may_stop_early_is_judged_by_the_answers_up_to_there() -> None:
+    for label, expected in ((0, Verdict.DERIVED), (1, Verdict.INDEPENDENT)):
+        result = early(label)
+        (score,) = result.scores
+        assert result.verdict is score.verdict is expected
+        assert score.num_queries < NUM_QUERIES == score.num_in_bundle
+        assert score.e_value is not None
+        assert score.e_value >= 1 / result.stopping_error == pytest.approx(100)
+        # the same answers but for those after the stop
+        rule = DecisionRule(alpha=0.1, beta=0.1, stopping_error=0.01)
+        shorter = answers(label, num=score.num_queries)
+        again = judge(known_bundle(), shorter, ("likelihood-ratio",), rule)
+        assert again.scores == result.scores
+
+
+def test_stopping_early_adds_its_error_to_the_p_value() -> None:
+    (score,) = early(0).scores
+    # rank 1 of 10, and a tenth of alpha = 0.1
+    assert score.p_value == pytest.approx(0.1 + 0.01)
+    assert score.strata == pytest.approx({"even": 1 / 6 + 0.01, "odd": 1 / 5 + 0.01})
+    assert early(1).scores[0].p_value == 1.0
+
+
+def test_answers_stop_at_the_same_query_in_whatever_order_they_came_back() -> None:
+    bundle, given = known_bundle(), answers(0)
+    rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=True)
+    backwards = dict(reversed(given.items()))
+    assert judge(bundle, given, ("likelihood-ratio",), rule) == judge(
+        bundle, backwards, ("likelihood-ratio",), rule
+    )
+
+
+def test_an_answer_that_is_missing_ends_what_an_early_stop_looks_at() -> None:
+    given = answers(0)
+    del given["query/1"]
+    rule = choose_rule(known_bundle().manifest, alpha=None, beta=None, stop_early=True)
+    (score,) = judge(known_bundle(), given, ("likelihood-ratio",), rule).scores
+    assert (score.e_value, score.num_queries) == (None, NUM_QUERIES - 1)
+
+
+def test_a_rate_that_the_bundles_models_cannot_support_is_refused() -> None:
+    manifest = known_bundle().manifest
+    with pytest.raises(
+        AuditError, match=r"alpha: 0\.01 needs 99 innocent calibration models, this"
+    ):
+        choose_rule(manifest, alpha=0.01, beta=None, stop_early=False)
+    with pytest.raises(AuditError, match="beta: expected a rate between 0 and 1, got 1"):
+        choose_rule(manifest, alpha=None, beta=1.0, stop_early=False)
 
 
 def test_a_trigger_with_a_missing_probe_is_left_out_of_the_label_only_score() -> None:

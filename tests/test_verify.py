@@ -32,11 +32,11 @@ from record_builder import (
 from audit.checks import Status
 from audit.commitment import commitment_bytes
 from audit.keys import Trust
+from audit.outcome import Verdict
 from audit.reask import ask_again
 from audit.recompute import Result, Verification, verify_record
 from audit.record import Draft, State, parse_record, utc
 from audit.record_checks import check_deciding_score, compare
-from audit.verdict import Verdict
 
 Lines = list[dict[str, object]]
 LATER = STARTED + 3600
@@ -446,7 +446,7 @@ def test_the_command_says_the_same_as_one_json_document(keys: list[str]) -> None
     assert result.returncode == 0
     assert document["result"] == "holds"
     assert document["outcome"]["verdict"] == "derived"
-    assert [check["status"] for check in document["checks"]].count("held") == 10
+    assert [check["status"] for check in document["checks"]].count("held") == 11
 
 
 def test_a_refused_record_ends_with_status_13_and_names_what_failed(

@@ -48,6 +48,13 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
 @click.option("--budget", type=click.IntRange(min=1), help="Ask at most so many images a suspect.")
+@click.option("--alpha", type=float, help="False-positive rate; by default the bundle's.")
+@click.option("--beta", type=float, help="Miss rate; by default the bundle's.")
+@click.option(
+    "--stop-early/--ask-all",
+    default=None,
+    help="Stop when the verdict is certain enough; by default at endpoints only.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an audit that was interrupted.")
 @click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file.")
 @click.option(
@@ -81,6 +88,9 @@ def command(
     labels_only: bool,
     device: Literal["auto", "cpu", "cuda"],
     budget: int | None,
+    alpha: float | None,
+    beta: float | None,
+    stop_early: bool | None,
     resume: bool,
     journal: Path | None,
     record_path: Path | None,
@@ -149,6 +159,9 @@ def command(
                         scores=scores,
                         budget=budget,
                         resume=resume,
+                        alpha=alpha,
+                        beta=beta,
+                        stop_early=stop_early,
                         journal=journal,
                         stamp=recording.stamp if recording else None,
                     )

@@ -21,6 +21,9 @@ def audit_row(
     scores: tuple[str, ...] = (),
     budget: int | None = None,
     resume: bool = False,
+    alpha: float | None = None,
+    beta: float | None = None,
+    stop_early: bool | None = None,
     journal: Path | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
 ) -> dict[str, Any]:
@@ -34,6 +37,9 @@ def audit_row(
         scores: See `audit.api.audit_suspect`, like the rest.
         budget: Likewise.
         resume: Likewise.
+        alpha: Likewise.
+        beta: Likewise.
+        stop_early: Likewise.
         journal: Likewise.
         stamp: Likewise.
 
@@ -55,6 +61,9 @@ def audit_row(
             scores=scores,
             budget=budget,
             resume=resume,
+            alpha=alpha,
+            beta=beta,
+            stop_early=stop_early,
             journal=journal,
             stamp=stamp,
             on_event=follow,

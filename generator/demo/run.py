@@ -15,7 +15,7 @@ from audit.api import open_bundle, open_file, open_remote
 from audit.bundle import write_bundle
 from audit.commands.audit_row import audit_row
 from audit.keys import PrivateKey, write_key_pair
-from audit.verdict import Verdict
+from audit.outcome import Verdict
 from generator.craft import craft
 from generator.crafting_job import creation_time
 from generator.demo.assets import demo_images, demo_network, demo_references, demo_source

@@ -1,0 +1,114 @@
+"""When an audit has asked enough: its answers, in the bundle's order, against a sequential test.
+
+One follows the control images (is the suspect good enough to be compared?), one the queries of the
+likelihood ratio. Both look at answers in the order that the owner signed, never in the order in
+which they came back, so that a record stops where the audit did.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.suspect import REFUSED
+from audit.calibration import Thresholds, conformal_thresholds
+from audit.decision_rule import MAX_REFUSED, DecisionRule
+from audit.journal import Answer
+from audit.manifest import BundleContents
+from audit.methods.likelihood_ratio import answer_evidence, evidence_table, mean_evidence
+from audit.sequential import EarlyStop, SequentialTest
+
+
+class Follower:
+    """Feeds a test with the answers to one kind of question, each one once.
+
+    Args:
+        kind: ``control`` or ``query``.
+        value: What an answer is worth, by the question's number and the label.
+        test: Takes the values.
+    """
+
+    def __init__(self, kind: str, value: Callable[[int, int], float], test: SequentialTest) -> None:
+        self.kind = kind
+        self._value, self._test = value, test
+        self._next = 0
+
+    def follow(self, answers: Mapping[str, Answer]) -> EarlyStop | None:
+        """Take what is new up to the first unanswered question, and say whether that is enough."""
+        while self._test.stop is None:
+            answer = answers.get(f"{self.kind}/{self._next}")
+            if answer is None:
+                return None
+            self._test.add(
+                self._value(self._next, answer.label), is_refused=answer.label == REFUSED
+            )
+            self._next += 1
+        return self._test.stop
+
+
+def follow_controls(bundle: BundleContents, rule: DecisionRule) -> Follower | None:
+    """Return what decides early whether the suspect can be compared; None if nothing may."""
+    if not rule.stopping_error:
+        return None
+    labels, floor = bundle.arrays.control_labels, min_control_accuracy(bundle)
+    test = SequentialTest(
+        above=floor,
+        below=floor,
+        lowest=0,
+        highest=1,
+        num_values=len(labels),
+        error=rule.stopping_error,
+    )
+    return Follower("control", lambda index, label: float(label == labels[index]), test)
+
+
+def follow_queries(bundle: BundleContents, rule: DecisionRule) -> Follower | None:
+    """Return what decides the likelihood ratio early; None if nothing may."""
+    table = bundle_evidence(bundle)
+    if not rule.stopping_error or not len(table):
+        return None
+    thresholds = whole_thresholds(bundle, rule, table)
+    test = SequentialTest(
+        above=thresholds.derived_above,
+        below=thresholds.independent_below,
+        lowest=float(table.min()),
+        highest=float(table.max()),
+        num_values=len(table),
+        error=rule.stopping_error,
+        max_refused=MAX_REFUSED,
+    )
+
+    def value(index: int, label: int) -> float:
+        return float(answer_evidence(table[index : index + 1], np.array([label]))[0])
+
+    return Follower("query", value, test)
+
+
+def min_control_accuracy(bundle: BundleContents) -> float:
+    """Return the accuracy on the control images below which a suspect cannot be compared."""
+    return bundle.manifest.min_control_agreement * bundle.manifest.source.control_accuracy
+
+
+def bundle_evidence(bundle: BundleContents) -> NDArray[np.float64]:
+    """Return the evidence of each answer to each query, ``[Q, K]``."""
+    arrays = bundle.arrays
+    return evidence_table(
+        arrays.derived_probabilities, arrays.innocent_probabilities, bundle.manifest.epsilon
+    )
+
+
+def whole_thresholds(
+    bundle: BundleContents, rule: DecisionRule, table: NDArray[np.float64]
+) -> Thresholds:
+    """Return the thresholds of the likelihood ratio over all queries."""
+    scores = mean_evidence(table, bundle.arrays.model_query_labels)
+    is_innocent = innocents(bundle)
+    return conformal_thresholds(
+        scores[is_innocent], scores[~is_innocent], alpha=rule.alpha, beta=rule.beta
+    )
+
+
+def innocents(bundle: BundleContents) -> NDArray[np.bool_]:
+    """Return which calibration models are innocent, ``[R]``."""
+    models = bundle.manifest.calibration_models
+    return np.array([model.role == "innocent" for model in models], dtype=bool)

@@ -1,0 +1,130 @@
+"""Stopping early without spoiling the error rates: betting on what the whole score will be.
+
+The queries of a bundle stand in a random order that a suspect does not know, so that its answers
+are drawn without replacement from the Q answers it would give. Whether the mean of all Q is beyond
+a threshold m is tested while they come (Waudby-Smith and Ramdas, "Estimating means of bounded
+random variables by betting", 2024, section 5). Before value x_t, the null "mean <= m" bounds the
+expectation of x_t by
+
+    m_t = (Q m - sum_{s<t} x_s) / (Q - t + 1)
+
+and a bet of a share f of the wealth, ``W_t = W_{t-1} (1 + f (x_t - m_t) / (m_t - lowest))``, cannot
+be expected to gain. The mean of the wealths of several shares is an e-process: the chance that it
+ever reaches 1 / error is at most ``error`` (Ville, 1939), whenever one looks. Nothing here is
+random: the same answers stop at the same query everywhere.
+"""
+
+from dataclasses import dataclass
+from math import inf, isfinite
+
+BETS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
+"""Shares of the wealth that are bet side by side; a mixture costs at most ``log 7`` nats against
+the best of them, and needs no guess about the suspect."""
+_ROUNDING = 1e-9
+"""Differences below this are rounding, never evidence."""
+MAX_E_VALUE = 1e12
+"""E-values are told up to here."""
+
+
+class MeanTest:
+    """E-process against "the mean of all Q values is at most m".
+
+    Args:
+        mean: m.
+        lowest: No value is below.
+        num_values: Q.
+    """
+
+    def __init__(self, mean: float, *, lowest: float, num_values: int) -> None:
+        self._left, self._num_left = mean * num_values, num_values
+        self._lowest = lowest
+        self._wealths = [1.0] * len(BETS)
+
+    @property
+    def e_value(self) -> float:
+        """Return the evidence against the null so far; infinite once it is impossible."""
+        return sum(self._wealths) / len(self._wealths)
+
+    def add(self, value: float) -> None:
+        """Take the next value, at least ``lowest``."""
+        expected = self._left / self._num_left
+        room = expected - self._lowest
+        if room > _ROUNDING:
+            gain = (value - expected) / room
+            self._wealths = [
+                wealth * (1 + bet * gain) for wealth, bet in zip(self._wealths, BETS, strict=True)
+            ]
+        elif value > self._lowest + _ROUNDING:
+            # The values so far leave the others nothing but the lowest, and this is more.
+            self._wealths = [inf] * len(BETS)
+        self._left -= value
+        self._num_left -= 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStop:
+    """A decision before the last value."""
+
+    is_above: bool
+    num_values: int
+    """Values that it took."""
+    e_value: float
+    """Evidence against the opposite, at most `MAX_E_VALUE`."""
+
+
+class SequentialTest:
+    """Both questions at once: is the mean of all Q values above one bound, or below the other?
+
+    Args:
+        above: Upper bound; infinite if nothing is ever above.
+        below: Lower bound; infinite if nothing is ever below.
+        lowest: No value is below.
+        highest: No value is above.
+        num_values: Q.
+        error: Chance of a wrong decision by stopping, each way, (0, 1).
+        max_refused: While a larger share of the values is refusals, nothing stops as "below".
+    """
+
+    def __init__(
+        self,
+        *,
+        above: float,
+        below: float,
+        lowest: float,
+        highest: float,
+        num_values: int,
+        error: float,
+        max_refused: float = 1.0,
+    ) -> None:
+        self._above = (
+            MeanTest(above, lowest=lowest, num_values=num_values) if isfinite(above) else None
+        )
+        # "Mean >= below" is "mean of the negatives <= -below".
+        self._below = (
+            MeanTest(-below, lowest=-highest, num_values=num_values) if isfinite(below) else None
+        )
+        self._needed, self._max_refused = 1 / error, max_refused
+        self._num_values = self._num_refused = 0
+        self.stop: EarlyStop | None = None
+
+    def add(self, value: float, *, is_refused: bool = False) -> None:
+        """Take the next value in the order of asking; does nothing after a stop."""
+        if self.stop is not None:
+            return
+        self._num_values += 1
+        self._num_refused += is_refused
+        if self._above is not None:
+            self._above.add(value)
+            self._consider(self._above.e_value, is_above=True)
+        if self._below is not None:
+            self._below.add(-value)
+            if self._num_refused <= self._max_refused * self._num_values:
+                self._consider(self._below.e_value, is_above=False)
+
+    def _consider(self, e_value: float, *, is_above: bool) -> None:
+        if e_value >= self._needed and self.stop is None:
+            self.stop = EarlyStop(
+                is_above=is_above,
+                num_values=self._num_values,
+                e_value=min(e_value, MAX_E_VALUE),
+            )

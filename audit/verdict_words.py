@@ -1,0 +1,68 @@
+"""A verdict in words: what was found, and what that rests on."""
+
+from audit.decision_rule import MAX_REFUSED, MIN_QUERIES, DecisionRule
+from audit.outcome import ControlCheck, ScoreOutcome, Verdict
+
+
+def verdict_words(score: ScoreOutcome, rule: DecisionRule) -> str:
+    """Return the verdict of a score in a few sentences."""
+    found = _found(score) if score.e_value is None else _found_early(score, rule)
+    return f"{found} {_rests_on(score)}"
+
+
+def not_comparable_words(control: ControlCheck) -> str:
+    """Return why a suspect cannot be compared, and what to look at."""
+    return (
+        f"The suspect got {control.accuracy:.0%} of {control.num_images} control images right, the "
+        f"source {control.source_accuracy:.0%}; below {control.min_accuracy:.0%} the two cannot be "
+        "compared. Look at the order of the classes, the colour order, the normalisation and the "
+        "resizing."
+    )
+
+
+def _found(score: ScoreOutcome) -> str:
+    value = f"The score {score.value:.3f}"
+    if score.num_queries < MIN_QUERIES:
+        return f"Only {score.num_queries} queries were answered; at least {MIN_QUERIES} are needed."
+    match score.verdict:
+        case Verdict.DERIVED:
+            return f"{value} is above the threshold {score.derived_above:.3f}."
+        case Verdict.INDEPENDENT:
+            return f"{value} is below the threshold {score.independent_below:.3f}."
+    if score.independent_below is not None and score.value < score.independent_below:
+        refused = score.num_refused / max(1, score.num_queries)
+        if refused > MAX_REFUSED:
+            return (
+                f"{value} is low, but the suspect refused {refused:.0%} of the queries, so that it "
+                "is not called independent."
+            )
+    return f"{value} lies where innocent and derived models overlap."
+
+
+def _found_early(score: ScoreOutcome, rule: DecisionRule) -> str:
+    is_above = score.verdict is Verdict.DERIVED
+    threshold = score.derived_above if is_above else score.independent_below
+    side = "above" if is_above else "below"
+    return (
+        f"After {score.num_queries} of {score.num_in_bundle} queries it is certain enough (e-value "
+        f"{score.e_value:.3g}, {1 / rule.stopping_error:.3g} needed) that the score over all of "
+        f"them is {side} the threshold {threshold:.3f}."
+    )
+
+
+def _rests_on(score: ScoreOutcome) -> str:
+    kinds = len(score.strata)
+    models = f"{score.num_innocents} innocent models of {kinds} kind{'s' if kinds != 1 else ''}"
+    told = "none" if score.num_as_high == 0 else str(score.num_as_high)
+    if score.e_value is not None:
+        if score.verdict is Verdict.INDEPENDENT:
+            return f"The threshold rests on {models} and {score.num_derived} derived ones."
+        bound = f"p is at most {score.p_value:.3f}"
+    else:
+        smallest = ", the smallest that so many can give" if score.num_as_high == 0 else ""
+        bound = f"p = {score.p_value:.3f}{smallest}"
+    sentence = f"Of {models}, {told} scored as high: {bound}."
+    if kinds < 2:
+        return sentence
+    worst = max(score.strata, key=lambda kind: score.strata[kind])
+    return f"{sentence} Taken alone, the kind '{worst}' says least: p = {score.strata[worst]:.3f}."

@@ -1,0 +1,167 @@
+"""Audits that stop when the verdict is certain enough: asked, resumed, recorded, recomputed."""
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, QUERY, KnownSuspect, known_bundle
+from bundle_builder import OWNER_KEY
+from record_builder import AUDITOR_KEY, TRUST, draft_id, forged
+
+from audit.bundle import read_bundle, write_bundle
+from audit.checks import Status
+from audit.decision_rule import choose_rule
+from audit.journal import Journal
+from audit.manifest import BundleContents
+from audit.outcome import Verdict
+from audit.recompute import Result, Verification, verify_record
+from audit.session import AuditSession, Finished
+from audit.store import export_record
+
+Lines = list[dict[str, object]]
+
+
+@pytest.fixture
+def bundle_path(tmp_path: Path) -> Path:
+    known, path = known_bundle(), tmp_path / "known.kinprint"
+    write_bundle(path, known.manifest, known.arrays, OWNER_KEY)
+    return path
+
+
+def stopping_session(
+    bundle: BundleContents, suspect: KnownSuspect, journal: Journal, **options: bool | int
+) -> AuditSession:
+    rule = choose_rule(bundle.manifest, alpha=None, beta=0.2, stop_early=True)
+    return AuditSession(bundle, suspect, journal, rule=rule, **options)  # type: ignore[arg-type]
+
+
+def record_of(tmp_path: Path, bundle_path: Path, suspect: KnownSuspect) -> Path:
+    bundle, journal = read_bundle(bundle_path, TRUST), Journal(tmp_path / "journal.sqlite")
+    list(stopping_session(bundle, suspect, journal).run())
+    out = tmp_path / "out.kinrecord"
+    export_record(journal, draft_id(journal), out, AUDITOR_KEY)
+    journal.close()
+    return out
+
+
+def failure(verification: Verification) -> tuple[str, str]:
+    assert verification.result is Result.REFUSED
+    (found,) = [check for check in verification.checks if check.status is Status.FAILED]
+    return found.name, found.text
+
+
+@pytest.mark.parametrize(("label", "verdict"), [(0, Verdict.DERIVED), (1, Verdict.INDEPENDENT)])
+def test_nothing_is_asked_that_the_verdict_does_not_need(
+    tmp_path: Path, label: int, verdict: Verdict
+) -> None:
+    suspect = KnownSuspect(lambda kind, index: label)
+    journal = Journal(tmp_path / "journal.sqlite")
+    *_, last = stopping_session(known_bundle(), suspect, journal).run()
+    assert isinstance(last, Finished)
+    assert (last.outcome.verdict, last.is_complete) == (verdict, True)
+    num_queries = last.outcome.scores[0].num_queries
+    assert num_queries < NUM_QUERIES
+    num_controls = last.outcome.control.num_images
+    assert suspect.asked == [
+        *((CONTROL, index) for index in range(num_controls)),
+        *((QUERY, index) for index in range(num_queries)),
+    ]
+
+
+def test_requests_in_flight_are_all_that_is_asked_beyond(tmp_path: Path) -> None:
+    suspect = KnownSuspect(lambda kind, index: 0, concurrency=4)
+    journal = Journal(tmp_path / "journal.sqlite")
+    *_, last = stopping_session(known_bundle(), suspect, journal).run()
+    assert isinstance(last, Finished)
+    (score,) = last.outcome.scores
+    num_queries = sum(kind == QUERY for kind, _ in suspect.asked)
+    assert score.num_queries <= num_queries <= score.num_queries + 4
+
+
+def test_a_suspect_that_fails_the_controls_is_found_out_early(tmp_path: Path) -> None:
+    class Wrong(KnownSuspect):
+        def predict(self, images):  # type: ignore[no-untyped-def]
+            answer = super().predict(images)
+            answer.labels[:] = (answer.labels + 1) % 3
+            return answer
+
+    suspect = Wrong(lambda kind, index: 0)
+    journal = Journal(tmp_path / "journal.sqlite")
+    *_, last = stopping_session(known_bundle(), suspect, journal).run()
+    assert isinstance(last, Finished)
+    assert last.outcome.verdict is Verdict.NOT_COMPARABLE
+    # ten controls and a floor of 6: five wrong ones rule it out
+    assert len(suspect.asked) == last.outcome.control.num_images <= 5
+
+
+def test_an_interrupted_audit_goes_on_to_the_same_stop(tmp_path: Path) -> None:
+    bundle, journal = known_bundle(), Journal(tmp_path / "journal.sqlite")
+    events = stopping_session(bundle, KnownSuspect(lambda kind, index: 0), journal).run()
+    interrupted = list(islice(events, NUM_CONTROLS + 4))
+    del events
+    assert not any(isinstance(event, Finished) for event in interrupted)
+    suspect = KnownSuspect(lambda kind, index: 0)
+    *_, last = stopping_session(bundle, suspect, journal, resume=True).run()
+    whole = KnownSuspect(lambda kind, index: 0)
+    other = Journal(tmp_path / "other.sqlite")
+    *_, expected = stopping_session(bundle, whole, other).run()
+    assert isinstance(last, Finished)
+    assert isinstance(expected, Finished)
+    assert last.outcome.scores == expected.outcome.scores
+    assert 0 < len(suspect.asked) < len(whole.asked)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_record_of_an_early_stop_is_recomputed(
+    tmp_path: Path, bundle_path: Path, label: int
+) -> None:
+    out = record_of(tmp_path, bundle_path, KnownSuspect(lambda kind, index: label, concurrency=3))
+    verification = verify_record(out, bundle_path, TRUST)
+    assert verification.result is Result.HOLDS
+    assert verification.outcome is not None
+    assert verification.outcome.scores[0].e_value is not None
+    told = {check.name: check for check in verification.checks}
+    assert "were not needed" in told["completeness"].text
+    # beta was the auditor's choice, and a reader is told
+    assert told["error rates"].status is Status.OPEN
+    assert "chosen by the auditor; the bundle names 0.1 and 0.1" in told["error rates"].text
+
+
+def drop_last(lines: Lines) -> None:
+    del lines[-2]
+    lines[-1]["num_answers"] = len(lines) - 2
+
+
+def allow_more_error(lines: Lines) -> None:
+    settings = lines[0]["settings"]
+    assert isinstance(settings, dict)
+    settings["stopping_error"] = "0.5"
+
+
+def no_rate(lines: Lines) -> None:
+    settings = lines[0]["settings"]
+    assert isinstance(settings, dict)
+    settings["alpha"] = "often"
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "told"),
+    [
+        (drop_last, "completeness", "expected an answer, got none"),
+        (allow_more_error, "recomputation", "does not follow from the answers"),
+        (no_rate, "completeness", "settings: alpha: expected a rate, got 'often'"),
+    ],
+)
+def test_a_record_that_stopped_where_it_should_not_is_refused(
+    tmp_path: Path,
+    bundle_path: Path,
+    change: Callable[[Lines], None],
+    check: str,
+    told: str,
+) -> None:
+    out = record_of(tmp_path, bundle_path, KnownSuspect(lambda kind, index: 0))
+    out.write_bytes(forged(out.read_bytes(), change, AUDITOR_KEY))
+    name, text = failure(verify_record(out, bundle_path, TRUST))
+    assert name == check
+    assert told in text
