@@ -9,18 +9,45 @@ import ipaddress
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from adapters.secrets import Credential, read_secret
+from adapters.tariff import ChargedFor, SpendingLimits, Tariff
 from adapters.wire.protocol import WireFormat
 
 _SECRET_WORD = re.compile(r"auth|cookie|token|secret|passw|credential|signature|(^|[-_])sig$|key$")
 _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
-_PACE = ("auth", "ca_bundle", "timeout_s", "retries", "concurrency", "requests_per_second")
+_PACE = (
+    "auth",
+    "ca_bundle",
+    "timeout_s",
+    "retries",
+    "stop_after_failures",
+    "concurrency",
+    "requests_per_second",
+    "price_per_request",
+    "price_per_image",
+    "currency",
+    "charged_for",
+    "max_requests",
+    "max_cost",
+)
 """Fields that change neither what is asked nor what the answer means."""
+ALLOW_PLAIN_HTTP = "allow_plain_http"
+"""Key of the validation context that lets credentials travel over plain HTTP."""
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 
@@ -78,10 +105,25 @@ class EndpointDescription(FrozenModel, ABC):
     """Seconds to connect, and again for one whole answer."""
     retries: Annotated[int, Field(ge=0, le=100)] = 5
     """Attempts after the first one."""
+    stop_after_failures: Annotated[int, Field(ge=1)] | None = None
+    """Failed attempts in a row, over all threads, that end the audit resumably."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 4
     """Requests in flight at once."""
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
-    """Upper limit over all threads, retries included."""
+    """Upper limit over all threads and processes of this user, retries included."""
+    price_per_request: Annotated[float, Field(ge=0)] = 0.0
+    """In `currency`."""
+    price_per_image: Annotated[float, Field(ge=0)] = 0.0
+    """In `currency`, added for each image of a request."""
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
+    """ISO 4217 code, such as ``USD``."""
+    charged_for: ChargedFor = "attempts"
+    """``attempts``: whatever is sent costs; ``answers``: requests that were answered with an error
+    status do not."""
+    max_requests: Annotated[int, Field(ge=1)] | None = None
+    """Requests that one audit may send, retries and resumptions included."""
+    max_cost: Annotated[float, Field(gt=0)] | None = None
+    """What one audit may cost, in `currency`."""
     ca_bundle: Annotated[str, Field(min_length=1)] | None = None
     """PEM file of the authorities that sign the server's certificate, relative to the endpoint
     file's folder; the usual ones where it is absent."""
@@ -94,8 +136,33 @@ class EndpointDescription(FrozenModel, ABC):
     bundle's class index or name. Absent: the vendor uses the bundle's own names."""
 
     @abstractmethod
-    def wire_format(self) -> WireFormat:
-        """Return what encodes the requests and decodes the answers."""
+    def wire_format(self, num_classes: int) -> WireFormat:
+        """Return what encodes the requests and decodes the answers.
+
+        Args:
+            num_classes: K of the bundle, for formats that ask for so many or check it.
+        """
+
+    @property
+    def sends_pixels(self) -> bool:
+        """Whether images leave as arrays of numbers instead of image files."""
+        return False
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether requests carry or prove a secret."""
+        return self.auth is not None
+
+    def credential(self, folder: Path) -> Credential | None:
+        """Fetch what proves to the server who is asking.
+
+        Args:
+            folder: Folder of the endpoint file.
+
+        Raises:
+            SuspectConfigError: It is not where the file says.
+        """
+        return None if self.auth is None else read_secret(self.auth, folder)
 
     @property
     def public_url(self) -> str:
@@ -111,6 +178,43 @@ class EndpointDescription(FrozenModel, ABC):
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host == "localhost"
+
+    @property
+    def sends_secret_in_the_clear(self) -> bool:
+        """Whether credentials go to another machine over plain HTTP."""
+        return self.has_credentials and self.url.startswith("http:") and not self.is_loopback
+
+    @property
+    def tariff(self) -> Tariff:
+        """What requests cost; the decimals are those that the file shows."""
+        return Tariff(
+            per_request=Decimal(repr(self.price_per_request)),
+            per_image=Decimal(repr(self.price_per_image)),
+            currency=self.currency or "",
+            charged_for=self.charged_for,
+        )
+
+    @property
+    def limits(self) -> SpendingLimits:
+        """What one audit may send and cost."""
+        max_cost = None if self.max_cost is None else Decimal(repr(self.max_cost))
+        return SpendingLimits(max_requests=self.max_requests, max_cost=max_cost)
+
+    @property
+    def max_failures(self) -> int:
+        """Failed attempts in a row that end asking.
+
+        By default enough that one request may use all its retries, and that a burst of requests
+        which a vendor throttles does not look like a vendor that is down.
+        """
+        return self.stop_after_failures or max(10, self.retries + 1, 3 * self.concurrency)
+
+    @property
+    def account(self) -> str:
+        """Whose quota requests use: the vendor's address and where the credential lies."""
+        parts = urlsplit(self.url)
+        place = (self.auth.env or self.auth.file) if self.auth else ""
+        return f"{parts.scheme}://{parts.netloc} {place}"
 
     def digest(self) -> str:
         """SHA-256 in hex of what is asked and how answers are read.
@@ -177,11 +281,20 @@ class EndpointDescription(FrozenModel, ABC):
         return self
 
     @model_validator(mode="after")
-    def _no_secret_in_the_clear(self) -> "EndpointDescription":
-        if self.auth is not None and self.url.startswith("http:") and not self.is_loopback:
+    def _money_has_a_currency(self) -> "EndpointDescription":
+        is_priced = self.price_per_request > 0 or self.price_per_image > 0
+        if is_priced and self.currency is None:
+            raise ValueError('currency: expected a code beside a price, such as "USD", got none')
+        if self.max_cost is not None and not is_priced:
+            raise ValueError("max_cost: expected price_per_request or price_per_image, got neither")
+        return self
+
+    @model_validator(mode="after")
+    def _no_secret_in_the_clear(self, info: ValidationInfo) -> "EndpointDescription":
+        if self.sends_secret_in_the_clear and not (info.context or {}).get(ALLOW_PLAIN_HTTP):
             raise ValueError(
                 "url: expected https, got http with credentials to another machine; everyone on "
-                "the way could read the secret"
+                "the way could read the secret (--insecure allows it)"
             )
         return self
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 import adapters.wire
-from adapters.endpoint_description import EndpointDescription
+from adapters.endpoint_description import ALLOW_PLAIN_HTTP, EndpointDescription
 from adapters.suspect import SuspectConfigError
 
 MAX_FILE_BYTES = 1 << 20
@@ -38,11 +38,12 @@ def known_formats() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in modules if module.name not in _NOT_FORMATS))
 
 
-def read_endpoint_file(path: Path) -> EndpointDescription:
+def read_endpoint_file(path: Path, *, allow_plain_http: bool = False) -> EndpointDescription:
     """Read and check an endpoint file.
 
     Args:
         path: TOML file.
+        allow_plain_http: Let credentials travel to another machine without TLS.
 
     Returns:
         The description, of the class that belongs to its wire format.
@@ -57,7 +58,7 @@ def read_endpoint_file(path: Path) -> EndpointDescription:
         raise SuspectConfigError(f"{path}: expected TOML, got a mistake: {error}") from error
     description = _description_of(fields, text, path)
     try:
-        return description.model_validate(fields)
+        return description.model_validate(fields, context={ALLOW_PLAIN_HTTP: allow_plain_http})
     except ValidationError as error:
         messages = [_sentence(detail, description, text, path) for detail in error.errors()]
         raise SuspectConfigError("\n".join(messages)) from None

@@ -2,28 +2,34 @@
 
 `open_endpoint` reads the endpoint file; `HttpEndpoint` satisfies `adapters.suspect.Suspect`.
 How a request looks is the wire format's (``adapters/wire``), sending is `http_transport`'s,
-patience is `http_retry`'s and `rate_limit`'s.
+patience is `http_retry`'s, `rate_limit`'s and `circuit_breaker`'s; every attempt is told to an
+observer before and after it (`attempts`).
 """
 
 import dataclasses
 import hashlib
 import ssl
-import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapters import image_encoding
+from adapters.attempts import Attempt, AttemptEnd, AttemptObserver, Result
+from adapters.circuit_breaker import CircuitBreaker
 from adapters.class_map import ClassMap, class_map
+from adapters.end_of_asking import EndOfAsking
 from adapters.endpoint_description import EndpointDescription
 from adapters.endpoint_file import read_endpoint_file
 from adapters.http_retry import MAX_RETRY_AFTER_S, ask_until_answered
-from adapters.http_transport import HttpTransport
+from adapters.http_transport import HttpTransport, RawAnswer
 from adapters.rate_limit import RateLimiter
 from adapters.secrets import Secret, read_secret
+from adapters.server_pace import seconds_until_quota
 from adapters.server_words import presentable, server_words
+from adapters.shared_pace import SharedPace, shared_pace_path
 from adapters.suspect import (
     Capability,
     Predictions,
@@ -31,8 +37,10 @@ from adapters.suspect import (
     SuspectError,
     SuspectIdentity,
 )
+from adapters.tariff import SpendingLimits, Tariff
 from adapters.wire.protocol import AskAgainError, WireAnswer
 
+PLAIN_HTTP_WARNING = "credentials and images went over plain HTTP, which anyone on the way can read"
 JPEG_WARNING = "images are sent as JPEG, which loses the small changes that triggers are made of"
 
 
@@ -57,9 +65,13 @@ class HttpEndpoint:
         self._description = description
         self._classes = classes
         self._secret = secret
-        self._format = description.wire_format()
-        self._stop = threading.Event()
-        self._limiter = RateLimiter(description.requests_per_second, self._stop)
+        self._format = description.wire_format(len(classes.classes))
+        self._observer: AttemptObserver | None = None
+        self._is_closed = False
+        self._pace = None
+        if description.requests_per_second is not None:
+            self._pace = SharedPace(shared_pace_path(), description.account)
+        self._begin()
         self._transport = HttpTransport(description, secret, ca_bundle)
         self._ca_bundle_sha256 = (
             None if ca_bundle is None else hashlib.sha256(ca_bundle.read_bytes()).hexdigest()
@@ -82,6 +94,8 @@ class HttpEndpoint:
             details["resampling"] = image.resampling
         if image.encoding == "jpeg":
             details["warning"] = JPEG_WARNING
+        if self._description.sends_secret_in_the_clear:
+            details["insecure"] = PLAIN_HTTP_WARNING
         if self._ca_bundle_sha256 is not None:
             details["ca_bundle_sha256"] = self._ca_bundle_sha256
         return SuspectIdentity(
@@ -106,6 +120,31 @@ class HttpEndpoint:
         """Number of requests in flight at once."""
         return self._description.concurrency
 
+    @property
+    def tariff(self) -> Tariff:
+        """Say what requests cost."""
+        return self._description.tariff
+
+    @property
+    def limits(self) -> SpendingLimits:
+        """Say what its file lets one audit send and cost."""
+        return self._description.limits
+
+    @property
+    def requests_per_second(self) -> float | None:
+        """Say how fast requests may follow one another."""
+        return self._description.requests_per_second
+
+    @property
+    def description(self) -> EndpointDescription:
+        """Return what the endpoint file says; it holds no secret."""
+        return self._description
+
+    def watch(self, observer: AttemptObserver | None) -> None:
+        """Tell this observer of every attempt from now on; failures so far are forgotten."""
+        self._observer = observer
+        self._begin()
+
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Classify one batch with one request, repeated where it fails for the moment.
 
@@ -116,7 +155,7 @@ class HttpEndpoint:
             N labels; log-probabilities ``[N, K]`` where the file says where they are.
 
         Raises:
-            SuspectThrottledError: It kept saying "later"; resume then.
+            SuspectThrottledError: It kept saying "later", or began to fail; resume then.
             SuspectUnreachableError: No connection, no credentials, no classifier there.
             SuspectConfigError: The server refuses requests as the file describes them.
             SuspectError: The answer cannot be understood, or the endpoint was stopped.
@@ -128,9 +167,10 @@ class HttpEndpoint:
         resized = image_encoding.resize(images, self._description.image)
         try:
             answer, attempts = ask_until_answered(
-                lambda: self._attempt(resized),
+                lambda number: self._attempt(resized, number),
                 retries=self._description.retries,
-                stop=self._stop,
+                end=self._end,
+                breaker=self._breaker,
             )
             return self._predictions(answer, attempts)
         except SuspectError as error:
@@ -144,24 +184,67 @@ class HttpEndpoint:
 
         A request that is on its way ends with its answer or its time-out.
         """
-        self._stop.set()
+        self._end.set()
 
     def close(self) -> None:
         """Stop, and close the connections."""
+        self._is_closed = True
         self.stop()
         self._transport.close()
+        if self._pace is not None:
+            self._pace.close()
 
-    def _attempt(self, images: NDArray[np.uint8]) -> WireAnswer:
-        """Send one request and decode its answer."""
+    def _begin(self) -> None:
+        self._end = EndOfAsking()
+        if self._is_closed:
+            self._end.set()
+        self._breaker = CircuitBreaker(self._description.max_failures, self._end)
+        self._limiter = RateLimiter(self._description.requests_per_second, self._end, self._pace)
+
+    def _attempt(self, images: NDArray[np.uint8], number: int) -> WireAnswer:
+        """Send one request and decode its answer, with the observer's leave."""
         self._limiter.acquire()
+        request = self._format.encode(images)
+        observer, handle = self._observer, 0
+        if observer is not None:
+            digest = hashlib.sha256(request.body).hexdigest()
+            attempt = Attempt(number=number, num_images=len(images), request_sha256=digest)
+            handle = observer.sending(attempt)
+        started = time.monotonic()
+        raw: RawAnswer | None = None
+        answer: WireAnswer | None = None
+        result = Result.FAILED
         try:
-            raw = self._transport.send(self._format.encode(images))
+            raw = self._transport.send(request)
+            self._transport.check(raw)
+            answer = self._decoded(raw, len(images))
+            result = Result.ANSWERED
         except AskAgainError as error:
+            result = Result.LATER if error.is_throttled else Result.FAILED
             pause_s = error.retry_after_s if error.is_throttled else None
             if pause_s is not None and pause_s <= MAX_RETRY_AFTER_S:
                 self._limiter.hold(pause_s)
             raise
-        answer = self._format.decode(raw.body, raw.headers, len(images))
+        except SuspectError:
+            result = Result.REFUSED
+            raise
+        finally:
+            if observer is not None:
+                end = AttemptEnd(
+                    result=result,
+                    latency_s=time.monotonic() - started,
+                    status=raw.status if raw else None,
+                    answer_sha256=hashlib.sha256(raw.body).hexdigest() if raw else None,
+                    metadata=self._shown(answer.metadata if answer else {}),
+                )
+                observer.ended(handle, end)
+        pause_s = seconds_until_quota(raw.headers)
+        if pause_s is not None and pause_s <= MAX_RETRY_AFTER_S:
+            self._limiter.hold(pause_s)
+        return answer
+
+    def _decoded(self, raw: RawAnswer, num_images: int) -> WireAnswer:
+        answer = self._format.decode(raw.body, raw.headers, num_images)
         said = server_words(raw.headers, raw.certificate)
         return dataclasses.replace(answer, metadata={**answer.metadata, **said})
 
@@ -169,47 +252,59 @@ class HttpEndpoint:
         labels = [self._classes.class_of(label) for label in answer.labels]
         log_probabilities = None
         if answer.scores is not None:
-            rows = [self._classes.log_probabilities(scores) for scores in answer.scores]
+            kind = answer.scores_kind
+            rows = [self._classes.log_probabilities(scores, kind) for scores in answer.scores]
             log_probabilities = np.stack(rows)  # N times [K] -> [N, K]
         return Predictions(
             labels=np.array(labels, dtype=np.int64),
             log_probabilities=log_probabilities,
             attempts=attempts,
-            # Masked before it is cut, so that no half of an echoed secret remains.
-            metadata={
-                name: presentable(self._mask(value)) for name, value in answer.metadata.items()
-            },
+            metadata=self._shown(answer.metadata),
         )
+
+    def _shown(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        # Masked before it is cut, so that no half of an echoed secret remains.
+        return {name: presentable(self._mask(value)) for name, value in metadata.items()}
 
     def _mask(self, text: str) -> str:
         return self._secret.mask(text) if self._secret else text
 
 
-def open_endpoint(path: Path, *, bundle_classes: Sequence[str] | None = None) -> HttpEndpoint:
+def open_endpoint(
+    path: Path,
+    *,
+    bundle_classes: Sequence[str] | None = None,
+    ca_bundle: Path | None = None,
+    allow_plain_http: bool = False,
+) -> HttpEndpoint:
     """Read an endpoint file and fetch the secret that it names; nothing is sent yet.
 
     Args:
         path: TOML file, see ``docs/endpoints.md``.
         bundle_classes: The bundle's class names in its order; needed where the file maps labels
             to names or names no classes at all, and checked against the file otherwise.
+        ca_bundle: Authorities (PEM) that count instead of those that the file names.
+        allow_plain_http: Let credentials travel to another machine without TLS.
 
     Raises:
         SuspectConfigError: A field is wrong, the secret is missing, or the classes do not fit.
     """
-    description = read_endpoint_file(path)
+    description = read_endpoint_file(path, allow_plain_http=allow_plain_http)
     try:
         secret = read_secret(description.auth, path.parent) if description.auth else None
-        ca_bundle = _ca_bundle(description, path.parent)
+        authorities = _ca_bundle(description, path.parent, ca_bundle)
         classes = class_map(description.class_names, bundle_classes)
     except SuspectConfigError as error:
         raise SuspectConfigError(f"{path}: {error}") from error
-    return HttpEndpoint(description, classes, secret, ca_bundle)
+    return HttpEndpoint(description, classes, secret, authorities)
 
 
-def _ca_bundle(description: EndpointDescription, folder: Path) -> Path | None:
-    if description.ca_bundle is None:
+def _ca_bundle(description: EndpointDescription, folder: Path, given: Path | None) -> Path | None:
+    if given is None and description.ca_bundle is None:
         return None
-    path = folder / description.ca_bundle
+    if given is not None and description.url.startswith("http:"):
+        raise SuspectConfigError("ca_bundle: expected none beside a http:// url, which has no TLS")
+    path = given or folder / str(description.ca_bundle)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError as error:

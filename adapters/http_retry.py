@@ -1,26 +1,15 @@
-"""When to ask again: Retry-After where the server says, exponential back-off where it does not."""
+"""When to ask again: after the pause that the server wants, else with growing random pauses."""
 
-import threading
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import random
+from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_any,
-    stop_when_event_set,
-    wait_exponential,
-    wait_random,
-)
-from tenacity.nap import sleep_using_event
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_any
 from tenacity.stop import stop_base
+from tenacity.wait import wait_exponential
 
-from adapters.rate_limit import STOPPED
-from adapters.suspect import SuspectError, SuspectThrottledError, SuspectUnreachableError
+from adapters.circuit_breaker import CircuitBreaker
+from adapters.end_of_asking import EndOfAsking
 from adapters.wire.protocol import AskAgainError
 
 Answer = TypeVar("Answer")
@@ -31,89 +20,77 @@ MAX_RETRY_AFTER_S = 120.0
 FIRST_BACK_OFF_S = 0.5
 MAX_BACK_OFF_S = 30.0
 JITTER_S = 0.25
+"""Added at random to a pause that the server wants, so that not all threads end it together."""
 
-_back_off = wait_exponential(multiplier=FIRST_BACK_OFF_S, max=MAX_BACK_OFF_S)
-_jitter = wait_random(0, JITTER_S)
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Read how long a server asks to be left alone.
-
-    Args:
-        headers: Of the answer. A date counts from the server's own ``Date``, so that a wrong
-            clock on either side does no harm.
-
-    Returns:
-        Seconds, at least 0, or None where it does not say or is not understood.
-
-    Source:
-        RFC 9110, section 10.2.3.
-
-    Example:
-        >>> retry_after_seconds({"Retry-After": "7"})
-        7.0
-    """
-    value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    then = _date(value)
-    if then is None:
-        return None
-    now = _date(headers.get("Date", "")) or datetime.now(UTC)
-    return max(0.0, (then - now).total_seconds())
+_exponential = wait_exponential(multiplier=FIRST_BACK_OFF_S, max=MAX_BACK_OFF_S)
 
 
 def ask_until_answered(
-    attempt: Callable[[], Answer], *, retries: int, stop: threading.Event
+    attempt: Callable[[int], Answer], *, retries: int, end: EndOfAsking, breaker: CircuitBreaker
 ) -> tuple[Answer, int]:
     """Call ``attempt`` until it returns, at most ``retries + 1`` times.
 
     Args:
-        attempt: Sends one request.
+        attempt: Sends one request; gets its number, from 1.
         retries: Attempts after the first one.
-        stop: Ends waiting and asking.
+        end: Ends waiting and asking.
+        breaker: Told of every failure and answer; when one request is given up, all are.
 
     Returns:
         What ``attempt`` returned, and the number of attempts.
 
     Raises:
-        SuspectThrottledError: The last answer was "later".
-        SuspectUnreachableError: The last attempt brought no usable answer.
+        SuspectThrottledError: The last answer was "later", or the suspect has begun to fail.
+        SuspectUnreachableError: No attempt ever brought a usable answer.
         SuspectError: Stopped, or ``attempt`` raised one (which is not asked again).
     """
     retrying = Retrying(
-        stop=stop_any(stop_after_attempt(retries + 1), stop_when_event_set(stop), _AsksTooMuch()),
+        stop=stop_any(stop_after_attempt(retries + 1), _Ended(end), _AsksTooMuch()),
         wait=_wait,
         retry=retry_if_exception_type(AskAgainError),
-        sleep=sleep_using_event(stop),
+        sleep=end.wait,
         reraise=True,
     )
+    number = 0
+
+    def numbered() -> Answer:
+        nonlocal number
+        end.check()
+        number += 1
+        try:
+            answer = attempt(number)
+        except AskAgainError as error:
+            breaker.failed(error)
+            raise
+        breaker.answered()
+        return answer
+
     try:
-        answer = retrying(attempt)
+        return retrying(numbered), number
     except AskAgainError as error:
-        if stop.is_set():
-            raise SuspectError(STOPPED) from error
-        raise _final(error, retrying.statistics["attempt_number"]) from error
-    return answer, int(retrying.statistics["attempt_number"])
-
-
-def _final(error: AskAgainError, attempts: int) -> SuspectError:
-    """Return what to raise when nothing more is tried."""
-    tries = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-    message = f"url: expected an answer, got {error.reason} ({tries})"
-    if not error.is_throttled:
-        return SuspectUnreachableError(f"{message}; check that the server is up, then resume")
-    if error.retry_after_s is not None:
-        return SuspectThrottledError(f"{message}; resume in {error.retry_after_s:.0f} s or later")
-    return SuspectThrottledError(f"{message}; resume later, or set requests_per_second")
+        tries = "1 attempt" if number == 1 else f"{number} attempts"
+        if not end.is_set:
+            end.set(breaker.final(error, tries))
+        end.check()
+        raise AssertionError("an end that is set raises") from error
 
 
 def _wait(state: RetryCallState) -> float:
-    """Return seconds until the next attempt."""
-    error = _error(state)
-    if error.retry_after_s is None:
-        return _back_off(state) + _jitter(state)
-    return error.retry_after_s + _jitter(state)
+    """Return seconds until the next attempt: as the server wants, or half to all of a back-off."""
+    retry_after_s = _error(state).retry_after_s
+    if retry_after_s is not None:
+        return retry_after_s + random.uniform(0, JITTER_S)
+    return _exponential(state) * random.uniform(0.5, 1)
+
+
+class _Ended(stop_base):
+    """Stop when asking has ended."""
+
+    def __init__(self, end: EndOfAsking) -> None:
+        self._end = end
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        return self._end.is_set
 
 
 class _AsksTooMuch(stop_base):
@@ -129,11 +106,3 @@ def _error(state: RetryCallState) -> AskAgainError:
     error = state.outcome.exception()
     assert isinstance(error, AskAgainError)
     return error
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

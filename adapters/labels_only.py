@@ -14,19 +14,19 @@ class LabelsOnly:
     capability = Capability.LABELS
 
     def __init__(self, suspect: Suspect) -> None:
-        self._suspect = suspect
+        self.inner = suspect
         self.batch_size = suspect.batch_size
         self.concurrency = suspect.concurrency
 
     @property
     def identity(self) -> SuspectIdentity:
         """Say who is being asked."""
-        return self._suspect.identity
+        return self.inner.identity
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Classify one batch; see `adapters.suspect.Suspect.predict`."""
-        return dataclasses.replace(self._suspect.predict(images), log_probabilities=None)
+        return dataclasses.replace(self.inner.predict(images), log_probabilities=None)
 
     def close(self) -> None:
         """Close the other suspect."""
-        self._suspect.close()
+        self.inner.close()

@@ -7,9 +7,8 @@ certificate was verified by then; it is noted down here, and an audit never fail
 import contextlib
 from typing import Any
 
-import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPSConnectionPool
+from urllib3 import BaseHTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 
 
@@ -44,9 +43,9 @@ class RememberingAdapter(HTTPAdapter):
         return manager
 
 
-def peer_certificate(response: requests.Response) -> bytes | None:
+def peer_certificate(response: BaseHTTPResponse) -> bytes | None:
     """Return the server's certificate (DER) of an answer whose body was not read yet, if any."""
-    certificate = getattr(getattr(response.raw, "connection", None), "peer_certificate", None)
+    certificate = getattr(getattr(response, "connection", None), "peer_certificate", None)
     return certificate if isinstance(certificate, bytes) else None
 
 

@@ -4,6 +4,7 @@ SuspectError                      the suspect could not be asked or did not answ
 ├── SuspectConfigError            what the auditor wrote (file, option, TOML field) is wrong
 ├── SuspectUnreachableError       nobody there, refused, or no credentials (nothing was learned)
 └── SuspectThrottledError         it keeps saying "later"; what was answered is kept, resume later
+    └── SuspectFailingError       it answered before, and now fails again and again
 """
 
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ class SuspectUnreachableError(SuspectError):
 
 class SuspectThrottledError(SuspectError):
     """The suspect asks to come back later; the audit can be resumed."""
+
+
+class SuspectFailingError(SuspectThrottledError):
+    """The suspect answered before and has begun to fail; the audit can be resumed."""
 
 
 class Capability(IntEnum):

@@ -6,6 +6,7 @@ AuditError                       anything that stops an audit
 ├── SignatureInvalidError        bytes or digests do not match what was signed
 ├── UntrustedKeyError            the signature is right, but nobody told us to trust its key
 ├── MismatchError                bundle and suspect do not fit each other (shape, classes)
+├── BudgetSpentError             one request more would exceed what the audit may send or cost
 └── JournalError                 the journal cannot be used (locked, another audit's, disk full)
 """
 
@@ -32,6 +33,10 @@ class UntrustedKeyError(AuditError):
 
 class MismatchError(AuditError):
     """Bundle and suspect are about different tasks."""
+
+
+class BudgetSpentError(AuditError):
+    """One request more would exceed what the audit may send or cost; it can be resumed."""
 
 
 class JournalError(AuditError):

@@ -3,11 +3,16 @@
 One SQLite file (write-ahead log, synchronous) holds many audits, each with what a record needs:
 the bundle's manifest, the runs, and for every answer when and how it was asked. A question has one
 row for good: asking it twice is an error of the caller, and an answer is never overwritten.
+
+Requests to an endpoint have a row each besides (`audit.attempt_log`). Such a row is with the
+operating system before the request leaves, so that it outlives this process; the disk is waited
+for with the answers.
 """
 
 import json
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +27,7 @@ from numpy.typing import NDArray
 from adapters.suspect import Predictions, SuspectIdentity
 from audit.errors import JournalError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _LOCK_TIMEOUT_S = 30.0
 
 _SCHEMA = """
@@ -65,6 +70,27 @@ CREATE TABLE answers (
     PRIMARY KEY (audit, question)
 ) STRICT;
 """
+_ATTEMPTS = """
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY,
+    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
+    run INTEGER NOT NULL,
+    request INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    started REAL NOT NULL,
+    num_images INTEGER NOT NULL,
+    request_sha256 TEXT NOT NULL,
+    result TEXT,
+    status INTEGER,
+    latency_s REAL,
+    answer_sha256 TEXT,
+    metadata_json TEXT,
+    is_charged INTEGER NOT NULL,
+    UNIQUE (audit, run, request, attempt)
+) STRICT;
+"""
+_MIGRATIONS = {2: _ATTEMPTS}
+"""Statements that lead from a version to the next one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +150,14 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.RLock()
+        self._depth = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # One thread writes (the session's); others may read the screen's copy.
-            self._connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None)
+            # Threads take turns (self._lock).
+            self._connection = sqlite3.connect(
+                path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"journal: cannot use {path} ({error})") from error
         try:
@@ -159,24 +189,58 @@ class Journal:
         with self._transaction():
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    self._connection.execute(statement)
+                self._run_all(_SCHEMA + _ATTEMPTS)
+                version = SCHEMA_VERSION
+            while version in _MIGRATIONS:
+                self._run_all(_MIGRATIONS[version])
+                version += 1
+            if version == SCHEMA_VERSION:
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
+            else:
                 raise JournalError(
                     f"journal: {self._path} has version {version}, this Kinprint reads "
                     f"{SCHEMA_VERSION}; name another file with --journal"
                 )
 
+    def _run_all(self, statements: str) -> None:
+        for statement in statements.split(";\n"):
+            self._connection.execute(statement)
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        with self._lock:
+            if self._depth:  # inside `together`, which commits
+                yield
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Put what is written inside the block on disk at its end, all at once.
+
+        What was written before an exception in the block is kept.
+
+        Raises:
+            JournalError: It could not be put on disk.
+        """
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                    if self._connection.in_transaction:
+                        self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise JournalError(f"journal: cannot write {self._path} ({error})") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -316,9 +380,15 @@ class Journal:
         return int(last)
 
     def count_attempts(self, audit: str) -> int:
-        """Return the number of requests that the answers of an audit took."""
+        """Return the number of requests of an audit, failed ones included."""
+        # Answers from before there were rows for attempts say themselves how many they took.
         ((total,),) = self.read_rows(
-            "SELECT COALESCE(SUM(attempts), 0) FROM answers WHERE audit = ?", (audit,)
+            "SELECT (SELECT COUNT(*) FROM attempts WHERE audit = :audit) + "
+            "(SELECT COALESCE(SUM(attempts), 0) FROM (SELECT attempts FROM answers "
+            "WHERE audit = :audit AND NOT EXISTS (SELECT 1 FROM attempts "
+            "WHERE attempts.audit = answers.audit AND attempts.run = answers.run "
+            "AND attempts.request = answers.request) GROUP BY run, request))",
+            {"audit": audit},
         )
         return int(total)
 
@@ -339,6 +409,28 @@ class Journal:
             "UPDATE audits SET finished = ?, outcome_json = ? WHERE id = ?",
             [(now if is_complete else None, outcome, audit)],
         )
+
+    def write_soon(self, statement: str, values: tuple[object, ...]) -> int:
+        """Run one statement; the result outlives this process, but perhaps not the machine.
+
+        Returns:
+            The number of the row that it inserted, if it did.
+
+        Raises:
+            JournalError: A rule of the tables forbids it, or the disk is full.
+        """
+        with self._lock:
+            try:
+                if self._depth:  # inside `together`, which waits for the disk
+                    return int(self._connection.execute(statement, values).lastrowid or 0)
+                # In a write-ahead log this leaves waiting for the disk to the next transaction.
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                try:
+                    return int(self._connection.execute(statement, values).lastrowid or 0)
+                finally:
+                    self._connection.execute("PRAGMA synchronous = FULL")
+            except sqlite3.Error as error:
+                raise JournalError(f"journal: cannot write {self._path} ({error})") from error
 
     def write_rows(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Run a statement once per row, all in one transaction that is on disk afterwards.
@@ -361,14 +453,17 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"journal: cannot write {self._path} ({error})") from error
 
-    def read_rows(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    def read_rows(
+        self, statement: str, values: tuple[object, ...] | Mapping[str, object] = ()
+    ) -> list[tuple[Any, ...]]:
         """Return all rows of a query.
 
         Raises:
             JournalError: The file cannot be read.
         """
         try:
-            return self._connection.execute(statement, values).fetchall()
+            with self._lock:
+                return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise JournalError(f"journal: cannot read {self._path} ({error})") from error
 

@@ -5,14 +5,18 @@ killed anywhere goes on from there and ends with the same outcome.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.attempts import watchable
 from adapters.suspect import REFUSED, Predictions, Suspect
+from adapters.tariff import SpendingLimits
+from audit.attempt_log import AttemptLog, Spending, spending
 from audit.canonical import array_sha256, canonical_bytes
 from audit.control import AuditControl
 from audit.decision_rule import DecisionRule, bundle_rule
@@ -83,10 +87,15 @@ class Finished:
     """False if a budget ended it before it could decide; it can be resumed with a larger one."""
     num_attempts: int
     """Requests that the answers took, failed ones included."""
+    spending: Spending | None = None
+    """What an endpoint charges for them, all runs together."""
 
 
 _HOW_READ = ("preprocessing", "output", "output_kind")
 """Details of a suspect that change what it answers."""
+
+_STOPPING_BATCH = 8
+"""Largest paid batch of an audit that may stop early: what follows the stop is bought for nothing."""
 
 _STANDING_SHARE = 0.05
 """Largest share of the time that may go into computing standings."""
@@ -130,6 +139,7 @@ class AuditSession:
         rule: Error rates, and whether the audit may stop early; by default the bundle's own.
         stamp: Gets an RFC 3161 reply over the manifest's bytes; called once, before the first
             question of a new audit.
+        limits: What an endpoint's requests may come to; by default what its file says.
         control: Pauses and stops the audit from another thread.
         standing_every_s: Yield a `Standing` about so often, in seconds; None never does.
 
@@ -148,10 +158,14 @@ class AuditSession:
         resume: bool = False,
         rule: DecisionRule | None = None,
         stamp: Callable[[bytes], bytes] | None = None,
+        limits: SpendingLimits | None = None,
         control: AuditControl | None = None,
         standing_every_s: float | None = None,
     ) -> None:
         self._bundle, self._suspect, self._journal = bundle, suspect, journal
+        self._watched = watchable(suspect)
+        self._log: AttemptLog | None = None
+        self._limits = limits or SpendingLimits()
         self._control, self._is_cut = control or AuditControl(), False
         self._standing_every_s, self._next_standing = standing_every_s, 0.0
         scores = scores or (bundle.manifest.default_score,)
@@ -206,6 +220,15 @@ class AuditSession:
             details=self._suspect.identity.details,
             libraries=environment_versions(),
         )
+        if self._watched is not None:
+            self._log = AttemptLog(
+                self._journal,
+                self._audit,
+                self._run,
+                self._watched.tariff,
+                self._watched.limits.unless(self._limits),
+            )
+            self._watched.watch(self._log)
         yield Started(
             audit=self._audit,
             num_questions=plan.num_questions,
@@ -233,6 +256,9 @@ class AuditSession:
             outcome=outcome,
             is_complete=is_complete,
             num_attempts=self._journal.count_attempts(self._audit),
+            spending=None
+            if self._watched is None
+            else spending(self._journal, self._audit, self._watched.tariff),
         )
 
     def _ask_scored(self, groups: Sequence[QuestionGroup]) -> Iterator[Answered | Standing]:
@@ -269,9 +295,12 @@ class AuditSession:
             return
         images = group.images()
         size, workers = self._suspect.batch_size, self._suspect.concurrency
+        is_free = self._suspect.identity.kind == "onnx"
         # A file may be asked again for nothing, so one batch waits and no time is lost. An endpoint
         # is paid: no question leaves before the answer that made room for it is on disk.
-        limit = workers + 1 if self._suspect.identity.kind == "onnx" else workers
+        limit = workers + 1 if is_free else workers
+        if follower is not None and not is_free:
+            size = min(size, _STOPPING_BATCH)
         batches = (
             self._batch(group, images, missing[start : start + size])
             for start in range(0, len(missing), size)
@@ -287,7 +316,7 @@ class AuditSession:
                         and not (follower and follower.follow(self._answers))
                         and (batch := next(batches, None)) is not None
                     ):
-                        in_flight[pool.submit(self._timed, batch.images)] = batch
+                        in_flight[pool.submit(self._timed, batch)] = batch
                     if not in_flight:
                         if not may_ask and not self._control.is_stopped:
                             self._control.wait()
@@ -299,9 +328,13 @@ class AuditSession:
                         return
                     done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
                     # All of them are on disk before anybody who listens can stop us.
-                    yield from [self._keep(in_flight.pop(one), one.result()) for one in done]
+                    yield from self._keep_all(in_flight, done)
                     if group.kind != "control":
                         yield from self._standing()
+            except BaseException:
+                if self._watched is not None:  # nobody waits for an answer that is not paid yet
+                    self._watched.stop()
+                raise
             finally:
                 self._drain(in_flight)
 
@@ -320,14 +353,24 @@ class AuditSession:
             sequence=first,
         )
 
-    def _timed(self, images: NDArray[np.uint8]) -> _Reply:
+    def _timed(self, batch: _Batch) -> _Reply:
         start = time.monotonic()
-        predictions = self._suspect.predict(images)
+        with self._log.asking(batch.request) if self._log else nullcontext():
+            predictions = self._suspect.predict(batch.images)
         return _Reply(
             predictions=predictions,
             asked=self._clock_offset + start,
             latency_s=time.monotonic() - start,
         )
+
+    def _keep_all(
+        self, in_flight: dict[Future[_Reply], _Batch], done: Iterable[Future[_Reply]]
+    ) -> list[Answered]:
+        """Put all that has come back on disk at once."""
+        with self._journal.together():
+            if self._log is not None:
+                self._log.flush()
+            return [self._keep(in_flight.pop(one), one.result()) for one in done]
 
     def _keep(self, batch: _Batch, reply: _Reply) -> Answered:
         labels = reply.predictions.labels
@@ -372,6 +415,8 @@ class AuditSession:
         for future, batch in in_flight.items():
             if not future.cancel() and future.exception() is None:
                 self._keep(batch, future.result())
+        if self._log is not None:
+            self._log.flush()
 
 
 def _asked_bundle(bundle: BundleContents, stamp: Callable[[bytes], bytes] | None) -> AskedBundle:

@@ -1,0 +1,146 @@
+"""How long a server asks to be left alone, read from the headers of its answer.
+
+``Retry-After`` (RFC 9110, section 10.2.3), ``RateLimit`` and ``RateLimit-Policy``
+(draft-ietf-httpapi-ratelimit-headers, the current form and the older ``limit=..., remaining=...,
+reset=...``), ``RateLimit-Remaining`` and ``RateLimit-Reset`` of its first drafts, and the same with
+``X-`` as many vendors write them. What cannot be understood counts as not said.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_MIN_EPOCH_S = 1e9
+"""A reset this large is a time, not a delay (2001; a delay would be 31 years)."""
+_MIN_EPOCH_MS = 1e12
+_ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+_PARAMETER = re.compile(r"(?:^|[;,\s])\s*(limit|remaining|reset|r|t|q|w)\s*=\s*([0-9.]+)")
+_NAME = re.compile(r'^\s*"((?:[^"\\]|\\.)*)"')
+_SPLIT_FIELDS = (
+    ("RateLimit-Remaining", "RateLimit-Reset"),
+    ("X-RateLimit-Remaining", "X-RateLimit-Reset"),
+    ("X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"),
+)
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
+    """Read when a server that said "later" wants to be asked again.
+
+    Args:
+        headers: Of the answer, names without case. A date counts from the server's own ``Date``,
+            so that a wrong clock on either side does no harm.
+
+    Returns:
+        Seconds, at least 0, or None where it does not say or is not understood. ``Retry-After``
+        counts before the others.
+
+    Example:
+        >>> seconds_to_wait({"Retry-After": "7"})
+        7.0
+        >>> seconds_to_wait({"RateLimit": '"api";r=0;t=55'})
+        55.0
+    """
+    told = _retry_after(headers)
+    return _quota_pause(headers, is_refused=True) if told is None else told
+
+
+def seconds_until_quota(headers: Mapping[str, str]) -> float | None:
+    """Read from an answer that the quota is used up with it.
+
+    Args:
+        headers: Of an answer with a status of success.
+
+    Returns:
+        Seconds until there is some again, or None where there still is, or nothing is said.
+
+    Example:
+        >>> seconds_until_quota({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "3"})
+        3.0
+        >>> seconds_until_quota({"RateLimit": '"api";r=12;t=55'}) is None
+        True
+    """
+    return _quota_pause(headers, is_refused=False)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    then = _date(value)
+    if then is None:
+        return None
+    return max(0.0, (then - _server_time(headers)).total_seconds())
+
+
+def _quota_pause(headers: Mapping[str, str], *, is_refused: bool) -> float | None:
+    """Return the longest pause among the quotas that are used up.
+
+    A server that refuses has used one up, even where it names only when that ends.
+    """
+    windows = _windows(headers.get("RateLimit-Policy", ""))
+    pauses: list[float] = []
+    field = headers.get("RateLimit", "")
+    # The older form is one quota whose parts stand between commas.
+    items = [field] if "remaining" in field or "reset" in field else _ITEM.findall(field)
+    for item in items:
+        told = _parameters(item)
+        left, reset = told.get("r", told.get("remaining")), told.get("t", told.get("reset"))
+        if reset is None and left == 0:
+            reset = windows.get(_name(item))
+        if reset is not None and (left == 0 or (left is None and is_refused)):
+            pauses.append(_delay(reset, headers))
+    for left_field, reset_field in _SPLIT_FIELDS:
+        left, reset = _number(headers.get(left_field)), _number(headers.get(reset_field))
+        if reset is not None and (left == 0 or (left is None and is_refused)):
+            pauses.append(_delay(reset, headers))
+    return max(pauses, default=None)
+
+
+def _windows(policy: str) -> dict[str, float]:
+    """Return the seconds of each named quota's window."""
+    return {
+        _name(item): told["w"]
+        for item in _ITEM.findall(policy)
+        if "w" in (told := _parameters(item))
+    }
+
+
+def _parameters(item: str) -> dict[str, float]:
+    found = {name: _number(value) for name, value in _PARAMETER.findall(item)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _name(item: str) -> str:
+    named = _NAME.match(item)
+    return named[1] if named else item.split(";", 1)[0].strip()
+
+
+def _delay(reset: float, headers: Mapping[str, str]) -> float:
+    """Return a reset in seconds from now; some vendors give it as a Unix time."""
+    if reset < _MIN_EPOCH_S:
+        return reset
+    epoch_s = reset / 1000 if reset >= _MIN_EPOCH_MS else reset
+    return max(0.0, epoch_s - _server_time(headers).timestamp())
+
+
+def _number(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        value = float(text.strip()[:20])
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e15 else None
+
+
+def _server_time(headers: Mapping[str, str]) -> datetime:
+    return _date(headers.get("Date", "")) or datetime.now(UTC)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
