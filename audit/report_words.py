@@ -5,7 +5,7 @@ Sentences say what the numbers carry and no more; each takes its numbers from th
 
 from dataclasses import dataclass
 
-from audit.outcome import ScoreOutcome, Verdict
+from audit.outcome import Outcome, ScoreOutcome, Verdict
 from audit.record import Record, State
 
 WEAK_P_VALUE = 0.05
@@ -88,7 +88,7 @@ def words(record: Record, agreement: Agreement | None = None) -> Words:
     if outcome.scores:
         score = outcome.scores[0]
         found.append(_what_came_back(score, agreement))
-        sureness += _how_sure(record, score)
+        sureness += _how_sure(outcome, score)
     else:
         found.append(outcome.text)
         sureness.append(
@@ -137,25 +137,37 @@ def _what_came_back(score: ScoreOutcome, agreement: Agreement | None) -> str:
     )
 
 
-def _how_sure(record: Record, score: ScoreOutcome) -> list[str]:
-    manifest = record.opening.bundle.manifest
+def _how_sure(outcome: Outcome, score: ScoreOutcome) -> list[str]:
     num = score.num_innocents
     if num == 0:
         return ["No innocent model was there to compare with, so no error rate can be stated."]
-    above = round(score.p_value * (num + 1)) - 1
+    above, told = score.num_as_high, []
+    if score.e_value is not None:
+        told.append(
+            f"The audit stopped after {score.num_queries} of {score.num_in_bundle} images, because "
+            "their order is random and what came back was certain enough: the risk that all of "
+            f"them together would have led elsewhere is at most {outcome.stopping_error:.2%}."
+        )
     compared = (
         f"{num} models that the owner names as independent of the source answered the same images; "
         f"{'none' if above == 0 else above} of them scored at least as high as the suspect"
     )
-    if score.verdict is Verdict.INDEPENDENT:
-        told = [f"{compared} (p\u00a0=\u00a0{score.p_value:.3g})."]
+    if score.verdict is Verdict.INDEPENDENT and score.e_value is not None:
+        told.append(f"{compared}.")
+    elif score.verdict is Verdict.INDEPENDENT:
+        told.append(f"{compared} (p\u00a0=\u00a0{score.p_value:.3g}).")
+    elif score.e_value is not None:
+        told.append(
+            f"{compared}. If the suspect were an innocent model of the same kinds, this verdict "
+            f"would be expected in at most {score.p_value:.1%} of cases, stopping included."
+        )
     else:
-        told = [
+        told.append(
             f"{compared}. If the suspect were an innocent model of the same kinds, a score this "
             f"high would be expected in at most {above + 1} of {num + 1} cases "
             f"(p\u00a0=\u00a0{score.p_value:.3g})."
-        ]
-    if above == 0:
+        )
+    if above == 0 and score.verdict is not Verdict.INDEPENDENT:
         told.append(
             f"With {num} comparison models no stronger statement is possible: "
             f"{score.smallest_p_value:.3g} is the smallest p they can give."
@@ -163,7 +175,7 @@ def _how_sure(record: Record, score: ScoreOutcome) -> list[str]:
     if score.verdict is Verdict.DERIVED:
         told.append(
             f"The line above which a suspect counts as derived follows from the signed bundle and "
-            f"was set to accuse at most {manifest.alpha:.0%} of innocent models of these kinds."
+            f"was set to accuse at most {outcome.alpha:.1%} of all innocent models of these kinds."
         )
         if score.p_value > WEAK_P_VALUE:
             told.append(
@@ -173,7 +185,7 @@ def _how_sure(record: Record, score: ScoreOutcome) -> list[str]:
     if score.verdict is Verdict.INDEPENDENT:
         told.append(
             f"The line below which a suspect counts as independent follows from the signed bundle "
-            f"and was set to miss at most {manifest.beta:.0%} of derived models of the kinds that "
+            f"and was set to miss at most {outcome.beta:.1%} of derived models of the kinds that "
             f"it was set with ({score.num_derived} models)."
         )
     return told

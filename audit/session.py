@@ -95,7 +95,7 @@ _HOW_READ = ("preprocessing", "output", "output_kind")
 """Details of a suspect that change what it answers."""
 
 _STOPPING_BATCH = 8
-"""Largest paid batch of an audit that may stop early: what follows the stop is bought for nothing."""
+"""Largest paid batch of an audit that may stop early: what follows the stop is money lost."""
 
 _STANDING_SHARE = 0.05
 """Largest share of the time that may go into computing standings."""
