@@ -6,6 +6,7 @@ A label that is not in the map stops the audit: guessing would turn into a verdi
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,17 +53,23 @@ class ClassMap:
                 "add it to class_names or correct answer.label"
             ) from None
 
-    def log_probabilities(self, scores: Scores) -> NDArray[np.float64]:
+    def log_probabilities(
+        self, scores: Scores, kind: Literal["probabilities", "logits"] = "probabilities"
+    ) -> NDArray[np.float64]:
         """Return the natural logarithms of one image's probabilities ``[K]``.
 
+        Args:
+            scores: One number per class.
+            kind: What they are; logits ``z`` give ``z - logsumexp(z)``.
+
         Raises:
-            SuspectError: Not K probabilities that add up to 1.
+            SuspectError: Not K probabilities that add up to 1, or not K finite logits.
         """
         num_classes = len(self.classes)
         if len(scores) != num_classes:
             raise SuspectError(
-                f"scores: expected {num_classes} probabilities, got {len(scores)}; an audit "
-                "needs all classes or labels only (leave answer.scores out)"
+                f"scores: expected {num_classes} {kind}, got {len(scores)}; an audit "
+                "needs all classes or labels only (leave answer.scores or answer.kind out)"
             )
         probabilities = np.full(num_classes, np.nan)
         if isinstance(scores, Mapping):
@@ -71,6 +78,11 @@ class ClassMap:
         else:
             for index, score in enumerate(scores):
                 probabilities[self.class_of(index)] = score
+        if kind == "logits":
+            if not np.isfinite(probabilities).all():
+                raise SuspectError("scores: expected finite logits, got nan or infinity")
+            shifted = probabilities - probabilities.max()  # keeps exp from overflowing
+            return np.asarray(shifted - np.log(np.exp(shifted).sum()))
         total = float(probabilities.sum())
         if not math.isfinite(total) or probabilities.min() < 0 or abs(total - 1) > SUM_TOLERANCE:
             raise SuspectError(

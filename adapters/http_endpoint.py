@@ -9,8 +9,9 @@ observer before and after it (`attempts`).
 import dataclasses
 import hashlib
 import ssl
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from adapters.endpoint_file import read_endpoint_file
 from adapters.http_retry import MAX_RETRY_AFTER_S, ask_until_answered
 from adapters.http_transport import HttpTransport, RawAnswer
 from adapters.rate_limit import RateLimiter
-from adapters.secrets import Secret, read_secret
+from adapters.secrets import Credential
 from adapters.server_pace import seconds_until_quota
 from adapters.server_words import presentable, server_words
 from adapters.shared_pace import SharedPace, shared_pace_path
@@ -38,7 +39,13 @@ from adapters.suspect import (
     SuspectIdentity,
 )
 from adapters.tariff import SpendingLimits, Tariff
-from adapters.wire.protocol import AskAgainError, WireAnswer
+from adapters.wire.protocol import (
+    AskAgainError,
+    ReadsRefusals,
+    SelfConfiguring,
+    WireAnswer,
+    WireRequest,
+)
 
 PLAIN_HTTP_WARNING = "credentials and images went over plain HTTP, which anyone on the way can read"
 JPEG_WARNING = "images are sent as JPEG, which loses the small changes that triggers are made of"
@@ -51,7 +58,7 @@ class HttpEndpoint:
         self,
         description: EndpointDescription,
         classes: ClassMap,
-        secret: Secret | None = None,
+        secret: Credential | None = None,
         ca_bundle: Path | None = None,
     ) -> None:
         """Prepare to ask; nothing is sent yet.
@@ -59,13 +66,15 @@ class HttpEndpoint:
         Args:
             description: The endpoint.
             classes: The bundle's class of each vendor label.
-            secret: Credential, where the description has a table ``[auth]``.
+            secret: What signs requests, where the description names credentials.
             ca_bundle: Authorities (PEM) that count instead of the usual ones.
         """
         self._description = description
         self._classes = classes
         self._secret = secret
         self._format = description.wire_format(len(classes.classes))
+        self._learning = threading.Lock()
+        self._on_exchange: Callable[[WireRequest, RawAnswer], None] | None = None
         self._observer: AttemptObserver | None = None
         self._is_closed = False
         self._pace = None
@@ -140,6 +149,10 @@ class HttpEndpoint:
         """Return what the endpoint file says; it holds no secret."""
         return self._description
 
+    def show(self, on_exchange: Callable[[WireRequest, RawAnswer], None] | None) -> None:
+        """Call this with each request and the answer to it, before the answer is read."""
+        self._on_exchange = on_exchange
+
     def watch(self, observer: AttemptObserver | None) -> None:
         """Tell this observer of every attempt from now on; failures so far are forgotten."""
         self._observer = observer
@@ -204,6 +217,7 @@ class HttpEndpoint:
     def _attempt(self, images: NDArray[np.uint8], number: int) -> WireAnswer:
         """Send one request and decode its answer, with the observer's leave."""
         self._limiter.acquire()
+        self._learn()
         request = self._format.encode(images)
         observer, handle = self._observer, 0
         if observer is not None:
@@ -216,8 +230,8 @@ class HttpEndpoint:
         result = Result.FAILED
         try:
             raw = self._transport.send(request)
-            self._transport.check(raw)
-            answer = self._decoded(raw, len(images))
+            self._check(raw)
+            answer = self._decoded(raw, request, len(images))
             result = Result.ANSWERED
         except AskAgainError as error:
             result = Result.LATER if error.is_throttled else Result.FAILED
@@ -243,8 +257,30 @@ class HttpEndpoint:
             self._limiter.hold(pause_s)
         return answer
 
-    def _decoded(self, raw: RawAnswer, num_images: int) -> WireAnswer:
+    def _learn(self) -> None:
+        """Let the format ask the server about its model, where it needs to, once."""
+        if isinstance(self._format, SelfConfiguring):
+            with self._learning:
+                if (question := self._format.question()) is not None:
+                    raw = self._transport.send(question)
+                    self._check(raw)
+                    self._format.learn(raw.body)
+
+    def _check(self, raw: RawAnswer) -> None:
+        if raw.status >= 400 and isinstance(self._format, ReadsRefusals):
+            # Masked before it is cut, so that no half of an echoed secret remains.
+            body = self._mask(raw.body.decode("utf-8", "replace")).encode()
+            refusal = self._format.refusal(raw.status, raw.headers, body)
+            if refusal is not None:
+                raise refusal
+        self._transport.check(raw)
+
+    def _decoded(self, raw: RawAnswer, request: WireRequest, num_images: int) -> WireAnswer:
+        if self._on_exchange is not None:
+            self._on_exchange(request, raw)
         answer = self._format.decode(raw.body, raw.headers, num_images)
+        if answer.id != request.id:
+            raise AskAgainError("the answer to another request")
         said = server_words(raw.headers, raw.certificate)
         return dataclasses.replace(answer, metadata={**answer.metadata, **said})
 
@@ -291,7 +327,7 @@ def open_endpoint(
     """
     description = read_endpoint_file(path, allow_plain_http=allow_plain_http)
     try:
-        secret = read_secret(description.auth, path.parent) if description.auth else None
+        secret = description.credential(path.parent)
         authorities = _ca_bundle(description, path.parent, ca_bundle)
         classes = class_map(description.class_names, bundle_classes)
     except SuspectConfigError as error:

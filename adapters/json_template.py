@@ -1,8 +1,9 @@
 """A JSON request body with a place for the image, filled in for every request.
 
 ``{"inputs": [{"data": "{{image_base64_png}}"}]}``: the placeholder stands inside one string,
-at any depth, perhaps after a prefix such as ``data:image/png;base64,``. For several images in
-one request, the innermost list of one element around it is repeated once per image.
+at any depth, perhaps after a prefix such as ``data:image/png;base64,``. A placeholder for numbers
+is a string of its own, which they replace. For several images in one request, the innermost list
+of one element around it is repeated once per image.
 """
 
 import json
@@ -28,11 +29,11 @@ class JsonTemplate:
     repeated: _Path | None
     """Keys and indices that lead to the list repeated per image; None for one image."""
 
-    def fill(self, images: Sequence[str]) -> bytes:
+    def fill(self, images: Sequence[Any]) -> bytes:
         """Return the body with the encoded images in place.
 
         Args:
-            images: Text per image; exactly one unless a list is repeated.
+            images: Text or nested numbers per image; exactly one unless a list is repeated.
         """
         if self.repeated is None:
             (image,) = images
@@ -41,7 +42,9 @@ class JsonTemplate:
         elements = [_replaced(element, rest, self._with_image(image)) for image in images]
         return self._dumps(_replaced(self.body, self.repeated, elements))
 
-    def _with_image(self, image: str) -> str:
+    def _with_image(self, image: Any) -> Any:
+        if not isinstance(image, str):
+            return image
         text: str = _at(self.body, self.path)
         return text.replace("{{" + self.name + "}}", image)
 
@@ -50,13 +53,16 @@ class JsonTemplate:
         return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def parse_template(template: Any, placeholder: str, *, is_batch: bool) -> JsonTemplate:
+def parse_template(
+    template: Any, placeholder: str, *, is_batch: bool, is_whole: bool = False
+) -> JsonTemplate:
     """Check a template once, so that filling it cannot fail.
 
     Args:
         template: JSON value, or the text of one.
         placeholder: Name that must stand in it once, between double braces.
         is_batch: Whether requests carry several images.
+        is_whole: Whether the placeholder has to be a string of its own.
 
     Raises:
         ValueError: No JSON, another placeholder, not exactly one, or no list to repeat.
@@ -76,6 +82,8 @@ def parse_template(template: Any, placeholder: str, *, is_batch: bool) -> JsonTe
     if len(found) != 1:
         raise ValueError(f"expected {wanted} once, got it {len(found)} times")
     path = found[0][0]
+    if is_whole and _at(template, path) != wanted:
+        raise ValueError(f"expected {wanted} as a text of its own, got other characters around it")
     repeated = None
     if is_batch:
         around = [path[:depth] for depth, key in enumerate(path) if isinstance(key, int)]

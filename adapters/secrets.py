@@ -9,24 +9,53 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote
 
-from adapters.endpoint_description import Auth
 from adapters.suspect import SuspectConfigError
+from adapters.wire.protocol import WireRequest
+
+if TYPE_CHECKING:
+    from adapters.endpoint_description import Auth
 
 MASK = "***"
 
 
+class Credential(Protocol):
+    """What proves to a server who is asking; prints without what must stay secret."""
+
+    def headers_for(self, request: WireRequest) -> Mapping[str, str]:
+        """Return the headers that prove it for one request, in the clear; called per attempt."""
+        ...
+
+    def mask(self, text: str) -> str:
+        """Return ``text`` with everything secret replaced by ``***``."""
+        ...
+
+    def shown_headers(self) -> dict[str, str]:
+        """Return those headers for people, without what is secret."""
+        ...
+
+
 @dataclass(frozen=True)
 class Secret:
-    """A credential and the word that goes before it in its header."""
+    """A credential, the word that goes before it, and the header that carries both."""
 
     _value: str = field(repr=False)
     _scheme: str = ""
+    _header: str = "Authorization"
 
     def header_value(self) -> str:
         """Return what the header carries, in the clear."""
         return f"{self._scheme} {self._value}".lstrip()
+
+    def headers_for(self, request: WireRequest) -> Mapping[str, str]:
+        """Return the header that carries the secret."""
+        return {self._header: self.header_value()}
+
+    def shown_headers(self) -> dict[str, str]:
+        """Return the header with ``***`` in the place of the secret."""
+        return {self._header: f"{self._scheme} {MASK}".lstrip()}
 
     def mask(self, text: str) -> str:
         """Return ``text`` with the secret, also percent-encoded, replaced by ``***``."""
@@ -35,7 +64,7 @@ class Secret:
         return text
 
 
-def read_secret(auth: Auth, folder: Path, environment: Mapping[str, str] | None = None) -> Secret:
+def read_secret(auth: "Auth", folder: Path, environment: Mapping[str, str] | None = None) -> Secret:
     """Fetch the secret from where the endpoint file says it lies.
 
     Args:
@@ -53,14 +82,23 @@ def read_secret(auth: Auth, folder: Path, environment: Mapping[str, str] | None 
             raise SuspectConfigError(f"{place}, got nothing; set it and start again")
     else:
         place = f"auth.file: expected a secret in {auth.file}"
-        found = _read_private_file(folder / str(auth.file), place)
+        found = read_private_file(folder / str(auth.file), place)
     value = found.strip()
     if not value or not value.isascii() or not value.isprintable():
         raise SuspectConfigError(f"{place}, got no single line of printable ASCII")
-    return Secret(value, auth.scheme)
+    return Secret(value, auth.scheme, auth.header)
 
 
-def _read_private_file(path: Path, place: str) -> str:
+def read_private_file(path: Path, place: str) -> str:
+    """Return the text of a file that only its owner can read.
+
+    Args:
+        path: The file.
+        place: Which field named it and what was expected, for errors.
+
+    Raises:
+        SuspectConfigError: Not there, readable by others, or no ASCII.
+    """
     try:
         with path.open(encoding="ascii") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

@@ -9,29 +9,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import jmespath
 import numpy as np
-from jmespath.exceptions import JMESPathError
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 from urllib3.filepost import encode_multipart_formdata
 
+from adapters.answer_rows import kind_of
 from adapters.endpoint_description import EndpointDescription, FrozenModel
 from adapters.image_encoding import MIME_TYPES, encode
+from adapters.image_request import BOUNDARY
 from adapters.json_answer import read_json
 from adapters.json_template import JsonTemplate, parse_template
+from adapters.open_server import compiled, metadata, search
 from adapters.suspect import Capability, SuspectError
+from adapters.tensor_table import TensorTable
 from adapters.wire.protocol import Label, Scores, WireAnswer, WireRequest
 
-_BOUNDARY = "kinprint-b1c0f4c19f1e4a7d"
-"""Between the parts of a form; fixed, so that the same image makes the same request."""
+TEMPLATE = """\
+url = "https://api.vendor.example/v1/classify"
+
+[auth]                         # leave it out for servers that ask for none
+scheme = "Bearer"
+env = "VENDOR_KEY"             # the variable that holds the secret, not the secret
+
+[request]
+template = '{"image": "{{image_base64_png}}"}'    # JSON around the image file in base64
+# template = '{"inputs": ["{{image_array}}"]}'    # ... or around its numbers
+# raw = true                   # instead: the body is the image file
+# multipart = "image"          # instead: a form's field carries the image file
+
+# [request.tensor]             # for image_array; (pixel / 255 - mean) / std
+# layout = "NCHW"              # or "NHWC"
+# mean = [0.485, 0.456, 0.406]
+# std = [0.229, 0.224, 0.225]
+
+[answer]
+label = "predictions[0].label" # JMESPath to the class name or its index
+# scores = "probabilities"     # JMESPath to all probabilities, if the vendor gives them
+# metadata = { version = "model.version" }
+"""
+
+ARRAY = "image_array"
+"""Placeholder that becomes nested lists of numbers."""
 
 
 class Request(FrozenModel):
     """How the image is put into the body: exactly one of template, raw and multipart."""
 
     template: Any = None
-    """JSON (as text or as a table) with ``{{image_base64_png}}`` where the image goes."""
+    """JSON (as text or as a table) with ``{{image_base64_png}}`` where the image goes, or
+    ``{{image_array}}`` where its numbers go."""
     raw: bool = False
     """The body is the image file."""
     multipart: Annotated[str, Field(min_length=1)] | None = None
@@ -40,6 +67,8 @@ class Request(FrozenModel):
     """Other fields of the multipart form."""
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
     """Images in one request; more than 1 repeats a list of the template."""
+    tensor: TensorTable | None = None
+    """How pixels become the numbers of ``{{image_array}}``."""
 
     @model_validator(mode="after")
     def _one_body(self) -> "Request":
@@ -50,7 +79,15 @@ class Request(FrozenModel):
             raise ValueError("form: expected multipart beside it, got none")
         if self.batch_size > 1 and self.template is None:
             raise ValueError("batch_size: expected 1 without a template, got more")
+        if self.tensor is not None and not self.has_array:
+            raise ValueError("tensor: expected {{image_array}} in the template beside it, got none")
         return self
+
+    @property
+    def has_array(self) -> bool:
+        """Whether the template asks for numbers instead of an image file."""
+        text = self.template if isinstance(self.template, str) else repr(self.template)
+        return "{{" + ARRAY + "}}" in text
 
 
 class Answer(FrozenModel):
@@ -68,14 +105,14 @@ class Answer(FrozenModel):
     @classmethod
     def _compiles(cls, expression: str | None) -> str | None:
         if expression is not None:
-            _compiled(expression)
+            compiled(expression)
         return expression
 
     @field_validator("metadata")
     @classmethod
     def _compile(cls, expressions: dict[str, str]) -> dict[str, str]:
         for expression in expressions.values():
-            _compiled(expression)
+            compiled(expression)
         return expressions
 
 
@@ -87,6 +124,11 @@ class Description(EndpointDescription):
     request: Request
     answer: Answer
 
+    @property
+    def sends_pixels(self) -> bool:
+        """Whether images leave as numbers."""
+        return self.request.has_array
+
     @model_validator(mode="after")
     def _template_fits(self) -> "Description":
         if self.request.template is not None:
@@ -96,16 +138,16 @@ class Description(EndpointDescription):
                 raise ValueError(f"request.template: {error}") from error
         return self
 
-    def wire_format(self) -> "GenericFormat":
+    def wire_format(self, num_classes: int) -> "GenericFormat":
         """Return what encodes and decodes as the file says."""
         template = self._template() if self.request.template is not None else None
         return GenericFormat(description=self, template=template)
 
     def _template(self) -> JsonTemplate:
+        placeholder = ARRAY if self.sends_pixels else f"image_base64_{self.image.encoding}"
+        is_batch = self.request.batch_size > 1
         return parse_template(
-            self.request.template,
-            f"image_base64_{self.image.encoding}",
-            is_batch=self.request.batch_size > 1,
+            self.request.template, placeholder, is_batch=is_batch, is_whole=self.sends_pixels
         )
 
 
@@ -130,8 +172,12 @@ class GenericFormat:
 
     def encode(self, images: NDArray[np.uint8]) -> WireRequest:
         """Build the request for ``[N, H, W, C]``."""
-        files = [encode(image, self.description.image) for image in images]
         request, mime_type = self.description.request, MIME_TYPES[self.description.image.encoding]
+        if self.template is not None and self.description.sends_pixels:
+            tensor = (request.tensor or TensorTable()).tensor(images)
+            body, content_type = self.template.fill(tensor.tolist()), "application/json"
+            return self._request(body, content_type)
+        files = [encode(image, self.description.image) for image in images]
         if self.template is not None:
             body = self.template.fill([base64.b64encode(file).decode() for file in files])
             content_type = "application/json"
@@ -139,10 +185,13 @@ class GenericFormat:
             suffix = self.description.image.encoding
             image = (request.multipart, (f"image.{suffix}", files[0], mime_type))
             body, content_type = encode_multipart_formdata(
-                [*request.form.items(), image], boundary=_BOUNDARY
+                [*request.form.items(), image], boundary=BOUNDARY
             )
         else:
             body, content_type = files[0], mime_type
+        return self._request(body, content_type)
+
+    def _request(self, body: bytes, content_type: str) -> WireRequest:
         return WireRequest(
             method=self.description.method,
             url=self.description.url,
@@ -157,19 +206,15 @@ class GenericFormat:
     def decode(self, body: bytes, headers: Mapping[str, str], num_images: int) -> WireAnswer:
         """Read labels, and scores where the file says where they are."""
         answer, document = self.description.answer, read_json(body)
-        labels = self._per_image(_search(answer.label, document), "label", num_images)
+        labels = self._per_image(search(answer.label, document), "label", num_images)
         scores: tuple[Scores, ...] | None = None
         if answer.scores is not None:
-            found = self._per_image(_search(answer.scores, document), "scores", num_images)
+            found = self._per_image(search(answer.scores, document), "scores", num_images)
             scores = tuple(_scores(value) for value in found)
         return WireAnswer(
             labels=tuple(_label(value) for value in labels),
             scores=scores,
-            metadata={
-                name: str(value)
-                for name, expression in answer.metadata.items()
-                if (value := _search(expression, document)) is not None
-            },
+            metadata=metadata(answer.metadata, document),
         )
 
     def _per_image(self, value: Any, what: str, num_images: int) -> list[Any]:
@@ -177,7 +222,7 @@ class GenericFormat:
         if self.batch_size == 1:
             return [value]
         if not isinstance(value, list) or len(value) != num_images:
-            found = f"{len(value)}" if isinstance(value, list) else _kind(value)
+            found = f"{len(value)}" if isinstance(value, list) else kind_of(value)
             raise SuspectError(
                 f"answer.{what}: expected a list of {num_images}, one per image, got {found}"
             )
@@ -193,7 +238,7 @@ def _label(value: Any) -> Label:
         case float() if value.is_integer():
             return int(value)
     raise SuspectError(
-        f"answer.label: expected a class name or an index, got {_kind(value)}; let the "
+        f"answer.label: expected a class name or an index, got {kind_of(value)}; let the "
         "expression end in one value, as in predictions[0].label"
     )
 
@@ -205,29 +250,6 @@ def _scores(value: Any) -> Scores:
     ):
         raise SuspectError(
             "answer.scores: expected a list of numbers or an object of label to number, "
-            f"got {_kind(value)}"
+            f"got {kind_of(value)}"
         )
     return value if isinstance(value, dict) else tuple(value)
-
-
-def _kind(value: Any) -> str:
-    """Name the JSON type of a value."""
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
-    return names.get(type(value), "null" if value is None else "a number")
-
-
-def _compiled(expression: str) -> Any:
-    try:
-        return jmespath.compile(expression)
-    except JMESPathError as error:
-        reason = str(error).split("\n", 1)[0]
-        raise ValueError(f"expected a JMESPath expression, got {expression!r} ({reason})") from None
-
-
-def _search(expression: str, document: Any) -> Any:
-    try:
-        return _compiled(expression).search(document)
-    except JMESPathError as error:
-        raise SuspectError(
-            f"answer: expected a document that {expression!r} can read, got {error}"
-        ) from error

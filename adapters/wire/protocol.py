@@ -9,7 +9,7 @@ the endpoint's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ class WireRequest:
     url: str
     headers: Mapping[str, str]
     body: bytes
+    id: str | None = None
+    """What the answer has to repeat, in formats that number their requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,11 @@ class WireAnswer:
     labels: tuple[Label, ...]
     """One per image, in order."""
     scores: tuple[Scores, ...] | None = None
-    """One per image, where the format tells all K probabilities."""
+    """One per image, where the format tells all K of them."""
+    scores_kind: Literal["probabilities", "logits"] = "probabilities"
+    """Logits become probabilities by softmax."""
+    id: str | None = None
+    """Number of the request that this answers, in formats that number them."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Model and variant ids that came with the answer."""
 
@@ -96,5 +102,35 @@ class WireFormat(Protocol):
         Raises:
             AskAgainError: The answer is cut short.
             SuspectError: The answer is whole, but not what this format describes.
+        """
+        ...
+
+
+@runtime_checkable
+class SelfConfiguring(Protocol):
+    """A wire format that asks the server about its model before the first image."""
+
+    def question(self) -> WireRequest | None:
+        """Return what to ask the server; None once everything is known."""
+        ...
+
+    def learn(self, body: bytes) -> None:
+        """Read the answer to `question`.
+
+        Raises:
+            SuspectError: It does not say what the endpoint file leaves open.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsRefusals(Protocol):
+    """A wire format whose servers put more into an error than its status says."""
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
+        """Return what to raise for a status other than success.
+
+        Returns:
+            `AskAgainError` or a `SuspectError`; None where the status says enough.
         """
         ...
