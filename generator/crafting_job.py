@@ -3,7 +3,6 @@
 import os
 import tomllib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ import platformdirs
 from pydantic import ConfigDict, Field, ValidationError
 
 from audit.bundle import write_bundle
+from audit.creation_time import creation_time
 from audit.keys import load_private_key
 from audit.significance import innocents_needed
 from generator.craft import Report, craft
@@ -181,21 +181,6 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
         f"{len(crafted.arrays.queries)} queries, {len(references)} references; bundle "
         f"{digest[:16]}, signed by {key.public_key.key_id[:16]}"
     )
-
-
-def creation_time() -> str:
-    """Return the time that a bundle says it was made, ``SOURCE_DATE_EPOCH`` if that is set."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is None:
-        now = datetime.now(UTC)
-    else:
-        try:
-            now = datetime.fromtimestamp(int(epoch), UTC)
-        except (ValueError, OverflowError, OSError) as error:
-            raise GenerationError(
-                f"SOURCE_DATE_EPOCH: expected seconds since 1970, got {epoch!r}"
-            ) from error
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _images(

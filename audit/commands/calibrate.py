@@ -1,0 +1,175 @@
+"""``kinprint calibrate``: more models into a bundle, so that it can claim a smaller error rate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from audit.manifest import BundleContents
+    from audit.recalibration import NewModel, Recalibrated, Role
+
+SCHEMA_VERSION = 1
+"""Of the JSON document."""
+
+_FOLDER = click.Path(path_type=Path)
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("calibrate", short_help="Add innocent and derived models to a bundle.")
+@click.argument("bundle_path", metavar="BUNDLE", type=_EXISTING)
+@click.option(
+    "--innocent",
+    "innocent_folder",
+    metavar="DIR",
+    type=_FOLDER,
+    help="ONNX files of models that are surely not derived; a folder in it names a kind.",
+)
+@click.option(
+    "--derived", "derived_folder", metavar="DIR", type=_FOLDER, help="ONNX files that surely are."
+)
+@click.option("--alpha", type=float, help="New false-positive rate; by default the bundle's.")
+@click.option("--beta", type=float, help="New miss rate; by default the bundle's.")
+@click.option(
+    "--report-share",
+    type=float,
+    default=0.25,
+    show_default=True,
+    help="Share of the innocents that only reports how often the new bundle is wrong.",
+)
+@click.option(
+    "--keep-outliers",
+    is_flag=True,
+    help="Calibrate by innocents that score like derived models, too.",
+)
+@click.option("--key", "key_path", metavar="KEY", required=True, type=_EXISTING)
+@click.option("--passphrase-env", metavar="NAME", help="Variable with the key's passphrase.")
+@click.option("--trust", multiple=True, type=_EXISTING, help="Public key that signed BUNDLE.")
+@click.option(
+    "--out", required=True, metavar="OUT.kinprint", type=click.Path(dir_okay=False, path_type=Path)
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(
+    bundle_path: Path,
+    innocent_folder: Path | None,
+    derived_folder: Path | None,
+    alpha: float | None,
+    beta: float | None,
+    report_share: float,
+    keep_outliers: bool,
+    key_path: Path,
+    passphrase_env: str | None,
+    trust: tuple[Path, ...],
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Ask more models BUNDLE's questions, set its error rates by all of them, sign it again.
+
+    The queries stay as they are, and so does what the models of BUNDLE answered. An innocent that
+    scores like derived models ends the command: if it is derived, calibrating by it would hide a
+    theft.
+    """
+    from audit.bundle import read_bundle, write_bundle
+    from audit.commands.passphrase import passphrase_from
+    from audit.creation_time import creation_time
+    from audit.errors import AuditError
+    from audit.keys import Trust, load_private_key, load_trust
+    from audit.recalibration import outliers, recalibrate, without_known
+
+    folders: list[tuple[Role, Path]] = []
+    if innocent_folder is not None:
+        folders.append(("innocent", innocent_folder))
+    if derived_folder is not None:
+        folders.append(("derived", derived_folder))
+    if not folders:
+        raise click.UsageError("no models: give --innocent DIR or --derived DIR")
+    key = load_private_key(key_path, passphrase_from(passphrase_env))
+    trusted = load_trust(trust)
+    bundle = read_bundle(bundle_path, Trust(keys=(*trusted.keys, key.public_key)))
+    asked, told = _ask(bundle, folders, is_shown=not quiet)
+    models, known = without_known(bundle, asked)
+    for sentence in (*told, *known):
+        click.echo(f"left out: {sentence}", err=True)
+    accused = outliers(bundle, models)
+    if accused and not keep_outliers:
+        names = ", ".join(str(model.answers.path) for model in accused)
+        raise AuditError(
+            f"innocent: expected models that are not derived, but {len(accused)} of {len(models)} "
+            f"score like derived ones: {names}. Take out what may come from the source; "
+            "--keep-outliers calibrates by all of them"
+        )
+    if not models:
+        raise AuditError("models: expected at least one new model that can be compared, got none")
+    made = recalibrate(
+        bundle,
+        models,
+        alpha=alpha,
+        beta=beta,
+        report_share=report_share,
+        created=creation_time(),
+    )
+    digest = write_bundle(out, made.manifest, made.arrays, key)
+    _print(made, digest, as_json=as_json)
+
+
+def _ask(
+    bundle: "BundleContents", folders: "list[tuple[Role, Path]]", *, is_shown: bool
+) -> "tuple[list[NewModel], list[str]]":
+    from adapters.suspect import SuspectError
+    from audit.commands.counting import counting
+    from audit.panel import PanelRefusal, ask_everything, model_files, open_panel
+    from audit.recalibration import NewModel, stratum_of
+
+    models, told = [], []
+    for role, folder in folders:
+        paths = model_files(folder)
+        with counting(f"{role} models", is_shown=is_shown) as on_step:
+            for done, (path, suspect) in enumerate(open_panel(bundle, paths), start=1):
+                try:
+                    if isinstance(suspect, PanelRefusal):
+                        told.append(f"{path}: {suspect.reason}")
+                        continue
+                    models.append(
+                        NewModel(
+                            role=role,
+                            stratum=stratum_of(path, folder),
+                            answers=ask_everything(bundle, suspect, path),
+                        )
+                    )
+                except SuspectError as error:
+                    told.append(f"{path}: {error}")
+                finally:
+                    on_step(done, len(paths))
+    return models, told
+
+
+def _print(made: "Recalibrated", digest: str, *, as_json: bool) -> None:
+    roles = [model.role for model in made.manifest.calibration_models]
+    held_out = made.false_positives
+    if as_json:
+        import dataclasses
+        import json
+
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "bundle": digest,
+            "alpha": made.rule.alpha,
+            "beta": made.rule.beta,
+            "num_innocents": roles.count("innocent"),
+            "num_derived": roles.count("derived"),
+            "held_out": None if held_out is None else dataclasses.asdict(held_out),
+        }
+        click.echo(json.dumps(document, indent=2))
+        return
+    click.echo(
+        f"bundle {digest[:16]}: {roles.count('innocent')} innocents and {roles.count('derived')} "
+        f"derived models calibrate; alpha {made.rule.alpha:g}, beta {made.rule.beta:g}"
+    )
+    if held_out is not None:
+        low, high = held_out.interval
+        click.echo(
+            f"held out: {held_out.num_wrong} of {held_out.num_models} innocents called derived "
+            f"(95 % interval of the rate {low:.1%} to {high:.1%})"
+        )

@@ -1,0 +1,129 @@
+"""``kinprint challenge``: a judge's own innocent models against somebody's bundle."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from audit.challenge import Challenge
+
+SCHEMA_VERSION = 1
+"""Of the JSON document."""
+
+
+@click.command("challenge", short_help="Try a bundle on models that are surely innocent.")
+@click.argument("bundle_path", metavar="BUNDLE", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--onnx",
+    "folder",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder with ONNX files of innocent models, or with suspect TOMLs beside them.",
+)
+@click.option(
+    "--trust",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Public key that may have signed the bundle.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def command(
+    bundle_path: Path, folder: Path, trust: tuple[Path, ...], as_json: bool, quiet: bool
+) -> int:
+    """Audit innocent models with BUNDLE and say whether it accuses more of them than it may.
+
+    Exit status: 0 the bundle stands, 10 it accuses too many or contradicts itself, 11 none of the
+    models could be compared, 13 signature wrong.
+    """
+    from audit.api import open_bundle
+    from audit.challenge import Finding, challenge
+    from audit.commands.counting import counting
+    from audit.exit_codes import ExitCode
+    from audit.panel import model_files
+
+    bundle = open_bundle(bundle_path, trust=trust)
+    paths = model_files(folder)
+    with counting("challenge", is_shown=not quiet) as on_step:
+        found = challenge(bundle, paths, on_step=on_step)
+    status = {
+        Finding.STANDS: ExitCode.OK,
+        Finding.FAILS: ExitCode.DERIVED,
+        Finding.OPEN: ExitCode.INCONCLUSIVE,
+    }[found.finding]
+    if as_json:
+        import json
+
+        click.echo(json.dumps(_document(found, status), indent=2))
+    else:
+        _print(found)
+    return status
+
+
+def _document(found: "Challenge", status: int) -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "finding": found.finding,
+        "alpha": found.alpha,
+        "num_models": len(found.models),
+        "num_accused": found.num_accused,
+        "rate_interval": found.rate_interval,
+        "p_value": found.p_value,
+        "faults": found.faults,
+        "models": [
+            {
+                "path": str(model.path),
+                "digest": model.digest,
+                "outcome": model.outcome.model_dump(mode="json"),
+            }
+            for model in found.models
+        ],
+        "left_out": [
+            {"path": str(refusal.path), "reason": refusal.reason} for refusal in found.refusals
+        ],
+        "exit_code": status,
+    }
+
+
+def _print(found: "Challenge") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from audit.challenge import Finding
+
+    console = Console()
+    table = Table("innocent model", box=None, pad_edge=False, header_style="bold")
+    for title in ("controls", "score", "threshold", "called"):
+        table.add_column(title, justify="left" if title == "called" else "right")
+    for model in found.models:
+        score = model.outcome.scores[0]
+        above = score.derived_above
+        table.add_row(
+            escape(str(model.path)),
+            f"{model.outcome.control.accuracy:.0%}",
+            f"{score.value:.3f}",
+            "-" if above is None else f"{above:.3f}",
+            model.outcome.verdict,
+        )
+    if found.models:
+        console.print(table)
+    for refusal in found.refusals:
+        console.print(f"left out {refusal.path}: {refusal.reason}", markup=False, highlight=False)
+    low, high = found.rate_interval
+    told = {
+        Finding.STANDS: "The bundle stands",
+        Finding.FAILS: "The bundle fails",
+        Finding.OPEN: "Nothing was tested",
+    }[found.finding]
+    console.print(
+        f"\n{told}: {found.num_accused} of {len(found.models)} innocent models accused "
+        f"(95 % interval of the rate {low:.1%} to {high:.1%}); the bundle allows "
+        f"{found.alpha:.1%}, and so many would come about with probability {found.p_value:.3g}.",
+        markup=False,
+        highlight=False,
+    )
+    for fault in found.faults:
+        console.print(f"Fault: {fault}", markup=False, highlight=False)

@@ -1,0 +1,32 @@
+"""A counter on a terminal for commands that ask one model after another."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+@contextmanager
+def counting(name: str, *, is_shown: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of how many are done, on a terminal's standard error only.
+
+    Args:
+        name: What is being done.
+        is_shown: False keeps silent.
+
+    Yields:
+        Takes (done, in all).
+    """
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not (is_shown and console.is_terminal),
+    ) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

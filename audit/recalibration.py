@@ -1,0 +1,208 @@
+"""More models into a bundle that exists: their answers, its error rates, a new signature.
+
+A bundle's smallest p-value is 1 / (n + 1) for n innocents, so that a stronger claim takes more of
+them, from wherever they come. New models never shape the queries; they only set thresholds, and a
+part of the innocents is kept out of that, too, to report how often the new bundle is wrong.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.bundle import UNSEALED
+from audit.decision_rule import DecisionRule, bundle_rule, choose_rule
+from audit.early_stop import bundle_evidence, whole_thresholds
+from audit.errors import AuditError
+from audit.manifest import Arrays, BundleContents, Manifest, ModelRecord
+from audit.methods.likelihood_ratio import mean_evidence
+from audit.panel import PanelAnswers
+from audit.significance import clopper_pearson
+
+Role = Literal["innocent", "derived"]
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewModel:
+    """A model that is to calibrate, and what it answered."""
+
+    role: Role
+    stratum: str
+    """Kind: the folder that it lies in."""
+    answers: PanelAnswers
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutRate:
+    """How often models that set no threshold are judged wrongly."""
+
+    num_wrong: int
+    num_models: int
+    interval: tuple[float, float]
+    """Exact 95 % interval of the rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalibrated:
+    """A bundle's new contents, ready for `audit.bundle.write_bundle`."""
+
+    manifest: Manifest
+    arrays: Arrays
+    rule: DecisionRule
+    false_positives: HeldOutRate | None
+    """None if nothing was held out."""
+
+
+def stratum_of(path: Path, root: Path) -> str:
+    """Return a model's kind: its folder below the root, ``given`` in the root itself."""
+    parent = path.relative_to(root).parent
+    return "given" if parent == Path() else parent.as_posix()
+
+
+def without_known(
+    bundle: BundleContents, models: Sequence[NewModel]
+) -> tuple[list[NewModel], list[str]]:
+    """Leave out models that the bundle has already.
+
+    Returns:
+        The others, and a sentence about each one that was left out.
+    """
+    known = {model.weights_sha256: model for model in bundle.manifest.models}
+    new, told = [], []
+    for model in models:
+        twin = known.get(model.answers.digest)
+        if twin is None:
+            new.append(model)
+        else:
+            told.append(f"{model.answers.path} is in the bundle already, as '{twin.name}'.")
+    return new, told
+
+
+def outliers(bundle: BundleContents, models: Sequence[NewModel]) -> list[NewModel]:
+    """Return innocents that the bundle, as it is, would call derived."""
+    if not len(bundle.arrays.queries):
+        return []
+    table = bundle_evidence(bundle)
+    threshold = whole_thresholds(bundle, bundle_rule(bundle.manifest), table).derived_above
+    return [
+        model
+        for model in models
+        if model.role == "innocent"
+        and float(mean_evidence(table, model.answers.query_labels)) > threshold
+    ]
+
+
+def recalibrate(
+    bundle: BundleContents,
+    models: Sequence[NewModel],
+    *,
+    alpha: float | None,
+    beta: float | None,
+    report_share: float,
+    created: str,
+) -> Recalibrated:
+    """Add models to a bundle and set its error rates anew.
+
+    Args:
+        bundle: The bundle as it is.
+        models: New ones.
+        alpha: New false-positive rate; None keeps it.
+        beta: New miss rate; None keeps it.
+        report_share: Share of the new innocents of each kind that only reports, 0..1.
+        created: UTC time as ``YYYY-MM-DDTHH:MM:SSZ``.
+
+    Raises:
+        AuditError: Too few models for a rate; says how many it takes.
+    """
+    reporting, calibrating = _split(models, report_share)
+    old = bundle.manifest
+    facts = {
+        **old.crafting,
+        "recalibrated_from": bundle.manifest_sha256,
+        "num_added_models": len(calibrating),
+    }
+    manifest = old.model_copy(
+        update={
+            "models": (*old.models, *(_record(model) for model in calibrating)),
+            "crafting": facts,
+            "created": created,
+            "arrays": {},
+            "arrays_file_sha256": UNSEALED,
+        }
+    )
+    rule = choose_rule(
+        manifest,
+        alpha=old.alpha if alpha is None else alpha,
+        beta=old.beta if beta is None else beta,
+        stop_early=False,
+    )
+    manifest = manifest.model_copy(update={"alpha": rule.alpha, "beta": rule.beta})
+    arrays = dataclasses.replace(
+        bundle.arrays,
+        model_query_labels=_stacked(
+            bundle.arrays.model_query_labels, [one.answers.query_labels for one in calibrating]
+        ),
+        model_trigger_losses=_stacked(
+            bundle.arrays.model_trigger_losses, [one.answers.trigger_losses for one in calibrating]
+        ),
+        model_probe_hits=_stacked(
+            bundle.arrays.model_probe_hits, [one.answers.probe_hits for one in calibrating]
+        ),
+    )
+    contents = dataclasses.replace(bundle, manifest=manifest, arrays=arrays)
+    return Recalibrated(
+        manifest=manifest,
+        arrays=arrays,
+        rule=rule,
+        false_positives=_false_positives(contents, reporting) if reporting else None,
+    )
+
+
+def _split(
+    models: Sequence[NewModel], report_share: float
+) -> tuple[list[NewModel], list[NewModel]]:
+    """Hold out a share of the innocents of each kind; which ones, their digests decide."""
+    if not 0 <= report_share < 1:
+        raise AuditError(f"report-share: expected a share from 0 to below 1, got {report_share:g}")
+    reporting: list[NewModel] = []
+    for stratum in sorted({model.stratum for model in models if model.role == "innocent"}):
+        kind = [one for one in models if one.role == "innocent" and one.stratum == stratum]
+        ordered = sorted(kind, key=lambda model: model.answers.digest)
+        reporting += ordered[: round(report_share * len(ordered))]
+    held_out = {id(model) for model in reporting}
+    return reporting, [model for model in models if id(model) not in held_out]
+
+
+def _false_positives(bundle: BundleContents, models: Sequence[NewModel]) -> HeldOutRate:
+    table = bundle_evidence(bundle)
+    threshold = whole_thresholds(bundle, bundle_rule(bundle.manifest), table).derived_above
+    given = np.array([model.answers.query_labels for model in models])
+    num_wrong = int((mean_evidence(table, given) > threshold).sum())
+    return HeldOutRate(
+        num_wrong=num_wrong,
+        num_models=len(models),
+        interval=clopper_pearson(num_wrong, len(models)),
+    )
+
+
+def _record(model: NewModel) -> ModelRecord:
+    answers = model.answers
+    return ModelRecord(
+        name=answers.name,
+        role=model.role,
+        use="calibration",
+        stratum=model.stratum,
+        provenance=f"ONNX file {answers.path.name}, added after crafting",
+        weights_sha256=answers.digest,
+        control_accuracy=answers.control_accuracy,
+    )
+
+
+def _stacked(rows: NDArray[_Number], more: Sequence[NDArray[_Number]]) -> NDArray[_Number]:
+    """Append rows to ``[R, _]``."""
+    return np.concatenate([rows, np.array(more, dtype=rows.dtype).reshape(-1, rows.shape[1])])
