@@ -115,14 +115,14 @@ def report_data(
     return ReportData(
         record=record,
         outcome=record.closing.outcome,
-        words=words(record, _agreement(bundle, evidence) if bundle and evidence else None),
+        words=words(record, agreement_of(bundle, evidence) if bundle and evidence else None),
         result=result,
         checks=checks,
         limits=limits,
         bundle=bundle,
         evidence=evidence,
         telling=_telling(bundle, evidence) if bundle and evidence else (),
-        facts=_facts(record),
+        facts=facts_of(record),
     )
 
 
@@ -159,7 +159,8 @@ def _innocent_class(bundle: BundleContents, query: int) -> str:
     return f"{class_name(bundle, int(classes[most]))} ({counts[most]} of {len(labels)})"
 
 
-def _agreement(bundle: BundleContents, evidence: QueryEvidence) -> Agreement | None:
+def agreement_of(bundle: BundleContents, evidence: QueryEvidence) -> Agreement | None:
+    """Return how often the source's answer was given; None without innocent models."""
     arrays = bundle.arrays
     source = arrays.source_query_labels[evidence.queries]
     is_innocent = [model.role == "innocent" for model in bundle.manifest.calibration_models]
@@ -187,7 +188,8 @@ def _png(image: NDArray[np.uint8]) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _facts(record: Record) -> dict[str, tuple[tuple[str, str], ...]]:
+def facts_of(record: Record) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return tables of names and values about a record, by title."""
     opening, closing = record.opening, record.closing
     manifest, suspect = opening.bundle.manifest, opening.suspect
     latencies = np.array([row.latency_s for row in record.rows])

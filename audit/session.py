@@ -202,6 +202,11 @@ class AuditSession:
         """Return what is asked, within the budget."""
         return self._plan
 
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """Return a copy of all answers so far, those of earlier runs included, by question id."""
+        return dict(self._answers)
+
     def run(self) -> Iterator[AuditEvent]:
         """Ask and judge.
 
