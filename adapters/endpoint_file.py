@@ -80,17 +80,23 @@ def _read_text(path: Path) -> str:
         raise SuspectConfigError(f"{path}: expected UTF-8 text, got other bytes") from error
 
 
+def unknown_format(name: str) -> str:
+    """Say that there is no such wire format, and which there are."""
+    known = known_formats()
+    return f"format: expected one of {', '.join(known)}, got {name!r}{_hint(name, known)}"
+
+
 def _description_of(fields: dict[str, Any], text: str, path: Path) -> type[EndpointDescription]:
     """Return the model of the wire format that the file names."""
     name = fields.get("format")
     known = known_formats()
-    if name not in known:
-        found = "nothing" if name is None else repr(name)
-        where = _where(path, line_of(text, ("format",)))
+    if name is None:
         raise SuspectConfigError(
-            f"{where}: format: expected one of {', '.join(known)}, got {found}"
-            f"{_hint(str(name), known)}"
+            f"{path}: format: expected one of {', '.join(known)}, got nothing; add it"
         )
+    if name not in known:
+        where = _where(path, line_of(text, ("format",)))
+        raise SuspectConfigError(f"{where}: {unknown_format(str(name))}")
     module = importlib.import_module(f"adapters.wire.{name}")
     description: type[EndpointDescription] = module.Description
     return description

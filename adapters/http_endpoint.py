@@ -150,8 +150,29 @@ class HttpEndpoint:
         return self._description
 
     def show(self, on_exchange: Callable[[WireRequest, RawAnswer], None] | None) -> None:
-        """Call this with each request and the answer to it, before the answer is read."""
+        """Call this with each request and the answer to it, before anybody looks at it."""
         self._on_exchange = on_exchange
+
+    def read_as(
+        self, description: EndpointDescription, raw: RawAnswer, num_images: int
+    ) -> Predictions:
+        """Read an answer once more as another description would; nothing is sent.
+
+        Raises:
+            SuspectError: It cannot be read so.
+        """
+        wire_format = description.wire_format(len(self._classes.classes))
+        answer = wire_format.decode(raw.body, raw.headers, num_images)
+        return self._predictions(answer, attempts=1)
+
+    def shown_headers(self, request: WireRequest) -> dict[str, str]:
+        """Return a request's headers for people, with ``***`` in the place of what is secret."""
+        proof = self._secret.shown_headers() if self._secret else {}
+        return {name: self._mask(value) for name, value in {**request.headers, **proof}.items()}
+
+    def mask(self, text: str) -> str:
+        """Return ``text`` with everything secret replaced by ``***``."""
+        return self._mask(text)
 
     def watch(self, observer: AttemptObserver | None) -> None:
         """Tell this observer of every attempt from now on; failures so far are forgotten."""
@@ -230,6 +251,8 @@ class HttpEndpoint:
         result = Result.FAILED
         try:
             raw = self._transport.send(request)
+            if self._on_exchange is not None:
+                self._on_exchange(request, raw)
             self._check(raw)
             answer = self._decoded(raw, request, len(images))
             result = Result.ANSWERED
@@ -276,8 +299,6 @@ class HttpEndpoint:
         self._transport.check(raw)
 
     def _decoded(self, raw: RawAnswer, request: WireRequest, num_images: int) -> WireAnswer:
-        if self._on_exchange is not None:
-            self._on_exchange(request, raw)
         answer = self._format.decode(raw.body, raw.headers, num_images)
         if answer.id != request.id:
             raise AskAgainError("the answer to another request")

@@ -1,0 +1,273 @@
+"""``kinprint endpoint``: write the file that describes an API, and try it before an audit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from adapters.http_endpoint import HttpEndpoint
+    from audit.endpoint_check import Alteration, EndpointCheck, Exchange
+
+SCHEMA_VERSION = 1
+"""Of the JSON document."""
+
+DEFAULT_NUM = 20
+"""Control images that a check asks."""
+
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group("endpoint", short_help="Write and check the file that describes an API.")
+def command() -> None:
+    """Write the file that describes an API, and try it on control images before an audit."""
+
+
+@command.command("new", short_help="Write a commented endpoint file to start from.")
+@click.argument("wire_format", metavar="FORMAT")
+@click.option(
+    "-o",
+    "--out",
+    "out_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to; standard output if absent.",
+)
+@click.option(
+    "--bundle",
+    "bundle_path",
+    type=_EXISTING,
+    help="Bundle whose classes and normalisation go into the file.",
+)
+@click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
+@click.option("--force", is_flag=True, help="Replace FILE if there is one.")
+def new(
+    wire_format: str,
+    out_path: Path | None,
+    bundle_path: Path | None,
+    trust: tuple[Path, ...],
+    force: bool,
+) -> None:
+    """Write a commented endpoint file for FORMAT.
+
+    An unknown FORMAT names the known ones. Whatever stands in capitals in the address is yours to
+    fill in.
+    """
+    from audit.api import open_bundle
+    from audit.endpoint_template import endpoint_template
+    from audit.files import write_atomically
+
+    if out_path is not None and out_path.exists() and not force:
+        raise click.UsageError(f"{out_path} exists; --force replaces it")
+    names, normalisation = None, None
+    if bundle_path is not None:
+        manifest = open_bundle(bundle_path, trust=trust).manifest
+        names = manifest.task.class_names
+        normalisation = (manifest.preprocessing.mean, manifest.preprocessing.std)
+    text = endpoint_template(wire_format, names, normalisation)
+    if out_path is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_atomically(out_path, [text.encode()])
+    except OSError as error:
+        raise click.FileError(str(out_path), error.strerror) from error
+    click.echo(f"wrote {out_path}; fill in the address, then: kinprint endpoint check", err=True)
+
+
+@command.command("check", short_help="Try an endpoint file on control images.")
+@click.argument("path", metavar="FILE", type=_EXISTING)
+@click.option("--bundle", "bundle_path", required=True, type=_EXISTING, help="Whose controls.")
+@click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
+@click.option(
+    "--num",
+    type=click.IntRange(min=1),
+    default=DEFAULT_NUM,
+    show_default=True,
+    help="Control images to ask.",
+)
+@click.option("--ca-bundle", type=_EXISTING, help="PEM file of authorities.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Let credentials travel to another machine over plain HTTP.",
+)
+@click.option("--yes", is_flag=True, help="Start without asking, whatever it costs.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option("--quiet", is_flag=True, help="Do not say before what it takes.")
+def check(
+    path: Path,
+    bundle_path: Path,
+    trust: tuple[Path, ...],
+    num: int,
+    ca_bundle: Path | None,
+    insecure: bool,
+    yes: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Ask control images and show what is sent, what comes back and how good it is.
+
+    No trigger and no query is sent. Some images are asked once more as JPEG and enlarged. Nothing
+    is journaled: an audit asks its control images anew.
+
+    Exit status: 0 an audit could go on, 2 the file is wrong, 12 the endpoint throttles, 14 it
+    cannot be reached or gives no usable answers, 15 too few control images are right.
+    """
+    from adapters.http_endpoint import open_endpoint
+    from audit.api import open_bundle
+    from audit.endpoint_check import Exchange, check_endpoint, check_plan
+    from audit.exit_codes import ExitCode
+
+    bundle = open_bundle(bundle_path, trust=trust)
+    endpoint = open_endpoint(
+        path,
+        bundle_classes=bundle.manifest.task.class_names,
+        ca_bundle=ca_bundle,
+        allow_plain_http=insecure,
+    )
+    try:
+        _announce(
+            f"{path.name}: the check {check_plan(bundle, endpoint, num).text}",
+            is_free=endpoint.tariff.is_free,
+            is_agreed=yes,
+            is_quiet=quiet,
+        )
+
+        def show(first: Exchange) -> None:
+            _print_exchange(endpoint, first)
+
+        found = check_endpoint(bundle, endpoint, num, None if as_json else show)
+        if as_json:
+            import json
+
+            click.echo(json.dumps(_document(endpoint, found), indent=2))
+        else:
+            _print(found)
+    finally:
+        endpoint.close()
+    return ExitCode.OK if found.is_comparable else ExitCode.NOT_COMPARABLE
+
+
+def _announce(told: str, *, is_free: bool, is_agreed: bool, is_quiet: bool) -> None:
+    """Say what the check takes, and ask at a terminal whether to start where it costs money."""
+    import sys
+
+    must_ask = not is_free and not is_agreed and sys.stdin.isatty() and sys.stderr.isatty()
+    if must_ask or not is_quiet:
+        click.echo(told, err=True)
+    if must_ask and not click.confirm("Start?", default=False, err=True):
+        raise click.ClickException("not started; nothing was sent")
+
+
+def _document(endpoint: "HttpEndpoint", found: "EndpointCheck") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from audit.exchange_words import answer_lines, request_lines
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "endpoint": {"name": endpoint.identity.name, **endpoint.identity.details},
+        "controls": {
+            "num_images": found.num_images,
+            "num_correct": found.num_correct,
+            "num_refused": found.num_refused,
+            "accuracy": found.accuracy,
+            "interval": list(found.interval),
+            "source_accuracy": found.source_accuracy,
+            "min_accuracy": found.min_accuracy,
+            "comparable": found.is_comparable,
+            "likely_causes": list(found.likely_causes),
+        },
+        "latency": {
+            "num_requests": found.num_requests,
+            "median_s": found.latency_median_s,
+            "p95_s": found.latency_p95_s,
+        },
+        "capability": found.capability.name.lower(),
+        "advice": found.advice,
+        "alterations": [asdict(each) for each in found.alterations],
+        "notes": list(found.notes),
+        "request": request_lines(endpoint, found.exchange),
+        "answer": answer_lines(endpoint, found.exchange),
+        "metadata": found.metadata,
+        "audit": {
+            "num_questions": found.audit.num_questions,
+            "num_requests": found.audit.num_requests,
+            "seconds": found.audit.seconds,
+            "cost": str(found.audit.cost),
+            "currency": found.audit.currency,
+        },
+    }
+
+
+def _print_exchange(endpoint: "HttpEndpoint", first: "Exchange") -> None:
+    """Print the first request and its answer as soon as there are both: it may fail after that."""
+    from audit.exchange_words import answer_lines, request_lines
+
+    for title, lines in (
+        ("request", request_lines(endpoint, first)),
+        ("answer", answer_lines(endpoint, first)),
+    ):
+        click.echo(f"first {title}:")
+        for line in lines:
+            click.echo(f"  {line}".rstrip())
+        click.echo()
+
+
+def _print(found: "EndpointCheck") -> None:
+    low, high = found.interval
+    click.echo(
+        f"controls     {found.num_correct} of {found.num_images} right, {found.accuracy:.0%} "
+        f"(95 % interval {low:.0%} to {high:.0%}); the source: {found.source_accuracy:.0%}, "
+        f"needed: {found.min_accuracy:.0%}"
+    )
+    if found.num_refused:
+        click.echo(f"refused      {found.num_refused} images got no class")
+    click.echo(
+        f"latency      median {_duration(found.latency_median_s)}, 95th percentile "
+        f"{_duration(found.latency_p95_s)} ({found.num_requests} requests, one after another)"
+    )
+    click.echo(f"answers      {_CAPABILITIES[found.capability.name]}")
+    if found.advice:
+        click.echo(f"             {found.advice}")
+    for each in found.alterations:
+        click.echo(f"{each.name:<12} {_alteration(each)}")
+    for note in found.notes:
+        click.echo(f"note         {note}")
+    for name, value in found.metadata.items():
+        click.echo(f"said         {name}: {value}")
+    click.echo(f"whole audit  {found.audit.text}")
+    click.echo()
+    if found.is_comparable:
+        click.echo("An audit can go on from here.")
+        return
+    click.echo("An audit would stop here: too few control images are right.")
+    for cause in found.likely_causes:
+        click.echo(f"  - {cause}")
+
+
+_CAPABILITIES = {
+    "LABELS": "labels",
+    "TOP_K": "the best classes; their labels are used",
+    "PROBABILITIES": "probabilities of all classes",
+}
+
+
+def _alteration(each: "Alteration") -> str:
+    """Say what became of altered images, and what that means for the endpoint file."""
+    if each.refusal is not None:
+        return f"not taken: {each.refusal}"
+    told = f"{each.num_changed} of {each.num_images} labels change"
+    if each.largest_shift is not None:
+        told += f", probabilities by at most {each.largest_shift:.2g}"
+    told += f"; {each.num_correct} of {each.num_images} right"
+    if each.name == "jpeg":
+        return f"{told}. Triggers suffer more than these: send PNG."
+    if each.num_changed:
+        return f"{told}. Size matters: send images in the size that the model takes."
+    return f"{told}. The endpoint resizes for itself, or does not mind."
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,366 @@
+"""Whether an endpoint file is right: its control images, what they cost, and what harms them.
+
+Only control images are asked, never a trigger or a query. The first ones are asked as they are; a
+few of them once more as JPEG and enlarged, to see what the vendor's side stands.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from adapters import endpoint_description, image_encoding
+from adapters.attempts import Attempt, AttemptEnd, Result
+from adapters.endpoint_description import EndpointDescription
+from adapters.http_endpoint import HttpEndpoint
+from adapters.http_transport import RawAnswer
+from adapters.suspect import Capability, Predictions, SuspectConfigError, SuspectError
+from adapters.wire.protocol import WireRequest
+from audit.api import scores_to_ask
+from audit.control_confusion import control_confusion
+from audit.early_stop import min_control_accuracy
+from audit.estimate import Estimate, estimate
+from audit.journal import Answer
+from audit.manifest import BundleContents
+from audit.plan import Plan, QuestionGroup, make_plan
+from audit.significance import clopper_pearson
+
+NUM_ALTERED = 8
+"""Control images that are asked once more for each alteration."""
+JPEG_QUALITY = 75
+"""What libraries use where nobody says otherwise."""
+ENLARGEMENT = 2
+_PASSING = (None, 408, 425, 429, 502, 503, 504)
+"""Statuses that say nothing about an image; None is no answer at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alteration:
+    """What became of the answers when the same images arrived otherwise."""
+
+    name: str
+    """``jpeg`` or ``enlarged``."""
+    num_images: int
+    num_changed: int
+    """Images that got another label than before."""
+    num_correct: int
+    largest_shift: float | None
+    """Largest change of a probability; None for labels only."""
+    refusal: str | None
+    """What the endpoint said where it takes no such images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One request and the answer to it."""
+
+    request: WireRequest
+    raw: RawAnswer
+    num_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointCheck:
+    """What a check found."""
+
+    num_images: int
+    num_correct: int
+    num_refused: int
+    interval: tuple[float, float]
+    """Exact 95 % interval of the accuracy."""
+    source_accuracy: float
+    min_accuracy: float
+    """Below this an audit would say "not comparable"."""
+    likely_causes: tuple[str, ...]
+    """What to look at where the accuracy is too low."""
+    num_requests: int
+    """That the control images took, failed ones included."""
+    latency_median_s: float
+    latency_p95_s: float
+    capability: Capability
+    advice: str | None
+    """What the answers tell beyond what the endpoint file uses."""
+    alterations: tuple[Alteration, ...]
+    notes: tuple[str, ...]
+    exchange: Exchange
+    """The first one."""
+    metadata: dict[str, str]
+    """What the server said about itself with the last answer."""
+    audit: Estimate
+    """What the whole audit takes."""
+
+    @property
+    def accuracy(self) -> float:
+        """Return the share of the control images that were right; refusals count as wrong."""
+        return self.num_correct / self.num_images
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether an audit would go on after these control images."""
+        return self.accuracy >= self.min_accuracy
+
+
+@dataclass(kw_only=True)
+class _Watcher:
+    """Keeps the latencies of answers, and exchanges as they happen."""
+
+    latencies_s: list[float] = field(default_factory=list)
+    num_requests: int = 0
+    exchanges: list[Exchange] = field(default_factory=list)
+    num_images: int = 0
+    """Of the batch that is being asked."""
+    gives_up: bool = False
+    """Whether an error of the server is an answer: it may come from what the image is."""
+    last_status: int | None = None
+    on_first: Callable[[Exchange], None] | None = None
+
+    def sending(self, attempt: Attempt) -> int:
+        if self.gives_up and attempt.number > 1 and self.last_status not in _PASSING:
+            raise SuspectConfigError(f"request: expected an answer, got status {self.last_status}")
+        self.num_requests += 1
+        return self.num_requests
+
+    def ended(self, handle: int, end: AttemptEnd) -> None:
+        self.last_status = end.status
+        if end.result is Result.ANSWERED:
+            self.latencies_s.append(end.latency_s)
+
+    def show(self, request: WireRequest, raw: RawAnswer) -> None:
+        self.exchanges.append(Exchange(request=request, raw=raw, num_images=self.num_images))
+        if len(self.exchanges) == 1 and self.on_first is not None:
+            self.on_first(self.exchanges[0])
+
+
+def alterations_of(description: EndpointDescription) -> dict[str, Callable[..., Any]]:
+    """Return the ways to alter images that make sense for an endpoint, by name."""
+    ways: dict[str, Callable[..., Any]] = {"jpeg": as_jpeg}
+    if not description.sends_pixels and description.image.size is None:
+        ways["enlarged"] = enlarged
+    return ways
+
+
+def check_plan(bundle: BundleContents, endpoint: HttpEndpoint, num: int) -> Estimate:
+    """Say what a check takes, before anything is sent.
+
+    Args:
+        bundle: Whose control images are asked.
+        endpoint: Whom to ask.
+        num: Control images.
+    """
+    num = min(num, len(bundle.arrays.controls))
+    altered = min(num, NUM_ALTERED)
+    groups = [("control", num)]
+    groups += [(name, altered) for name in alterations_of(endpoint.description)]
+    plan = Plan(
+        scores=(),
+        groups=tuple(
+            QuestionGroup(kind=kind, num_questions=count, images=lambda: bundle.arrays.controls)
+            for kind, count in groups
+        ),
+    )
+    return estimate(plan, endpoint.batch_size, endpoint)
+
+
+def check_endpoint(
+    bundle: BundleContents,
+    endpoint: HttpEndpoint,
+    num: int,
+    on_first: Callable[[Exchange], None] | None = None,
+) -> EndpointCheck:
+    """Ask control images and say how the endpoint did.
+
+    Args:
+        bundle: Whose control images are asked.
+        endpoint: Whom to ask; one request at a time, so that latencies mean something.
+        num: Control images, spread over all of them.
+        on_first: Called with the first request and its answer, whether it can be used or not.
+
+    Raises:
+        SuspectError: It did not answer.
+    """
+    controls, truth = bundle.arrays.controls, bundle.arrays.control_labels
+    spread = np.linspace(0, len(controls) - 1, min(num, len(controls)))
+    indices = np.unique(spread.astype(np.int64))
+    watcher = _Watcher(on_first=on_first)
+    endpoint.watch(watcher)
+    endpoint.show(watcher.show)
+    predictions = _asked(endpoint, controls[indices], watcher)
+    labels = np.concatenate([each.labels for each in predictions])
+    latencies_s, num_requests = list(watcher.latencies_s), watcher.num_requests
+    exchanges = list(watcher.exchanges)
+    correct = labels == truth[indices]
+    answers = {
+        f"control/{index}": Answer(label=int(label), log_probabilities=None)
+        for index, label in zip(indices, labels, strict=True)
+    }
+    few = indices[: min(len(indices), NUM_ALTERED)]
+    rows = _probabilities(predictions)
+    alterations = tuple(
+        _altered(
+            endpoint,
+            name,
+            alter(controls[few]),
+            labels[: len(few)],
+            truth[few],
+            None if rows is None else rows[: len(few)],
+            watcher,
+        )
+        for name, alter in alterations_of(endpoint.description).items()
+    )
+    hits = int(correct.sum())
+    plan = make_plan(bundle, scores_to_ask(bundle, endpoint), endpoint.capability)
+    floor = min_control_accuracy(bundle)
+    is_low = hits / len(indices) < floor
+    return EndpointCheck(
+        num_images=len(indices),
+        num_correct=hits,
+        num_refused=int((labels < 0).sum()),
+        interval=clopper_pearson(hits, len(indices)),
+        source_accuracy=bundle.manifest.source.control_accuracy,
+        min_accuracy=floor,
+        likely_causes=control_confusion(bundle, answers).likely_causes if is_low else (),
+        num_requests=num_requests,
+        latency_median_s=float(np.median(latencies_s)),
+        latency_p95_s=float(np.percentile(latencies_s, 95, method="inverted_cdf")),
+        capability=endpoint.capability,
+        advice=_advice(endpoint, exchanges),
+        alterations=alterations,
+        notes=_notes(bundle, endpoint.description),
+        exchange=exchanges[0],
+        metadata=predictions[-1].metadata,
+        audit=estimate(plan, endpoint.batch_size, endpoint),
+    )
+
+
+def as_jpeg(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what is left of the images after JPEG, ``[N, H, W, C]``."""
+    decoded = []
+    for image in images:
+        buffer = io.BytesIO()
+        picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+        picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+        with Image.open(buffer) as opened:
+            decoded.append(np.asarray(opened).reshape(image.shape))
+    return np.stack(decoded)
+
+
+def enlarged(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the images at twice their size, ``[N, 2H, 2W, C]``."""
+    height, width = images.shape[1:3]
+    size = (height * ENLARGEMENT, width * ENLARGEMENT)
+    return image_encoding.resize(images, endpoint_description.Image(size=size))
+
+
+def _asked(
+    endpoint: HttpEndpoint, images: NDArray[np.uint8], watcher: _Watcher
+) -> list[Predictions]:
+    answers = []
+    for start in range(0, len(images), endpoint.batch_size):
+        batch = images[start : start + endpoint.batch_size]
+        watcher.num_images = len(batch)
+        answers.append(endpoint.predict(batch))
+    return answers
+
+
+def _altered(
+    endpoint: HttpEndpoint,
+    name: str,
+    images: NDArray[np.uint8],
+    before: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    rows_before: NDArray[np.float64] | None,
+    watcher: _Watcher,
+) -> Alteration:
+    """Ask altered images and compare with what was answered to the same ones before."""
+    watcher.gives_up = True
+    try:
+        predictions = _asked(endpoint, images, watcher)
+    except SuspectConfigError as error:  # the server takes no images of this size
+        return Alteration(
+            name=name,
+            num_images=len(images),
+            num_changed=0,
+            num_correct=0,
+            largest_shift=None,
+            refusal=str(error),
+        )
+    labels = np.concatenate([each.labels for each in predictions])
+    rows = _probabilities(predictions)
+    shift = None if rows is None or rows_before is None else np.abs(rows - rows_before).max()
+    return Alteration(
+        name=name,
+        num_images=len(images),
+        num_changed=int((labels != before).sum()),
+        num_correct=int((labels == truth).sum()),
+        largest_shift=None if shift is None else float(shift),
+        refusal=None,
+    )
+
+
+def _probabilities(predictions: list[Predictions]) -> NDArray[np.float64] | None:
+    """Return all probabilities, ``[N, K]``; None for labels only."""
+    rows = [each.log_probabilities for each in predictions]
+    known = [row for row in rows if row is not None]
+    return np.exp(np.concatenate(known)) if len(known) == len(rows) else None
+
+
+def _advice(endpoint: HttpEndpoint, exchanges: list[Exchange]) -> str | None:
+    """Say whether the answers hold probabilities or logits that the file does not use."""
+    description = endpoint.description
+    answer = getattr(description, "answer", None)
+    if endpoint.capability is Capability.PROBABILITIES or not hasattr(answer, "kind"):
+        return None
+    assert answer is not None
+    for kind in ("probabilities", "logits"):
+        if kind not in get_args(type(answer).model_fields["kind"].annotation):
+            continue
+        changed = answer.model_copy(update={"kind": kind})
+        other = description.model_copy(update={"answer": changed})
+        try:
+            for each in exchanges:
+                if each.raw.status >= 300:
+                    continue  # asked again, and answered then
+                endpoint.read_as(other, each.raw, each.num_images)
+        except SuspectError:
+            continue
+        if kind == "probabilities":
+            return (
+                "All classes are listed and add up to 1 in every answer: "
+                'kind = "probabilities" under [answer] would use them.'
+            )
+        return (
+            "Every answer has a number per class, and they do not add up to 1: if they are "
+            'logits, kind = "logits" under [answer] would use them.'
+        )
+    return None
+
+
+def _notes(bundle: BundleContents, description: EndpointDescription) -> tuple[str, ...]:
+    notes = []
+    task = bundle.manifest.task
+    height, width = description.image.size or (task.height, task.width)
+    below = getattr(description, "upscales_below", 0)
+    if min(height, width) < below:
+        notes.append(
+            f"The vendor scales images under {below} pixels up, and these have {height}x{width}: "
+            "what it does to them is part of what is asked."
+        )
+    if description.image.encoding == "jpeg":
+        notes.append(f"The endpoint file says JPEG. {_capital(_jpeg_warning())}")
+    if description.sends_secret_in_the_clear:
+        notes.append("Credentials travel over plain HTTP, which everyone on the way can read.")
+    return tuple(notes)
+
+
+def _jpeg_warning() -> str:
+    from adapters.http_endpoint import JPEG_WARNING
+
+    return f"{JPEG_WARNING}."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
