@@ -10,6 +10,7 @@ from adapters.onnx_input import RecipeOptions
 from adapters.onnx_model import Device
 from adapters.onnx_suspect_file import open_suspect_file
 from adapters.suspect import Capability, Suspect
+from adapters.tariff import SpendingLimits
 from audit.bundle import read_bundle
 from audit.decision_rule import choose_rule
 from audit.errors import AuditError
@@ -18,6 +19,7 @@ from audit.keys import load_trust
 from audit.manifest import BundleContents
 from audit.outcome import Outcome
 from audit.session import AuditEvent, AuditSession, Finished
+from audit.spending import plan_spending
 
 
 def open_bundle(path: str | Path, *, trust: Iterable[str | Path] = ()) -> BundleContents:
@@ -58,6 +60,7 @@ def audit_suspect(
     alpha: float | None = None,
     beta: float | None = None,
     stop_early: bool | None = None,
+    limits: SpendingLimits | None = None,
     journal: str | Path | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
     on_event: Callable[[AuditEvent], None] | None = None,
@@ -74,6 +77,8 @@ def audit_suspect(
         beta: Its miss rate; by default the bundle's.
         stop_early: Stop asking when the verdict is certain enough (`audit.sequential`); by default
             where answers cost money, which is at endpoints.
+        limits: What an endpoint's requests may come to, all runs together; by default what its
+            file says. A request that would exceed them is not sent.
         journal: SQLite file for the answers; by default the user's own.
         stamp: Gets a timestamp over the manifest before the first question
             (`audit.timestamping.stamp_at`).
@@ -83,13 +88,17 @@ def audit_suspect(
         AuditError: A setting does not fit, or bundle and suspect do not.
         SuspectError: The suspect did not answer.
     """
+    scores = scores or scores_to_ask(bundle, suspect)
+    spending = plan_spending(bundle, suspect, scores, budget=budget, limits=limits)
+    if spending is not None:
+        budget = spending.budget
     opened = Journal(Path(journal) if journal is not None else default_journal())
     try:
         session = AuditSession(
             bundle,
             suspect,
             opened,
-            scores=scores or scores_to_ask(bundle, suspect),
+            scores=scores,
             budget=budget,
             resume=resume,
             rule=choose_rule(
@@ -99,6 +108,7 @@ def audit_suspect(
                 stop_early=suspect.identity.kind != "onnx" if stop_early is None else stop_early,
             ),
             stamp=stamp,
+            limits=limits,
         )
         for event in session.run():
             if on_event is not None:
@@ -171,11 +181,30 @@ def open_described(
     )
 
 
-def open_remote(bundle: BundleContents, path: str | Path, *, labels_only: bool = False) -> Suspect:
+def open_remote(
+    bundle: BundleContents,
+    path: str | Path,
+    *,
+    labels_only: bool = False,
+    ca_bundle: str | Path | None = None,
+    allow_plain_http: bool = False,
+) -> Suspect:
     """Open an endpoint file as a suspect for a bundle; nothing is sent yet.
+
+    Args:
+        bundle: From `open_bundle`.
+        path: The endpoint file (docs/endpoints.md).
+        labels_only: Use labels only, whatever the endpoint tells.
+        ca_bundle: PEM file of authorities, instead of the one that the file names.
+        allow_plain_http: Let credentials travel to another machine without TLS.
 
     Raises:
         SuspectError: The file does not describe a usable endpoint.
     """
-    suspect = open_endpoint(Path(path), bundle_classes=bundle.manifest.task.class_names)
+    suspect = open_endpoint(
+        Path(path),
+        bundle_classes=bundle.manifest.task.class_names,
+        ca_bundle=None if ca_bundle is None else Path(ca_bundle),
+        allow_plain_http=allow_plain_http,
+    )
     return LabelsOnly(suspect) if labels_only else suspect

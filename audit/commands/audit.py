@@ -48,6 +48,23 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
 @click.option("--budget", type=click.IntRange(min=1), help="Ask at most so many images a suspect.")
+@click.option(
+    "--max-cost",
+    metavar="AMOUNT",
+    help="What one endpoint may cost, in its file's currency; a request more is not sent.",
+)
+@click.option(
+    "--max-requests",
+    type=click.IntRange(min=1),
+    help="Requests that one endpoint may get, retries and resumptions included.",
+)
+@click.option("--yes", is_flag=True, help="Start without asking, whatever it costs.")
+@click.option("--ca-bundle", type=_EXISTING, help="PEM file of authorities, for --endpoint.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Let credentials travel over plain HTTP to another machine; the record says so.",
+)
 @click.option("--alpha", type=float, help="False-positive rate; by default the bundle's.")
 @click.option("--beta", type=float, help="Miss rate; by default the bundle's.")
 @click.option(
@@ -88,6 +105,11 @@ def command(
     labels_only: bool,
     device: Literal["auto", "cpu", "cuda"],
     budget: int | None,
+    max_cost: str | None,
+    max_requests: int | None,
+    yes: bool,
+    ca_bundle: Path | None,
+    insecure: bool,
     alpha: float | None,
     beta: float | None,
     stop_early: bool | None,
@@ -106,11 +128,14 @@ def command(
     Exit status: 0 nothing derived found, 10 derived, 11 inconclusive, 12 stopped and resumable,
     13 signature wrong, 14 suspect unreachable or without usable answers, 15 not comparable.
     """
-    from audit.api import open_bundle, open_described, open_file, open_remote
+    from adapters.tariff import SpendingLimits
+    from audit.api import open_bundle, open_described, open_file, open_remote, scores_to_ask
+    from audit.commands.agreement import agree, amount
     from audit.commands.audit_row import audit_row
     from audit.commands.recording import prepare_recording
     from audit.errors import AuditError
     from audit.exit_codes import ExitCode, code_for_error, gravest
+    from audit.spending import plan_spending
 
     paths = [*files, *described, *endpoints]
     if not paths:
@@ -121,6 +146,13 @@ def command(
         raise click.UsageError(
             "--output and --output-kind are for --onnx; a suspect file says it under [model]"
         )
+    if (max_cost or max_requests or ca_bundle or insecure) and not endpoints:
+        raise click.UsageError(
+            "--max-cost, --max-requests, --ca-bundle and --insecure are for --endpoint"
+        )
+    limits = SpendingLimits(
+        max_requests=max_requests, max_cost=None if max_cost is None else amount(max_cost)
+    )
     recording = prepare_recording(
         record_path,
         auditor_key,
@@ -142,7 +174,13 @@ def command(
             )
         if path in described:
             return open_described(bundle, path, device=device, labels_only=labels_only)
-        return open_remote(bundle, path, labels_only=labels_only)
+        return open_remote(
+            bundle,
+            path,
+            labels_only=labels_only,
+            ca_bundle=ca_bundle,
+            allow_plain_http=insecure,
+        )
 
     rows: list[dict[str, Any]] = []
     unwritten: AuditError | None = None
@@ -150,6 +188,16 @@ def command(
         try:
             suspect = opened(path)
             try:
+                asked = scores or scores_to_ask(bundle, suspect)
+                spending = plan_spending(bundle, suspect, asked, budget=budget, limits=limits)
+                if spending is not None:
+                    agree(
+                        path.name,
+                        spending,
+                        has_budget=budget is not None,
+                        is_agreed=yes,
+                        is_quiet=quiet,
+                    )
                 rows.append(
                     audit_row(
                         bundle,
@@ -162,6 +210,7 @@ def command(
                         alpha=alpha,
                         beta=beta,
                         stop_early=stop_early,
+                        limits=limits,
                         journal=journal,
                         stamp=recording.stamp if recording else None,
                     )

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from adapters.suspect import Suspect
+from adapters.tariff import SpendingLimits
 from audit.api import audit_suspect
+from audit.attempt_log import Spending
 from audit.commands.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
 from audit.manifest import BundleContents
@@ -24,6 +26,7 @@ def audit_row(
     alpha: float | None = None,
     beta: float | None = None,
     stop_early: bool | None = None,
+    limits: SpendingLimits | None = None,
     journal: Path | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
 ) -> dict[str, Any]:
@@ -40,6 +43,7 @@ def audit_row(
         alpha: Likewise.
         beta: Likewise.
         stop_early: Likewise.
+        limits: Likewise.
         journal: Likewise.
         stamp: Likewise.
 
@@ -64,6 +68,7 @@ def audit_row(
             alpha=alpha,
             beta=beta,
             stop_early=stop_early,
+            limits=limits,
             journal=journal,
             stamp=stamp,
             on_event=follow,
@@ -87,5 +92,18 @@ def audit_row(
             "seconds": round(progress.seconds, 3),
             "resumed_answers": progress.num_resumed,
             "attempts": finished.num_attempts,
+            "spent": _spent(finished.spending),
         },
+    }
+
+
+def _spent(spending: Spending | None) -> dict[str, Any] | None:
+    """Return what the vendor charges for, amounts as exact decimals; None for a file."""
+    if spending is None:
+        return None
+    return {
+        "requests": spending.num_requests,
+        "images": spending.num_images,
+        "cost": f"{spending.cost:f}" if spending.currency else None,
+        "currency": spending.currency or None,
     }

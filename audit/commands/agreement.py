@@ -1,0 +1,66 @@
+"""Before an endpoint is asked: say what it takes, and get a yes where it costs money."""
+
+import sys
+from decimal import Decimal, InvalidOperation
+
+import click
+
+from adapters.tariff import money
+from audit.spending import SpendingPlan
+
+
+def amount(text: str) -> Decimal:
+    """Return an amount of money above zero, exact to the last digit.
+
+    Raises:
+        click.UsageError: It is none.
+    """
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal(0)
+    if not value.is_finite() or value <= 0:
+        raise click.UsageError(
+            f"--max-cost: expected an amount above 0, such as 2.50, got {text!r}"
+        )
+    return value
+
+
+def agree(
+    name: str, plan: SpendingPlan, *, has_budget: bool, is_agreed: bool, is_quiet: bool
+) -> None:
+    """Tell what an audit takes, and ask whether to start where it costs money.
+
+    Args:
+        name: What to call the endpoint.
+        plan: What it takes.
+        has_budget: Whether the auditor limited the questions.
+        is_agreed: Do not ask (``--yes``).
+        is_quiet: Tell nothing that need not be answered.
+
+    Raises:
+        click.ClickException: Nobody agreed; nothing was sent.
+    """
+    is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    told = f"{name}: {plan.estimate.text}"
+    if plan.limits.max_cost is not None:
+        told += f"; stops at {money(plan.limits.max_cost, plan.tariff.currency)}"
+    if plan.limits.max_requests is not None:
+        told += f"; stops after {plan.limits.max_requests} requests"
+    if is_agreed or plan.tariff.is_free:
+        if not is_quiet and (is_terminal or not plan.tariff.is_free):
+            click.echo(told, err=True)
+        return
+    if is_terminal:
+        click.echo(told, err=True)
+        if click.confirm("Start?", default=False, err=True):
+            return
+        raise click.ClickException("not started; nothing was sent")
+    if plan.limits.are_set or has_budget:
+        if not is_quiet:
+            click.echo(told, err=True)
+        return
+    raise click.ClickException(
+        f"{told}. Nobody is here to agree to that and nothing limits it: give --max-cost, "
+        "--max-requests or --budget, or --yes. Nothing was sent."
+    )
