@@ -10,10 +10,15 @@ if TYPE_CHECKING:
     from adapters.suspect import Suspect
     from audit.manifest import BundleContents
 
-SCHEMA_VERSION = 1
-"""Of the JSON document."""
-
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted:
+        from audit.audit_document import schema_text
+
+        click.echo(schema_text(), nl=False)
+        ctx.exit()
 
 
 @click.command("audit", short_help="Ask suspects whether they derive from the source.")
@@ -85,6 +90,21 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--passphrase-env", metavar="NAME", help="Variable with the key's passphrase.")
 @click.option("--timestamp-url", metavar="URL", help="Get RFC 3161 timestamps for the record.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option(
+    "--json-schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of that document and end.",
+)
+@click.option(
+    "--junit",
+    "junit_path",
+    metavar="OUT.xml",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a JUnit file: a test case per suspect, which fails where it is derived.",
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
     "--fail-on",
@@ -120,6 +140,7 @@ def command(
     passphrase_env: str | None,
     timestamp_url: str | None,
     as_json: bool,
+    junit_path: Path | None,
     quiet: bool,
     fail_on: str,
 ) -> int:
@@ -221,12 +242,20 @@ def command(
                 suspect.close()
         except Exception as error:
             code = code_for_error(error)
-            if code is None or (len(paths) == 1 and not as_json):
+            if code is None or (len(paths) == 1 and not (as_json or junit_path)):
                 raise
             rows.append({"suspect": {"path": str(path)}, "error": str(error), "exit_code": code})
     status = gravest([ExitCode(row["exit_code"]) for row in rows], fail_on)
     if unwritten is not None:
         status = code_for_error(unwritten) or ExitCode.UNEXPECTED
+    if junit_path is not None:
+        from audit.files import write_atomically
+        from audit.junit import junit_bytes
+
+        try:
+            write_atomically(junit_path, [junit_bytes(_told_bundle(bundle), rows, fail_on)])
+        except OSError as error:
+            raise AuditError(f"junit: cannot write {junit_path}: {error.strerror}") from error
     _print(bundle, rows, as_json=as_json, status=status)
     if unwritten is not None:
         raise unwritten
@@ -239,18 +268,11 @@ def _print(
     if as_json:
         import json
 
-        manifest = bundle.manifest
+        from audit.audit_document import SCHEMA_VERSION
+
         document = {
             "schema_version": SCHEMA_VERSION,
-            "bundle": {
-                "sha256": bundle.manifest_sha256,
-                "model_name": manifest.model_name,
-                "owner": manifest.owner,
-                "signer": bundle.signer_key_id,
-                "method": manifest.method,
-                "alpha": manifest.alpha,
-                "beta": manifest.beta,
-            },
+            "bundle": _told_bundle(bundle),
             "audits": rows,
             "exit_code": status,
         }
@@ -259,3 +281,16 @@ def _print(
     from audit.commands.verdict_table import print_verdicts
 
     print_verdicts(rows)
+
+
+def _told_bundle(bundle: "BundleContents") -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "sha256": bundle.manifest_sha256,
+        "model_name": manifest.model_name,
+        "owner": manifest.owner,
+        "signer": bundle.signer_key_id,
+        "method": manifest.method,
+        "alpha": manifest.alpha,
+        "beta": manifest.beta,
+    }

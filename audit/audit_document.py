@@ -1,0 +1,128 @@
+"""The document of ``kinprint audit --json``, and its JSON Schema (``audit/audit.schema.json``).
+
+``python -m audit.audit_document`` writes the schema anew; a test compares the two. What is added
+keeps `SCHEMA_VERSION`, so a reader ignores fields that it does not know; what is removed or means
+something else raises it.
+"""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from audit.manifest import FrozenModel
+from audit.outcome import Outcome
+
+SCHEMA_VERSION = 1
+_FILE = "audit.schema.json"
+_ExitCode = Annotated[int, Field(description="See the exit statuses in the README.")]
+
+
+class AskedBundle(FrozenModel):
+    """The bundle that was asked with."""
+
+    sha256: Annotated[str, Field(description="SHA-256 of the manifest.")]
+    model_name: str
+    owner: str
+    signer: Annotated[str, Field(description="Id of the key that signed it.")]
+    method: str
+    alpha: Annotated[float, Field(description="False-positive rate that it was made for.")]
+    beta: Annotated[float, Field(description="Miss rate that it was made for.")]
+
+
+class AskedSuspect(FrozenModel):
+    """Who was asked."""
+
+    path: Annotated[str, Field(description="As it was given on the command line.")]
+    kind: Annotated[str, Field(description="onnx or endpoint.")]
+    name: Annotated[str, Field(description="File name, or URL without query and credentials.")]
+    digest: Annotated[
+        str, Field(description="SHA-256 of the file, or of what the endpoint file says.")
+    ]
+    details: dict[str, str]
+
+
+class Spent(FrozenModel):
+    """What an endpoint charges for, all runs of the audit together."""
+
+    requests: int
+    images: int
+    cost: Annotated[str | None, Field(description="Exact decimal; null where no price is known.")]
+    currency: Annotated[str | None, Field(description="ISO 4217 code.")]
+
+
+class AuditRun(FrozenModel):
+    """What differs from run to run of the same audit."""
+
+    audit: Annotated[str, Field(description="Its id in the journal.")]
+    seconds: float
+    resumed_answers: Annotated[int, Field(description="Answers that were there before.")]
+    attempts: Annotated[int, Field(description="Requests, failed ones included.")]
+    spent: Annotated[Spent | None, Field(description="Null for a file.")]
+
+
+class Audited(FrozenModel):
+    """An audit that came to an outcome."""
+
+    suspect: AskedSuspect
+    outcome: Outcome
+    is_complete: Annotated[bool, Field(description="False: the budget ended it; --resume goes on.")]
+    exit_code: _ExitCode
+    run: AuditRun
+
+
+class UnopenedSuspect(FrozenModel):
+    """A suspect by its path alone."""
+
+    path: str
+
+
+class NotAudited(FrozenModel):
+    """A suspect that gave no answers, or not enough."""
+
+    suspect: UnopenedSuspect
+    error: str
+    exit_code: _ExitCode
+
+
+class AuditDocument(FrozenModel):
+    """What ``kinprint audit --json`` prints."""
+
+    model_config = ConfigDict(title="kinprint audit --json")
+
+    schema_version: Literal[1]
+    bundle: AskedBundle
+    audits: Annotated[
+        list[Audited | NotAudited], Field(description="One per suspect, in the order given.")
+    ]
+    exit_code: Annotated[int, Field(description="Of all suspects together, as --fail-on makes it.")]
+
+
+def make_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) as the models say."""
+    schema = AuditDocument.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_open(schema)}
+
+
+def schema_text() -> str:
+    """Return the shipped schema."""
+    return resources.files("audit").joinpath(_FILE).read_text(encoding="utf-8")
+
+
+def _open(schema: Any) -> Any:
+    """Let readers of an older version accept fields that were added."""
+    if isinstance(schema, dict):
+        kept = {key: _open(value) for key, value in schema.items() if key != "additionalProperties"}
+        if schema.get("additionalProperties") not in (None, False):  # a mapping's own type
+            kept["additionalProperties"] = _open(schema["additionalProperties"])
+        return kept
+    if isinstance(schema, list):
+        return [_open(item) for item in schema]
+    return schema
+
+
+if __name__ == "__main__":
+    text = json.dumps(make_schema(), indent=2) + "\n"
+    Path(__file__).with_name(_FILE).write_text(text, encoding="utf-8")
