@@ -23,7 +23,7 @@ from adapters.image_encoding import encode as encode_file
 from adapters.image_request import dumps
 from adapters.inference_outputs import OutputTensor, read_outputs
 from adapters.json_answer import excerpt, read_json
-from adapters.preprocessing import InputDtype, Layout, apply
+from adapters.preprocessing import InputDtype, Layout
 from adapters.suspect import SuspectConfigError, SuspectError
 from adapters.tensor_table import TensorTable
 from adapters.wire.protocol import AskAgainError, WireRequest
@@ -197,10 +197,17 @@ class OpenInference:
             data = [base64.b64encode(file).decode() for file in files]
             parameters = {} if request.binary else {"content_type": "base64"}
         else:
-            layout = request.layout or _layout(tensors.shape, images.shape)
+            wanted_channels = request.tensor.channels or images.shape[3]
+            layout = request.layout or _layout(tensors.shape, wanted_channels)
             _check_size(tensors.shape, layout, images.shape)
-            recipe = request.tensor.recipe(layout, _INPUT_DTYPES[tensors.datatype])
-            values = apply(recipe, images)
+            if "N" not in layout and len(images) > 1:
+                raise SuspectConfigError(
+                    "request.batch_size: expected 1, since the model takes one image at a time "
+                    f"({layout}), got {request.batch_size}"
+                )
+            values = request.tensor.tensor(
+                images, layout, _INPUT_DTYPES[tensors.datatype], _channels(tensors.shape, layout)
+            )
             shape = list(values.shape)
             tail = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
             data = [] if request.binary else values.ravel().tolist()
@@ -301,30 +308,38 @@ def _chosen(
     return str(wanted)
 
 
-def _layout(shape: tuple[int, ...] | None, images: tuple[int, ...]) -> Layout:
+def _layout(shape: tuple[int, ...] | None, channels: int) -> Layout:
     """Return the axes that a shape of the metadata stands for.
 
     Args:
         shape: Of the input, -1 for any.
-        images: ``(N, H, W, C)``.
+        channels: Of the images; where no axis has so many, 1 or 3 tell the channels, too.
     """
-    channels = images[3]
-    match shape:
-        case (_, first, _, last) if first in (1, 3) and last not in (1, 3):
-            return "NCHW"
-        case (_, first, _, last) if last in (1, 3) and first not in (1, 3):
-            return "NHWC"
-        case (first, _, last) if first in (1, 3) and last not in (1, 3):
-            return "CHW"
-        case (first, _, last) if last in (1, 3) and first not in (1, 3):
-            return "HWC"
-        case (_, _, _) if channels == 1:
-            return "NHW"
+    for known in ({channels}, {1, 3}):
+        match shape:
+            case (_, first, _, last) if (first in known) != (last in known):
+                return "NCHW" if first in known else "NHWC"
+            case (first, _, last) if (first in known) != (last in known):
+                return "CHW" if first in known else "HWC"
+    if shape is not None and len(shape) == 3 and channels == 1:
+        return "NHW"
     found = "none" if shape is None else list(shape)
     raise SuspectConfigError(
         f'request.layout: expected axes, such as "NCHW", since the server\'s shape does not tell '
         f"them, got nothing (shape {found})"
     )
+
+
+def _channels(shape: tuple[int, ...] | None, layout: Layout) -> Literal[1, 3] | None:
+    """Return the channels that the server says it takes."""
+    if shape is None or len(shape) != len(layout) or "C" not in layout:
+        return None
+    match shape[layout.index("C")]:
+        case 1:
+            return 1
+        case 3:
+            return 3
+    return None
 
 
 def _check_size(shape: tuple[int, ...] | None, layout: Layout, images: tuple[int, ...]) -> None:

@@ -15,6 +15,7 @@ from adapters.preprocessing import (
     Layout,
     apply,
 )
+from adapters.suspect import SuspectConfigError
 
 Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
 
@@ -42,10 +43,15 @@ class TensorTable(FrozenModel):
         self.recipe()  # raises ValueError with the name of the field
         return self
 
-    def recipe(self, layout: Layout | None = None, dtype: InputDtype | None = None) -> InputRecipe:
-        """Return the steps, with another layout or type where a server asks for one."""
+    def recipe(
+        self,
+        layout: Layout | None = None,
+        dtype: InputDtype | None = None,
+        channels: Literal[1, 3] | None = None,
+    ) -> InputRecipe:
+        """Return the steps, with what a server says where the table says nothing."""
         return InputRecipe(
-            channels=self.channels,
+            channels=self.channels or channels,
             color_order=self.color_order,
             scale=self.scale,
             mean=self.mean,
@@ -54,6 +60,25 @@ class TensorTable(FrozenModel):
             layout=layout or self.layout,
         )
 
-    def tensor(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """Return the tensor for pixels ``[N, H, W, C]``."""
-        return apply(self.recipe(), images)
+    def tensor(
+        self,
+        images: NDArray[np.uint8],
+        layout: Layout | None = None,
+        dtype: InputDtype | None = None,
+        channels: Literal[1, 3] | None = None,
+    ) -> NDArray[Any]:
+        """Return the tensor for pixels ``[N, H, W, C]``.
+
+        Args:
+            images: The pixels.
+            layout: What a server says where the table says nothing, like the rest.
+            dtype: Likewise.
+            channels: Likewise.
+
+        Raises:
+            SuspectConfigError: The images do not fit, such as three means for one channel.
+        """
+        try:
+            return apply(self.recipe(layout, dtype, channels), images)
+        except ValueError as error:
+            raise SuspectConfigError(f"request.tensor: {error}") from error
