@@ -36,7 +36,16 @@ def _found(score: ScoreOutcome) -> str:
                 f"{value} is low, but the suspect refused {refused:.0%} of the queries, so that it "
                 "is not called independent."
             )
-    return f"{value} lies where innocent and derived models overlap."
+    return f"{value} lies between what innocent and what derived models reach.{_undecided(score)}"
+
+
+def _undecided(score: ScoreOutcome) -> str:
+    if score.derived_above is None or score.independent_below is None:
+        return " The bundle's models are too few for a verdict at these error rates."
+    return (
+        f" Above {score.derived_above:.3f} it would be derived, below "
+        f"{score.independent_below:.3f} independent."
+    )
 
 
 def _found_early(score: ScoreOutcome, rule: DecisionRule) -> str:

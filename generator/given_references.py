@@ -11,7 +11,7 @@ A folder may hold ``*.onnx`` at any depth and one ``references.toml``::
 """
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ class GivenReference(FrozenModel):
     model: str
     weights: Path
     normalise: str
+    onnx: Path | None = None
+    """The same model as an ONNX file, which is then not taken twice."""
 
 
 class GivenReferences(FrozenModel):
@@ -81,9 +83,11 @@ def load_references(
         raise GenerationError(f"references: there is no folder {folder}")
     references: list[PoolModel] = []
     seen: dict[str, str] = {}
+    listed = _listing(folder)
+    twins = {folder / given.onnx for given in listed if given.onnx is not None}
     for candidate in (
-        *_torch_models(folder, device),
-        *_onnx_files(folder, controls, mean=mean, std=std, tell=tell),
+        *_torch_models(folder, listed, device),
+        *_onnx_files(folder, twins, controls, mean=mean, std=std, tell=tell),
     ):
         labels = answer_all(candidate.suspect, controls.images).argmax(axis=1)
         accuracy = float(np.mean(labels == controls.labels))
@@ -105,19 +109,24 @@ def load_references(
     return references
 
 
-def _torch_models(folder: Path, device: torch.device) -> Iterator[PoolModel]:
+def _listing(folder: Path) -> tuple[GivenReference, ...]:
     path = folder / LISTING
     if not path.is_file():
-        return
+        return ()
     try:
-        listing = GivenReferences(**tomllib.loads(path.read_text(encoding="utf-8")))
+        return GivenReferences(**tomllib.loads(path.read_text(encoding="utf-8"))).reference
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise GenerationError(f"references: cannot read {path} ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise GenerationError(f"references: {path}: {field}: {first['msg']}") from error
-    for given in listing.reference:
+
+
+def _torch_models(
+    folder: Path, listed: Sequence[GivenReference], device: torch.device
+) -> Iterator[PoolModel]:
+    for given in listed:
         mean, std = parse_normalise(given.normalise)
         model = given.model
         if model.rpartition(":")[0].endswith(".py"):
@@ -134,6 +143,7 @@ def _torch_models(folder: Path, device: torch.device) -> Iterator[PoolModel]:
 
 def _onnx_files(
     folder: Path,
+    twins: Collection[Path],
     controls: ImageSet,
     *,
     mean: tuple[float, ...],
@@ -141,7 +151,7 @@ def _onnx_files(
     tell: Callable[[str], None],
 ) -> Iterator[PoolModel]:
     height, width, channels = controls.images.shape[1:]
-    for path in sorted(folder.rglob("*.onnx")):
+    for path in sorted(set(folder.rglob("*.onnx")) - set(twins)):
         try:
             suspect = open_onnx(
                 path,

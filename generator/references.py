@@ -1,26 +1,22 @@
 """Innocent models to compare with: made from the owner's images, or taken as ONNX files.
 
-Innocents must include weak ones and ones of the source's own recipe, or a score that only sees
-weak training, or shared data, looks perfect (docs/verdict.md). Half of them shape the queries, the
-other half only sets thresholds.
+Half of them shape the queries, the other half only sets thresholds.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from torch import nn
 
 from adapters.suspect import Suspect
 from audit.manifest import ModelRecord
 from audit.significance import innocents_needed
-from generator.device import seeded
 from generator.errors import GenerationError
 from generator.images import ImageSet
+from generator.reference_kinds import ReferenceRecipe, make_reference
 from generator.source import Source, weights_digest
 from generator.torch_suspect import TorchSuspect
-from generator.training import FreeAdversary, TrainingRecipe, train
 
 Role = Literal["innocent", "derived"]
 
@@ -67,29 +63,6 @@ def torch_pool_model(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReferenceKind:
-    """One way of making an innocent."""
-
-    stratum: str
-    epochs: float
-    """Relative to the full recipe's."""
-    share: float = 1.0
-    """Share of the images."""
-    radius: float = 0.0
-    """L-infinity radius of free adversarial training, in [0, 1] pixel units."""
-
-
-KINDS = (
-    ReferenceKind(stratum="same recipe", epochs=1.0),
-    ReferenceKind(stratum="weak", epochs=0.4),
-    ReferenceKind(stratum="same recipe", epochs=1.0),
-    ReferenceKind(stratum="adversarially trained", epochs=1.0, radius=4 / 255),
-    ReferenceKind(stratum="weak", epochs=1.0, share=0.3),
-)
-"""Taken in turn."""
-
-
 def train_references(
     source: Source,
     data: ImageSet,
@@ -100,51 +73,33 @@ def train_references(
     seed: int,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[PoolModel]:
-    """Train innocents of the source's architecture on the owner's images, from scratch.
+    """Train innocents on the owner's images, from scratch (`generator.reference_kinds`).
 
     Args:
         source: Gives the architecture; its weights are not used.
         data: The owner's labelled images.
-        num_references: How many; kinds are taken from `KINDS` in turn.
+        num_references: How many; their kinds are taken in turn.
         epochs: Of the full recipe.
         learning_rate: Peak rate of SGD.
         seed: Source of every random draw.
         on_step: Called with (steps done, steps in all).
     """
-    device = next(source.model.parameters()).device
+    recipe = ReferenceRecipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
     references = []
     for number in range(num_references):
-        kind = KINDS[number % len(KINDS)]
-        draw = np.random.default_rng([seed, number])
-        kept = data.balanced_order(draw)[: max(2, round(kind.share * len(data)))]
-        recipe = TrainingRecipe(
-            epochs=max(1.0, epochs * kind.epochs),
-            learning_rate=learning_rate,
-            # Small sets still need some hundred steps.
-            batch_size=min(128, max(16, len(kept) // 20)),
-            adversary=FreeAdversary(radius=kind.radius) if kind.radius else None,
-        )
 
         def report(step: int, total: int, number: int = number) -> None:
             if on_step is not None:
                 on_step(number * 1000 + 1000 * step // total, num_references * 1000)
 
-        model = source.sibling(seed * 1000 + number).to(device)
-        train(
-            model,
-            data.take(kept),
-            recipe,
-            generator=seeded(seed, "reference", number),
-            on_step=report,
-        )
+        made = make_reference(source, data, number, recipe, on_step=report)
         references.append(
             torch_pool_model(
-                model,
+                made.model,
                 name=f"reference-{number:02d}",
                 role="innocent",
-                stratum=kind.stratum,
-                provenance=f"trained from scratch on {len(kept)} of the owner's images, "
-                f"{recipe.epochs:g} epochs, seed {seed}/{number}",
+                stratum=made.kind.stratum,
+                provenance=made.provenance,
             )
         )
     return references

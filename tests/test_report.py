@@ -263,10 +263,11 @@ def test_the_thresholds_follow_from_the_scores_that_are_drawn(
     pairs = reference_scores(data.bundle, data.record.answers, "likelihood-ratio")
     innocent = [value for model, value in pairs if model.role == "innocent"]
     derived = [value for model, value in pairs if model.role == "derived"]
-    # Both groups lie apart, so both thresholds are the middle of the gap: alpha = 0.05 allows
-    # floor(0.05 * 22) - 1 = 0 innocents above it.
-    middle = (max(innocent) + min(derived)) / 2
-    assert data.outcome.scores[0].derived_above == pytest.approx(middle, rel=1e-12)
+    # alpha = 0.05 allows floor(0.05 * 22) - 1 = 0 innocents above the upper threshold. Both groups
+    # lie apart, so that each threshold is a tenth of the gap away from its group.
+    gap = min(derived) - max(innocent)
+    assert data.outcome.scores[0].derived_above == pytest.approx(min(derived) - gap / 10)
+    assert data.outcome.scores[0].independent_below == pytest.approx(max(innocent) + gap / 10)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

@@ -61,9 +61,9 @@ def test_above_the_threshold_is_the_same_as_a_p_value_at_most_alpha() -> None:
         assert (score < limits.independent_below) == (rank_p_value(-score, -derived) <= 0.1)
 
 
-def test_separate_populations_share_one_threshold_half_way() -> None:
+def test_a_gap_between_the_populations_is_undecided_but_for_a_tenth_at_either_end() -> None:
     limits = conformal_thresholds(np.zeros(9), np.full(9, 3.0), alpha=0.1, beta=0.1)
-    assert limits.derived_above == limits.independent_below == 1.5
+    assert (limits.independent_below, limits.derived_above) == pytest.approx((0.3, 2.7))
 
 
 def test_overlapping_populations_leave_a_range_undecided() -> None:

@@ -1,0 +1,167 @@
+"""Kinds of innocent models, and how one of each is made from the owner's images.
+
+Innocents must include weak ones and ones of the source's own recipe, or a score that only sees
+weak training, or shared data, looks perfect (docs/verdict.md).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from generator.architectures import PlainNet, ResNet8
+from generator.device import seeded
+from generator.images import ImageSet
+from generator.removal import fine_tune, prune
+from generator.source import Normalised, Source, ready
+from generator.torch_suspect import predict_logits
+from generator.training import FreeAdversary, TrainingRecipe, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceKind:
+    """One way of making an innocent."""
+
+    stratum: str
+    epochs: float = 1.0
+    """Relative to the full recipe's."""
+    share: float = 1.0
+    """Share of the images."""
+    radius: float = 0.0
+    """L-infinity radius of free adversarial training, in [0, 1] pixel units."""
+    architecture: Literal["source", "residual", "plain"] = "source"
+    is_distilled: bool = False
+    """Learns another innocent's answers instead of the labels."""
+    pruning: float = 0.0
+    """Share of the weights that is zeroed after training."""
+    is_tuned: bool = False
+    """Trained on one half of the images, fine-tuned on the other."""
+
+
+KINDS = (
+    ReferenceKind(stratum="same recipe"),
+    ReferenceKind(stratum="weak", epochs=0.4),
+    ReferenceKind(stratum="same recipe"),
+    ReferenceKind(stratum="adversarially trained", radius=4 / 255),
+    ReferenceKind(stratum="weak", share=0.3),
+    ReferenceKind(stratum="same recipe"),
+    ReferenceKind(stratum="other architecture", architecture="residual"),
+    ReferenceKind(stratum="distilled", is_distilled=True),
+    ReferenceKind(stratum="same recipe"),
+    ReferenceKind(stratum="pruned", pruning=0.4),
+    ReferenceKind(stratum="same recipe"),
+    ReferenceKind(stratum="fine-tuned elsewhere", is_tuned=True),
+    ReferenceKind(stratum="other architecture", architecture="plain"),
+)
+"""Taken in turn; siblings of the source, the hardest ones to tell apart, come most often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceRecipe:
+    """What all references of an owner share."""
+
+    epochs: float
+    """Of the full recipe."""
+    learning_rate: float
+    """Peak rate of SGD."""
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeReference:
+    """An innocent model."""
+
+    model: Normalised
+    kind: ReferenceKind
+    provenance: str
+
+
+def make_reference(
+    source: Source,
+    data: ImageSet,
+    number: int,
+    recipe: ReferenceRecipe,
+    *,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> MadeReference:
+    """Train the innocent with a number, from scratch; the same number gives the same model.
+
+    Args:
+        source: Gives the architecture; its weights are not used.
+        data: The owner's labelled images.
+        number: Decides kind and draws.
+        recipe: Epochs, learning rate, seed.
+        on_step: Called with (steps done, steps in all).
+    """
+    kind, seed = KINDS[number % len(KINDS)], recipe.seed
+    draw = np.random.default_rng([seed, number])
+    kept = data.take(data.balanced_order(draw)[: max(2, round(kind.share * len(data)))])
+    first = kept
+    if kind.is_tuned:
+        first, kept = kept.take(np.arange(0, len(kept), 2)), kept.take(np.arange(1, len(kept), 2))
+    num_passes = 2 if kind.is_distilled or kind.is_tuned else 1
+    device = next(source.model.parameters()).device
+
+    def trained(images: ImageSet, role: str, teacher: nn.Module | None, done: int) -> Normalised:
+        model = _untrained(source, kind, images, seed * 1000 + number, role).to(device)
+        targets = None
+        if teacher is not None:
+            logits = torch.from_numpy(predict_logits(teacher, images.images))
+            targets = logits.softmax(1).numpy().astype(np.float32)
+        train(
+            model,
+            images,
+            _training(kind, recipe, images),
+            generator=seeded(seed, role, number),
+            targets=targets,
+            on_step=lambda step, total: on_step(done * total + step, num_passes * total),
+        )
+        return model
+
+    teacher = trained(kept, "teacher", None, 0) if kind.is_distilled else None
+    model: nn.Module = trained(first, "reference", teacher, num_passes - 1 if teacher else 0)
+    if kind.is_tuned:
+        model = fine_tune(
+            model,
+            kept,
+            generator=seeded(seed, "elsewhere", number),
+            epochs=max(1.0, recipe.epochs / 4),
+            learning_rate=recipe.learning_rate / 10,
+        )
+    if kind.pruning:
+        model = prune(model, kind.pruning)
+    assert isinstance(model, Normalised), "removals return a copy of what they are given"
+    return MadeReference(
+        model=ready(model),
+        kind=kind,
+        provenance=f"{kind.stratum}, trained from scratch on {len(first)} of the owner's images, "
+        f"{_training(kind, recipe, first).epochs:g} epochs, seed {seed}/{number}",
+    )
+
+
+def _training(kind: ReferenceKind, recipe: ReferenceRecipe, images: ImageSet) -> TrainingRecipe:
+    return TrainingRecipe(
+        epochs=max(1.0, recipe.epochs * kind.epochs),
+        learning_rate=recipe.learning_rate,
+        # Small sets still need some hundred steps.
+        batch_size=min(128, max(16, len(images) // 20)),
+        adversary=FreeAdversary(radius=kind.radius) if kind.radius else None,
+    )
+
+
+def _untrained(
+    source: Source, kind: ReferenceKind, images: ImageSet, seed: int, role: str
+) -> Normalised:
+    if role == "teacher":
+        seed += 500  # another model than its student
+    if kind.architecture == "source":
+        return source.sibling(seed)
+    shape = {"num_channels": images.images.shape[3], "num_classes": len(images.class_names)}
+    # Initialisers draw from the global generator; fork it so that nobody else notices.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ResNet8(**shape) if kind.architecture == "residual" else PlainNet(**shape)
+    return ready(Normalised(network, source.mean, source.std))
