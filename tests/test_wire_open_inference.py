@@ -276,7 +276,7 @@ def test_metadata_that_leaves_something_open_names_the_field(
 
 def test_a_model_without_a_batch_axis_gets_one_image_at_a_time(ask: Ask) -> None:
     endpoint, server = ask(described=metadata([3, 1, 2]))
-    with pytest.raises(SuspectConfigError, match="request.batch_size: expected 1, .*, got 2"):
+    with pytest.raises(SuspectConfigError, match=r"request.batch_size: expected 1, .*, got 2"):
         endpoint.predict(IMAGES)
     assert [seen.method for seen in server.seen] == ["GET"]
 

@@ -425,7 +425,7 @@ def test_the_normalisation_is_that_of_the_file(ask: Ask) -> None:
 def test_a_normalisation_for_other_channels_is_refused_before_anything_is_sent(ask: Ask) -> None:
     tables = "[request.tensor]\nmean = [0.1, 0.2, 0.3]"
     endpoint, server = ask("mlflow", "/invocations", tables)
-    with pytest.raises(SuspectConfigError, match="request.tensor: mean: expected one value or 1"):
+    with pytest.raises(SuspectConfigError, match=r"request.tensor: mean: expected one value or 1"):
         endpoint.predict(IMAGES[:1, :, :, :1])
     assert not server.seen
 
