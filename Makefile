@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint bench clean
+.PHONY: demo test test-servers check lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -24,6 +24,9 @@ demo: $(READY) ## Craft, sign and audit the embedded example (about 3 minutes on
 
 test: $(READY) ## Run the tests.
 	$(BIN)/python -m pytest
+
+test-servers: $(READY) ## Run the tests that need Triton and TorchServe, which install on first use.
+	$(BIN)/python -m pytest -m servers
 
 lint: $(READY) ## Format and lint checks, types, import layers.
 	$(BIN)/ruff format --check .

@@ -1,0 +1,202 @@
+"""Real model servers, each with a derived and an innocent classifier: the verdicts come out right.
+
+BentoML and KServe run with the other tests, Triton and TorchServe with ``make test-servers``. The
+first run installs each into a virtual environment that is kept (tests/servers/environment.py).
+"""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from bundle_builder import GOLDEN_PUBLIC_KEY
+from record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule, innocent_rule
+from servers.classifiers import write_classifier
+from servers.environment import BuildError, server_python
+from servers.running import answers, free_ports, running
+
+HERE = Path(__file__).parent / "servers"
+BUNDLE = audited_contents()
+SUSPECTS = {"derived": (copy_rule, 0.02, 10), "innocent": (innocent_rule, 0.0, 0)}
+"""Rule, noise on the weights, exit status."""
+
+Serving = Callable[[Path, Path], AbstractContextManager[int]]
+"""Serves a model, with a folder to work in; gives the port."""
+
+
+@contextmanager
+def bentoml(model: Path, folder: Path) -> Iterator[int]:
+    (port,) = free_ports(1)
+    command = [server_python("bentoml"), "-m", "bentoml", "serve", "serve_bentoml:Classifier"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", HERE]
+    with running(
+        command,
+        log_path=folder / "bentoml.log",
+        is_ready=answers(f"http://127.0.0.1:{port}/readyz"),
+        environment={
+            "MODEL_PATH": str(model),
+            "BENTOML_HOME": str(folder / "bentoml"),
+            "BENTOML_DO_NOT_TRACK": "True",
+        },
+        folder=folder,
+    ):
+        yield port
+
+
+@contextmanager
+def kserve(model: Path, folder: Path) -> Iterator[int]:
+    (port,) = free_ports(1)
+    with running(
+        [server_python("kserve"), HERE / "serve_kserve.py", model, str(port)],
+        log_path=folder / "kserve.log",
+        is_ready=answers(f"http://127.0.0.1:{port}/v2/models/suspect/ready"),
+        folder=folder,
+    ):
+        yield port
+
+
+@contextmanager
+def triton(model: Path, folder: Path) -> Iterator[int]:
+    port, grpc_port = free_ports(2)
+    with running(
+        [server_python("triton"), HERE / "serve_triton.py", model, str(port), str(grpc_port)],
+        log_path=folder / "triton.log",
+        is_ready=answers(f"http://127.0.0.1:{port}/v2/models/suspect/ready"),
+        # Its stub needs the library of the Python that its environment was made with.
+        environment={"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))},
+        folder=folder,
+    ):
+        yield port
+
+
+@contextmanager
+def torchserve(model: Path, folder: Path) -> Iterator[int]:
+    python = server_python("torchserve")
+    archiver = [python, "-m", "model_archiver.model_packaging", "--model-name", "suspect"]
+    archiver += ["--version", "1.0", "--handler", HERE / "torchserve_handler.py"]
+    shutil.copy(model, folder / "model.onnx")
+    archiver += ["--extra-files", folder / "model.onnx", "--export-path", folder]
+    subprocess.run(list(map(str, archiver)), check=True, capture_output=True, timeout=60)
+    port, management, metrics, grpc, grpc_management = free_ports(5)
+    properties = folder / "config.properties"
+    properties.write_text(
+        f"inference_address=http://127.0.0.1:{port}\n"
+        f"management_address=http://127.0.0.1:{management}\n"
+        f"metrics_address=http://127.0.0.1:{metrics}\n"
+        "grpc_inference_address=127.0.0.1\ngrpc_management_address=127.0.0.1\n"
+        f"grpc_inference_port={grpc}\ngrpc_management_port={grpc_management}\n"
+        "default_workers_per_model=1\nnumber_of_netty_threads=1\ndisable_token_authorization=true\n"
+    )
+    command = [python.with_name("torchserve"), "--start", "--foreground", "--ncs"]
+    command += ["--model-store", folder, "--models", "suspect=suspect.mar"]
+    command += ["--ts-config", properties]
+    path = f"{python.parent}:/usr/local/bin:/usr/bin:/bin"
+    with running(
+        command,
+        log_path=folder / "torchserve.log",
+        is_ready=lambda: _has_ready_worker(f"http://127.0.0.1:{management}/models/suspect"),
+        environment={"PATH": path, "LOG_LOCATION": str(folder), "METRICS_LOCATION": str(folder)},
+        folder=folder,
+    ):
+        yield port
+
+
+def _has_ready_worker(url: str) -> bool:
+    try:
+        return '"READY"' in requests.get(url, timeout=5).text
+    except requests.RequestException:
+        return False
+
+
+TENSOR = "[request.tensor]\nmean = [0.0, 0.0, 0.0]\nstd = [1.0, 1.0, 1.0]\n"
+ENDPOINTS = {
+    "bentoml": 'format = "bentoml"\nurl = "http://127.0.0.1:{port}/classify"\nconcurrency = 3\n'
+    'retries = 20\nclass_names = ["0", "1", "2", "3"]\n'
+    '[request]\nform = "multipart"\npart = "image"\n',
+    "kserve V1": 'format = "kserve_v1"\nurl = "http://127.0.0.1:{port}/v1/models/suspect:predict"\n'
+    f'[request]\nbatch_size = 8\n{TENSOR}layout = "NCHW"\n',
+    "kserve V2": 'format = "open_inference_v2"\n'
+    'url = "http://127.0.0.1:{port}/v2/models/suspect/infer"\n'
+    f'[request]\nbatch_size = 8\ninput = "input"\ndatatype = "FP32"\nlayout = "NCHW"\n{TENSOR}',
+    "triton V2": 'format = "open_inference_v2"\n'
+    'url = "http://127.0.0.1:{port}/v2/models/suspect/infer"\n'
+    f"[request]\nbatch_size = 8\nbinary = true\n{TENSOR}",
+    "triton labels": 'format = "triton_classification"\n'
+    'url = "http://127.0.0.1:{port}/v2/models/suspect/infer"\n'
+    f'[request]\nbatch_size = 8\n{TENSOR}[answer]\nclasses = 1\nlabel = "index"\n',
+    "torchserve": 'format = "torchserve"\nurl = "http://127.0.0.1:{port}/predictions/suspect"\n'
+    'class_names = ["class_0", "class_1", "class_2", "class_3"]\n',
+}
+SERVERS: dict[str, tuple[Serving, tuple[str, ...]]] = {
+    "bentoml": (bentoml, ("bentoml",)),
+    "kserve": (kserve, ("kserve V1", "kserve V2")),
+    "triton": (triton, ("triton V2", "triton labels")),
+    "torchserve": (torchserve, ("torchserve",)),
+}
+
+
+def audit(folder: Path, name: str, port: int) -> tuple[int, dict[str, Any], Path]:
+    """Audit an endpoint; return exit status, document and journal."""
+    stem = name.replace(" ", "-")
+    path, journal = folder / f"{stem}.toml", folder / f"{stem}.sqlite"
+    path.write_text(ENDPOINTS[name].format(port=port), encoding="utf-8")
+    arguments = ["audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--endpoint", path]
+    arguments += ["--journal", journal, "--json", "--ask-all"]
+    done = subprocess.run(
+        [sys.executable, "-m", "kinprint", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout), journal
+
+
+@pytest.mark.parametrize("suspect", SUSPECTS)
+@pytest.mark.parametrize(
+    "server",
+    [
+        "bentoml",
+        "kserve",
+        pytest.param("triton", marks=pytest.mark.servers),
+        pytest.param("torchserve", marks=pytest.mark.servers),
+    ],
+)
+def test_verdicts_come_out_right_through_a_real_server(
+    tmp_path: Path, server: str, suspect: str
+) -> None:
+    if server == "torchserve" and shutil.which("java") is None:
+        pytest.skip("TorchServe is a Java program, and there is no java on this machine")
+    rule, noise, status = SUSPECTS[suspect]
+    model = write_classifier(tmp_path / "suspect.onnx", BUNDLE, rule, noise=noise)
+    serve, endpoints = SERVERS[server]
+    try:
+        with serve(model, tmp_path) as port:
+            for name in endpoints:
+                found, document, journal = audit(tmp_path, name, port)
+                assert found == status, (name, document)
+                assert document["audits"][0]["outcome"]["control"]["accuracy"] == 1.0
+                if name == "bentoml":
+                    _check_its_429(journal)
+    except BuildError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def _check_its_429(journal: Path) -> None:
+    """BentoML answered one request at a time and sent the others away; no answer was lost."""
+    with closing(sqlite3.connect(journal)) as database:
+        statuses = Counter(database.execute("SELECT status, result FROM attempts").fetchall())
+        (answered,) = database.execute("SELECT COUNT(*) FROM answers").fetchone()
+    assert statuses[(200, "answered")] == answered == 32
+    assert statuses[(429, "later")] > 0
+    assert sum(statuses.values()) == 32 + statuses[(429, "later")]
