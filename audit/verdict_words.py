@@ -71,7 +71,7 @@ def _rests_on(score: ScoreOutcome) -> str:
         smallest = ", the smallest that so many can give" if score.num_as_high == 0 else ""
         bound = f"p = {score.p_value:.3f}{smallest}"
     sentence = f"Of {models}, {told} scored as high: {bound}."
-    if kinds < 2:
+    if kinds < 2 or score.verdict is Verdict.INDEPENDENT:
         return sentence
     worst = max(score.strata, key=lambda kind: score.strata[kind])
     return f"{sentence} Taken alone, the kind '{worst}' says least: p = {score.strata[worst]:.3f}."
