@@ -43,8 +43,23 @@ def scores_to_ask(bundle: BundleContents, suspect: Suspect) -> tuple[str, ...]:
     The bundle's own score decides. MFUE's score is shown beside it where it costs nothing: files
     that give probabilities; an endpoint is asked for nothing more than the verdict needs.
     """
+    return default_scores(
+        bundle, is_file=suspect.identity.kind == "onnx", capability=suspect.capability
+    )
+
+
+def default_scores(
+    bundle: BundleContents, *, is_file: bool, capability: Capability
+) -> tuple[str, ...]:
+    """Return the scores of an audit for which nobody chose any, before the suspect is open.
+
+    Args:
+        bundle: What is asked.
+        is_file: The suspect is a model file, so that asking is free.
+        capability: What it tells.
+    """
     default = bundle.manifest.default_score
-    is_free = suspect.identity.kind == "onnx" and suspect.capability is Capability.PROBABILITIES
+    is_free = is_file and capability is Capability.PROBABILITIES
     if is_free and default != "mfue-w" and len(bundle.arrays.triggers):
         return (default, "mfue-w")
     return (default,)

@@ -1,0 +1,141 @@
+"""``kinprint ui``: the terminal UI, in this terminal or, with --serve, in a browser here."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Literal
+
+import click
+
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+CONFIG_VARIABLE = "KINPRINT_CONFIG"
+SERVE_PORT = 8080
+
+
+@click.command("ui", short_help="Pick, watch and export audits on a screen.")
+@click.argument("bundle", required=False, type=_EXISTING)
+@click.argument("suspect", required=False, type=_EXISTING)
+@click.option(
+    "--folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Where bundles and suspects are; by default the bundle's folder, or this one.",
+)
+@click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
+@click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option("--theme", default="", help="dark, light, terminal, or a theme of Textual's.")
+@click.option(
+    "--config",
+    envvar=CONFIG_VARIABLE,
+    show_envvar=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of keymap.toml and of what the screen remembers.",
+)
+@click.option("--serve", is_flag=True, help="Serve it to a browser on this machine only.")
+@click.option("--port", type=click.IntRange(1, 65535), default=SERVE_PORT, show_default=True)
+def command(
+    bundle: Path | None,
+    suspect: Path | None,
+    folder: Path | None,
+    trust: tuple[Path, ...],
+    journal: Path | None,
+    device: Literal["auto", "cpu", "cuda"],
+    theme: str,
+    config: Path | None,
+    serve: bool,
+    port: int,
+) -> None:
+    """Open the terminal UI, at a new audit if BUNDLE or SUSPECT is named."""
+    from audit.keys import load_trust
+
+    load_trust(trust)  # a wrong key is told before the screen opens
+    if serve:
+        _serve(port)
+        return
+    _require_terminal()
+    from audit.journal import default_journal
+    from audit.tui.app import KinprintApp
+    from audit.tui.desk import Desk
+    from audit.tui.preferences import config_folder, load_keymap, load_preferences
+    from audit.tui.themes import known_themes, theme_name
+
+    config = (config or config_folder()).absolute()
+    if theme and theme_name(theme) not in known_themes():
+        raise click.UsageError(
+            f"--theme: expected dark, light, terminal or one of {', '.join(known_themes())}, "
+            f"got {theme!r}"
+        )
+    preferences = load_preferences(config)
+    desk = Desk(
+        folder=_folder(folder, bundle, preferences.folder),
+        journal=(journal or default_journal()).absolute(),
+        config=config,
+        preferences=preferences,
+        trusted=[path.absolute() for path in trust],
+        device=device,
+        first_bundle=None if bundle is None else bundle.absolute(),
+        first_suspect=None if suspect is None else suspect.absolute(),
+    )
+    app = KinprintApp(desk, theme=theme, keymap=load_keymap(config))
+    app.run()
+    if app.return_code:
+        raise SystemExit(app.return_code)
+
+
+def _folder(asked: Path | None, bundle: Path | None, remembered: str) -> Path:
+    """Return where to look: what was asked, beside the bundle, here, or where it was last."""
+    if asked is not None:
+        return asked.absolute()
+    if bundle is not None:
+        return bundle.absolute().parent
+    here = Path.cwd()
+    if not any(here.glob("*.kinprint")) and remembered and Path(remembered).is_dir():
+        return Path(remembered)
+    return here
+
+
+def _require_terminal() -> None:
+    """Refuse where nobody could see or type anything."""
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return  # a browser, by way of --serve
+    for stream, name in ((sys.stdin, "standard input"), (sys.stdout, "standard output")):
+        if not stream.isatty():
+            raise click.UsageError(
+                f"{name} is no terminal; use kinprint audit in scripts, and ssh -t over ssh"
+            )
+    if os.environ.get("TERM", "") in ("", "dumb"):
+        raise click.UsageError("TERM is not set or dumb: this terminal cannot show a screen")
+
+
+def _serve(port: int) -> None:
+    try:
+        from textual_serve.server import Server
+    except ImportError as error:
+        raise click.UsageError(
+            "--serve needs the extra 'serve': pip install 'kinprint[serve]'"
+        ) from error
+    own = [argument for argument in sys.argv[1:] if argument != "--serve"]
+    line = shlex.join([sys.executable, "-m", "kinprint", *_without_port(own)])
+    click.echo(
+        f"http://127.0.0.1:{port} from this machine only; there is no password, whoever can open "
+        "it can audit and read your files. Ctrl+C ends it.",
+        err=True,
+    )
+    Server(line, host="127.0.0.1", port=port, title="Kinprint").serve()
+
+
+def _without_port(arguments: list[str]) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if skip or argument.startswith("--port="):
+            skip = False
+            continue
+        if argument == "--port":
+            skip = True
+            continue
+        kept.append(argument)
+    return kept

@@ -1,0 +1,177 @@
+"""The app: themes, keys, the way between the screens, and a quiet end whatever happens."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.theme import Theme
+
+from audit.discovery import find_suspects
+from audit.errors import AuditError
+from audit.keys import load_public_key
+from audit.tui import themes
+from audit.tui.desk import Desk
+from audit.tui.library import Library
+from audit.tui.preferences import save_preferences
+from audit.tui.screens.home import HomeScreen
+from audit.tui.screens.live import LiveScreen
+from audit.tui.screens.new_audit import NewAuditScreen
+
+
+class KinprintApp(App[None]):
+    """The terminal UI.
+
+    Args:
+        desk: Where things lie.
+        theme: Name of a theme; the remembered one, or the dark one, if empty.
+        keymap: The user's keys by binding id.
+    """
+
+    TITLE = "Kinprint"
+    CSS_PATH = "kinprint.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="What one does here"),
+        Binding("q", "leave", "Quit", id="app.quit", tooltip="Quit"),
+        Binding("ctrl+q", "leave", "Quit", id="app.quit-anywhere", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", id="app.suspend", show=False),
+    ]
+
+    def __init__(
+        self, desk: Desk, *, theme: str = "", keymap: dict[str, str] | None = None
+    ) -> None:
+        super().__init__()
+        self.desk = desk
+        self.library = Library()
+        for own in (themes.DARK, themes.LIGHT):
+            self.register_theme(own)
+        self._first_theme = themes.theme_name(theme or desk.preferences.theme or "dark")
+        self._user_keymap = keymap or {}
+
+    def on_mount(self) -> None:
+        """Open Home, and the form where bundle and suspect are named already."""
+        self.theme = (
+            self._first_theme if self._first_theme in self.available_themes else themes.DARK.name
+        )
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+        if self._user_keymap:
+            self.set_keymap(self._user_keymap)
+        self._end_on_signals()
+        self.push_screen(HomeScreen())
+        if self.desk.first_bundle is not None:
+            self.push_screen(
+                NewAuditScreen(
+                    bundle_path=self.desk.first_bundle, suspect_path=self.desk.first_suspect
+                )
+            )
+
+    def _end_on_signals(self) -> None:
+        """Leave the terminal as it was, also when somebody ends the process from outside."""
+        from asyncio import get_running_loop
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            try:
+                get_running_loop().add_signal_handler(number, self.exit)
+            except (NotImplementedError, RuntimeError, ValueError):
+                return  # not the main thread, or a system without signals
+
+    def _remember_theme(self, theme: Theme) -> None:
+        self.remember(theme=theme.name)
+
+    def remember(self, **changes: str) -> None:
+        """Keep a choice for the next start."""
+        self.desk.preferences = self.desk.preferences.changed(**changes)
+        save_preferences(self.desk.config, self.desk.preferences)
+
+    def trust_key(self, path: Path) -> bool:
+        """Trust a public key as long as the screen is open."""
+        try:
+            key = load_public_key(path)
+        except AuditError as error:
+            self.notify(str(error), title="Not trusted", severity="error")
+            return False
+        if path not in self.desk.trusted:
+            self.desk.trusted.append(path)
+        self.notify(
+            f"Key {key.key_id[:16]} counts until you quit; kinprint looks in "
+            "its trusted folder for keys that always count.",
+            title="Trusted",
+        )
+        return True
+
+    def find_suspect(self, name: str) -> Path | None:
+        """Return the file in the folder that describes a suspect of this name."""
+        for found in find_suspects(self.desk.folder):
+            if name in (found.target, found.path.name, Path(found.target).name):
+                return found.path
+        return None
+
+    def make_demo(self, then: Callable[[], object]) -> None:
+        """Make the demo's files with the command line, in the terminal itself."""
+        out = self.desk.folder / "demo-output"
+        command = [sys.executable, "-m", "kinprint", "demo", "--out", str(out)]
+        try:
+            with self.suspend():
+                print("kinprint demo: crafts a bundle and suspects, about two minutes\n")
+                status = subprocess.run(command, check=False).returncode
+        except SuspendNotSupported:
+            self.notify("Not here: run kinprint demo in a terminal.", severity="warning")
+            return
+        if status != 0:
+            self.notify(
+                "The demo did not run to its end; it needs the extra 'generator' (PyTorch).",
+                severity="error",
+            )
+            return
+        # It was made a moment ago by this very program.
+        self.desk.trusted.append(out / "owner.pub")
+        self.desk.folder = out
+        then()
+
+    def action_help(self) -> None:
+        """Show what one does here."""
+        from audit.tui.screens.help import HelpScreen
+
+        screen = self.screen
+        if isinstance(screen, HelpScreen):
+            screen.dismiss()
+            return
+        self.push_screen(HelpScreen.about(screen))
+
+    def action_leave(self) -> None:
+        """Quit, after asking if an audit runs."""
+        for screen in self.screen_stack:
+            if isinstance(screen, LiveScreen) and screen.is_asking:
+                screen.leave("quit")
+                return
+        self.exit()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Offer the screen's own keys, then Textual's commands."""
+        for binding in screen.active_bindings.values():
+            if binding.enabled and binding.binding.tooltip and binding.node is screen:
+                yield SystemCommand(
+                    binding.binding.description,
+                    binding.binding.tooltip,
+                    self._runner(screen, binding.binding.action),
+                )
+        for command in super().get_system_commands(screen):
+            if command.title != "Quit":
+                yield command
+        yield SystemCommand(
+            "Quit", "Leave; an audit that runs is stopped and kept", self.action_leave
+        )
+
+    def _runner(self, screen: Screen[object], action: str) -> Callable[[], None]:
+        def run() -> None:
+            self.call_later(screen.run_action, action)
+
+        return run

@@ -1,0 +1,35 @@
+"""What the screens share: where things lie, whom to trust, and what was chosen last."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adapters.onnx_model import Device
+from audit.keys import Trust, load_trust
+from audit.tui.preferences import Preferences
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """One auditor at one screen."""
+
+    folder: Path
+    """Where bundles and suspects are looked for."""
+    journal: Path
+    config: Path
+    """Folder of `Preferences` and the keymap."""
+    preferences: Preferences
+    trusted: list[Path] = field(default_factory=list)
+    """Public key files, besides those in the trusted folder."""
+    device: Device = "auto"
+    first_bundle: Path | None = None
+    """Named on the command line."""
+    first_suspect: Path | None = None
+
+    def trust(self, also: Iterable[Path] = ()) -> Trust:
+        """Return the keys that count now.
+
+        Raises:
+            AuditError: One of the files is not a public key.
+        """
+        return load_trust([*self.trusted, *also])

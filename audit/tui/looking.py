@@ -1,0 +1,38 @@
+"""A question in words, for the panel beside its image."""
+
+from adapters.suspect import REFUSED
+from audit.manifest import BundleContents
+from audit.question_view import question_view
+from audit.reference_scores import class_name
+from audit.tui.widgets.image_pair import Looked
+
+_NAMES = {"control": "control image", "query": "query", "trigger": "trigger", "probe": "probe"}
+
+
+def looked_at(bundle: BundleContents, question: str, label: int | None) -> Looked:
+    """Look a question up.
+
+    Args:
+        bundle: Whose question it is.
+        question: Its id.
+        label: The suspect's answer; None if there is none yet.
+    """
+    view = question_view(bundle, question)
+    kind, _, number = question.partition("/")
+    is_control = kind == "control"
+    source = class_name(bundle, view.source_label)
+    if label is None:
+        told = "Not asked yet."
+    elif label == REFUSED:
+        told = "! no class given"
+    elif is_control:
+        told = "■ right" if label == view.source_label else "x wrong"
+    else:
+        told = "■ like the source" if label == view.source_label else "□ unlike the source"
+    return Looked(
+        title=f"{_NAMES[kind]} {number}",
+        image=view.image,
+        source=f"{source} (true class)" if is_control else source,
+        suspect="not asked yet" if label is None else class_name(bundle, label),
+        told=told,
+    )

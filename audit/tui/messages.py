@@ -1,0 +1,59 @@
+"""What an audit that runs in a thread tells the screen."""
+
+from textual.message import Message
+
+from adapters.suspect import Suspect
+from audit.journal import Answer
+from audit.session import AuditEvent
+
+
+class SuspectOpened(Message):
+    """The suspect is ready to be asked.
+
+    Args:
+        suspect: The open suspect.
+        audit_questions: Ids of all questions within the budget, in the order of asking.
+        scores: What is computed, the deciding score first.
+    """
+
+    def __init__(
+        self, suspect: Suspect, audit_questions: tuple[str, ...], scores: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.suspect, self.audit_questions, self.scores = suspect, audit_questions, scores
+
+
+class AnswersKnown(Message):
+    """All answers of the audit so far, those of earlier runs included.
+
+    Args:
+        answers: By question id.
+    """
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        super().__init__()
+        self.answers = answers
+
+
+class EventsArrived(Message):
+    """Events of the session since the last such message, in order.
+
+    Args:
+        events: At least one.
+    """
+
+    def __init__(self, events: tuple[AuditEvent, ...]) -> None:
+        super().__init__()
+        self.events = events
+
+
+class AuditFailed(Message):
+    """The audit ended with an error; its answers are kept.
+
+    Args:
+        error: What went wrong.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error

@@ -1,0 +1,280 @@
+"""Checks what a user typed into the form of a new audit, as far as it goes without asking anybody.
+
+Runs in a thread on every change. Opening an endpoint sends nothing, so that a missing secret or a
+wrong class map is told before the audit begins; a model file is only opened when it begins.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from adapters.attempts import watchable
+from adapters.suspect import Capability, SuspectError
+from adapters.tariff import SpendingLimits
+from audit.api import default_scores, open_remote
+from audit.decision_rule import choose_rule
+from audit.discovery import FoundBundle, FoundSuspect, SuspectKind, describe_suspect
+from audit.errors import AuditError
+from audit.estimate import affordable_questions, estimate
+from audit.inspection import SignatureState
+from audit.manifest import BundleContents
+from audit.plan import Plan, make_plan
+from audit.record import State
+from audit.store import StoredAudit
+from audit.tui.desk import Desk
+from audit.tui.library import Library, read_audits
+from audit.tui.running import Order
+from audit.tui.widgets.suspect_table import name_in_journal
+from audit.tui.words import size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What stands in the fields."""
+
+    bundle: str
+    suspect: str
+    score: str = ""
+    """Empty for the bundle's own."""
+    labels_only: bool = False
+    alpha: str = ""
+    beta: str = ""
+    stop_early: bool = False
+    budget: str = ""
+    max_cost: str = ""
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What can be said about a form."""
+
+    order: Order | None
+    """None as long as something is wrong."""
+    problems: Mapping[str, str]
+    """By field."""
+    notes: Mapping[str, str]
+    """By field, where nothing is wrong."""
+    summary: str
+    """What the audit will ask and take."""
+    kind: SuspectKind | None
+    unfinished: StoredAudit | None
+    """An audit of the pair that can go on."""
+
+
+class _Checking:
+    """Collects problems and notes."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
+        self.summary = ""
+
+
+def check_form(form: Form, desk: Desk, library: Library) -> Checked:
+    """Check a form; whatever is wrong is told by field, nothing is raised."""
+    checking = _Checking()
+    bundle = _check_bundle(form, desk, library, checking)
+    suspect = _check_suspect(form, desk, checking)
+    budget = _budget(form.budget, checking)
+    alpha = _rate(form.alpha, "alpha", checking)
+    beta = _rate(form.beta, "beta", checking)
+    max_cost = _money(form.max_cost, checking)
+    unfinished = None
+    order: Order | None = None
+    if bundle is not None and bundle.contents is not None and suspect is not None:
+        contents = bundle.contents
+        order = Order(
+            bundle=contents,
+            bundle_path=bundle.path,
+            suspect=suspect,
+            scores=(form.score,) if form.score else (),
+            labels_only=form.labels_only,
+            alpha=alpha,
+            beta=beta,
+            stop_early=form.stop_early,
+            budget=budget,
+            limits=SpendingLimits(max_cost=max_cost),
+        )
+        _check_rates(order, checking)
+        unfinished = _unfinished(order, desk, checking)
+        _check_plan(order, checking)
+        order = order.resuming(form.resume and unfinished is not None)
+    return Checked(
+        order=None if checking.problems else order,
+        problems=checking.problems,
+        notes=checking.notes,
+        summary=checking.summary,
+        kind=None if suspect is None else suspect.kind,
+        unfinished=unfinished,
+    )
+
+
+def _check_bundle(
+    form: Form, desk: Desk, library: Library, checking: _Checking
+) -> FoundBundle | None:
+    if not form.bundle.strip():
+        checking.problems["bundle"] = "which bundle? a .kinprint file"
+        return None
+    try:
+        found = library.bundle(_path(form.bundle, desk), desk.trust())
+    except AuditError as error:
+        checking.problems["bundle"] = str(error)
+        return None
+    if found.state is SignatureState.UNTRUSTED:
+        checking.problems["bundle"] = "signed by a key that is not trusted: Ctrl+T trusts a key"
+        return None
+    if found.contents is None:
+        checking.problems["bundle"] = found.reason.splitlines()[0]
+        return None
+    checking.notes["bundle"] = f"trusted: {found.contents.manifest.model_name}"
+    return found
+
+
+def _check_suspect(form: Form, desk: Desk, checking: _Checking) -> FoundSuspect | None:
+    if not form.suspect.strip():
+        checking.problems["suspect"] = "which suspect? an ONNX file or an endpoint TOML"
+        return None
+    path = _path(form.suspect, desk)
+    if not path.is_file():
+        checking.problems["suspect"] = "no such file"
+        return None
+    found = describe_suspect(path)
+    if found is None:
+        checking.problems["suspect"] = "neither an ONNX file nor a TOML about a suspect"
+        return None
+    if found.problem:
+        checking.problems["suspect"] = found.problem.splitlines()[0]
+        return None
+    told = size(found.num_bytes) if found.kind is SuspectKind.ONNX else found.target
+    checking.notes["suspect"] = f"{found.kind.value}: {told}"
+    return found
+
+
+def _check_rates(order: Order, checking: _Checking) -> None:
+    manifest = order.bundle.manifest
+    checking.notes.setdefault("alpha", "innocents accused, at most")
+    checking.notes.setdefault("beta", "derived models missed, at most")
+    for name, alpha, beta in (("alpha", order.alpha, None), ("beta", None, order.beta)):
+        if name in checking.problems:
+            continue
+        try:
+            choose_rule(manifest, alpha=alpha, beta=beta, stop_early=False)
+        except AuditError as error:
+            checking.problems[name] = str(error).partition(": ")[2]
+
+
+def _check_plan(order: Order, checking: _Checking) -> None:
+    try:
+        if order.suspect.kind is SuspectKind.ENDPOINT:
+            checking.summary = _endpoint_plan(order)
+        else:
+            plan = _planned(order.bundle, order, _assumed_capability(order))
+            checking.summary = f"{_in_words(plan, order)}."
+    except SuspectError as error:
+        checking.problems["suspect"] = str(error).splitlines()[0]
+    except AuditError as error:
+        field, _, told = str(error).partition(": ")
+        known = {"score": "score", "budget": "budget", "max_cost": "max_cost"}
+        checking.problems[known.get(field, "budget")] = told or str(error)
+
+
+def _endpoint_plan(order: Order) -> str:
+    endpoint = open_remote(order.bundle, order.suspect.path, labels_only=order.labels_only)
+    try:
+        plan = _planned(order.bundle, order, endpoint.capability)
+        told = _in_words(plan, order)
+        if (watched := watchable(endpoint)) is not None:
+            told += f". It {estimate(plan, endpoint.batch_size, watched).text}"
+            limits = watched.limits.unless(order.limits)
+            if limits.are_set:
+                reach = affordable_questions(plan, endpoint.batch_size, watched.tariff, limits)
+                if reach is not None:
+                    told += f". The limit reaches for {reach} of them"
+        return f"{told}."
+    finally:
+        endpoint.close()
+
+
+def _assumed_capability(order: Order) -> Capability:
+    return Capability.LABELS if order.labels_only else Capability.PROBABILITIES
+
+
+def _planned(bundle: BundleContents, order: Order, capability: Capability) -> Plan:
+    scores = order.scores or default_scores(
+        bundle, is_file=order.suspect.kind is not SuspectKind.ENDPOINT, capability=capability
+    )
+    return make_plan(bundle, scores, capability).within(order.budget)
+
+
+def _in_words(plan: Plan, order: Order) -> str:
+    controls, *others = plan.groups
+    counts: dict[str, int] = {}
+    for group in others:
+        kind = group.kind.partition("/")[0]
+        counts[kind] = counts.get(kind, 0) + group.num_questions
+    words = {"query": "queries", "trigger": "triggers", "probe": "probes"}
+    scored = " and ".join(f"{num} {words[kind]}" for kind, num in counts.items())
+    told = f"{controls.num_questions} control images first, then {scored}"
+    return f"{told}; stops as soon as the verdict is certain" if order.stop_early else told
+
+
+def _unfinished(order: Order, desk: Desk, checking: _Checking) -> StoredAudit | None:
+    name = name_in_journal(order.suspect)
+    try:
+        audits = read_audits(desk.journal)
+    except AuditError as error:
+        checking.problems["suspect"] = str(error)
+        return None
+    for audit in audits:
+        if (
+            audit.state is not State.COMPLETE
+            and audit.bundle == order.bundle.manifest_sha256
+            and audit.suspect == name
+        ):
+            checking.notes["resume"] = (
+                f"an audit of this pair has {audit.num_answers} answers ({audit.state.value})"
+            )
+            return audit
+    return None
+
+
+def _budget(text: str, checking: _Checking) -> int | None:
+    text = text.strip()
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        checking.problems["budget"] = f"expected a whole number of images, got {text!r}"
+        return None
+    return int(text)
+
+
+def _rate(text: str, field: str, checking: _Checking) -> float | None:
+    text = text.strip()
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        checking.problems[field] = f"expected a rate such as 0.05, got {text!r}"
+        return None
+
+
+def _money(text: str, checking: _Checking) -> Decimal | None:
+    text = text.strip()
+    if not text:
+        return None
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        checking.problems["max_cost"] = f"expected an amount such as 2.50, got {text!r}"
+        return None
+    if not amount.is_finite() or amount <= 0:
+        checking.problems["max_cost"] = f"expected more than 0, got {text}"
+        return None
+    return amount
+
+
+def _path(text: str, desk: Desk) -> Path:
+    return desk.folder / Path(text.strip()).expanduser()

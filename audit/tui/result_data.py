@@ -1,0 +1,133 @@
+"""What the result of an audit rests on, from the journal and, where it is at hand, the bundle.
+
+The words are those of the report, the numbers those of the outcome; nothing is judged here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.control_confusion import ControlConfusion, control_confusion
+from audit.discovery import FoundBundle
+from audit.journal import Answer, Journal
+from audit.manifest import BundleContents
+from audit.outcome import Outcome, Verdict
+from audit.preview import unsigned_preview
+from audit.record import Record, State
+from audit.reference_scores import QueryEvidence, query_evidence, reference_scores
+from audit.report_data import agreement_of, facts_of
+from audit.report_words import Words, words
+from audit.store import draft_record
+from audit.tui.widgets.evidence_plot import Curve, curve_of
+from audit.tui.widgets.score_strip import StripData, strip_data
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultData:
+    """Everything on the result screen."""
+
+    audit: str
+    record: Record
+    """Unsigned: for looking at."""
+    outcome: Outcome | None
+    state: State
+    words: Words
+    facts: dict[str, tuple[tuple[str, str], ...]]
+    bundle: BundleContents | None
+    bundle_path: Path | None
+    answers: dict[str, Answer]
+    strips: tuple[StripData, ...]
+    """One per score; empty without the bundle."""
+    curve: Curve | None
+    evidence: QueryEvidence | None
+    confusion: ControlConfusion | None
+    """Where the control images went wrong."""
+
+    def copied_text(self) -> str:
+        """Return the result as plain text, to be pasted into a message."""
+        lines = [self.words.headline, "", *self.words.found, *self.words.sureness]
+        for score in self.outcome.scores if self.outcome else ():
+            lines += ["", f"{score.name}: {score.value:.4f}. {score.reason}"]
+        lines += ["", "What does not follow:", *self.words.beyond] if self.words.beyond else []
+        opening = self.record.opening
+        lines += [
+            "",
+            f"audit {self.audit}, started {opening.started}",
+            f"bundle {opening.bundle.sha256}, signed by {opening.bundle.signer_key_id}",
+            f"suspect {opening.suspect.name}, {opening.suspect.digest}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def result_data(
+    journal_path: Path,
+    audit: str,
+    *,
+    bundle: BundleContents | None = None,
+    bundle_path: Path | None = None,
+    bundles: Iterable[FoundBundle] = (),
+) -> ResultData:
+    """Collect what there is to show.
+
+    Args:
+        journal_path: Where the audit is.
+        audit: Its id.
+        bundle: Its bundle, where it is open already.
+        bundle_path: Its file.
+        bundles: Where to look for it otherwise, by its digest.
+
+    Raises:
+        AuditError: There is no such audit, or it cannot be read.
+    """
+    journal = Journal(journal_path)
+    try:
+        draft = draft_record(journal, audit)
+    finally:
+        journal.close()
+    record = unsigned_preview(draft)
+    digest = record.opening.bundle.sha256
+    if bundle is None or bundle.manifest_sha256 != digest:
+        bundle, bundle_path = _bundle_with(digest, bundles)
+    answers, outcome = record.answers, record.closing.outcome
+    scores = outcome.scores if outcome is not None else ()
+    strips = tuple[StripData, ...]()
+    curve: Curve | None = None
+    evidence: QueryEvidence | None = None
+    confusion = None
+    if bundle is not None:
+        strips = tuple(
+            strip_data(score, reference_scores(bundle, answers, score.name)) for score in scores
+        )
+        evidence = query_evidence(bundle, answers)
+        if scores:
+            is_ratio = scores[0].name == "likelihood-ratio"
+            curve = curve_of(scores[0], evidence if is_ratio else None)
+        if outcome is not None and outcome.verdict is Verdict.NOT_COMPARABLE:
+            confusion = control_confusion(bundle, answers)
+    agreement = None
+    if bundle is not None and evidence is not None:
+        agreement = agreement_of(bundle, evidence)
+    return ResultData(
+        audit=audit,
+        record=record,
+        outcome=outcome,
+        state=record.closing.state,
+        words=words(record, agreement),
+        facts=facts_of(record),
+        bundle=bundle,
+        bundle_path=bundle_path,
+        answers=answers,
+        strips=strips,
+        curve=curve,
+        evidence=evidence,
+        confusion=confusion,
+    )
+
+
+def _bundle_with(
+    digest: str, bundles: Iterable[FoundBundle]
+) -> tuple[BundleContents | None, Path | None]:
+    for found in bundles:
+        if found.contents is not None and found.contents.manifest_sha256 == digest:
+            return found.contents, found.path
+    return None, None

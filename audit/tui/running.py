@@ -1,0 +1,142 @@
+"""An audit in a thread: opens the suspect, follows the session, posts messages, touches no widget.
+
+Events are posted in bunches, so that an audit at full speed leaves the screen time to draw.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from textual.message import Message
+
+from adapters.suspect import Suspect
+from adapters.tariff import SpendingLimits
+from audit.api import open_described, open_file, open_remote, scores_to_ask
+from audit.control import AuditControl
+from audit.decision_rule import choose_rule
+from audit.discovery import FoundSuspect, SuspectKind
+from audit.journal import Journal
+from audit.manifest import BundleContents
+from audit.question_view import questions_of
+from audit.session import Answered, AuditEvent, AuditSession, Finished, Started
+from audit.tui.desk import Desk
+from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
+
+POST_EVERY_S = 0.08
+"""At most one bunch of events in so many seconds."""
+STANDING_EVERY_S = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to audit, and how."""
+
+    bundle: BundleContents
+    bundle_path: Path
+    suspect: FoundSuspect
+    scores: tuple[str, ...] = ()
+    """Empty: the bundle's own."""
+    labels_only: bool = False
+    alpha: float | None = None
+    """None: the bundle's own, as for beta."""
+    beta: float | None = None
+    stop_early: bool = False
+    budget: int | None = None
+    """Most images that are asked."""
+    limits: SpendingLimits = field(default_factory=SpendingLimits)
+    """What an endpoint may charge; its own file's limits where these are None."""
+    resume: bool = False
+
+    def resuming(self, resume: bool = True) -> "Order":
+        """Return the order to go on with an unfinished audit."""
+        return replace(self, resume=resume)
+
+    def with_budget(self, budget: int) -> "Order":
+        """Return the order with another budget."""
+        return replace(self, budget=budget)
+
+
+def open_ordered(order: Order, desk: Desk) -> Suspect:
+    """Open the suspect of an order.
+
+    Raises:
+        SuspectError: It cannot be opened.
+    """
+    path, bundle = order.suspect.path, order.bundle
+    match order.suspect.kind:
+        case SuspectKind.ONNX:
+            return open_file(bundle, path, device=desk.device, labels_only=order.labels_only)
+        case SuspectKind.DESCRIBED:
+            return open_described(bundle, path, device=desk.device, labels_only=order.labels_only)
+        case SuspectKind.ENDPOINT:
+            return open_remote(bundle, path, labels_only=order.labels_only)
+
+
+def run_order(
+    order: Order, desk: Desk, control: AuditControl, post: Callable[[Message], object]
+) -> None:
+    """Run an audit to its end; whatever happens becomes a message.
+
+    Args:
+        order: What to audit.
+        desk: Where the journal is.
+        control: Pauses and stops it.
+        post: Takes messages, from this thread.
+    """
+    try:
+        suspect = open_ordered(order, desk)
+        try:
+            _follow(order, suspect, desk, control, post)
+        finally:
+            suspect.close()
+    except Exception as error:
+        post(AuditFailed(error))
+
+
+def _follow(
+    order: Order,
+    suspect: Suspect,
+    desk: Desk,
+    control: AuditControl,
+    post: Callable[[Message], object],
+) -> None:
+    # SQLite connections stay in their thread.
+    journal = Journal(desk.journal)
+    try:
+        scores = order.scores or scores_to_ask(order.bundle, suspect)
+        session = AuditSession(
+            order.bundle,
+            suspect,
+            journal,
+            scores=scores,
+            budget=order.budget,
+            resume=order.resume,
+            rule=choose_rule(
+                order.bundle.manifest,
+                alpha=order.alpha,
+                beta=order.beta,
+                stop_early=order.stop_early,
+            ),
+            limits=order.limits,
+            control=control,
+            standing_every_s=STANDING_EVERY_S,
+        )
+        post(SuspectOpened(suspect, questions_of(session.plan), scores))
+        bunch: list[AuditEvent] = []
+        posted = 0.0
+        try:
+            for event in session.run():
+                if isinstance(event, Started | Finished):
+                    post(AnswersKnown(session.answers))
+                bunch.append(event)
+                # Anything but an answer is worth a look at once.
+                if not isinstance(event, Answered) or time.monotonic() > posted + POST_EVERY_S:
+                    post(EventsArrived(tuple(bunch)))
+                    bunch.clear()
+                    posted = time.monotonic()
+        finally:
+            if bunch:
+                post(EventsArrived(tuple(bunch)))
+    finally:
+        journal.close()

@@ -1,0 +1,1 @@
+"""Kinprint: screens of the terminal UI, one per file."""

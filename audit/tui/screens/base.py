@@ -1,0 +1,79 @@
+"""What all screens have in common: title, key hints, and what to say when it is too small."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Footer, Static
+
+from audit.tui.desk import Desk
+from audit.tui.widgets.title_bar import TitleBar
+
+if TYPE_CHECKING:
+    from audit.tui.app import KinprintApp
+
+MIN_WIDTH, MIN_HEIGHT = 70, 20
+"""Cells below which nothing useful fits."""
+
+
+class KinprintScreen(Screen[None]):
+    """A whole screen; subclasses compose their `body`."""
+
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012 (typed so by Textual)
+        (0, "-narrow"),
+        (110, "-wide"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012 (likewise)
+
+    PLACE = ""
+    """Its name in the title."""
+    HELP_TEXT = ""
+    """What one does here, for the help; Markdown."""
+
+    @property
+    def kinprint(self) -> "KinprintApp":
+        """Return the app with its own type."""
+        from audit.tui.app import KinprintApp
+
+        assert isinstance(self.app, KinprintApp)
+        return self.app
+
+    @property
+    def desk(self) -> Desk:
+        """Return what the screens share."""
+        return self.kinprint.desk
+
+    def compose(self) -> ComposeResult:
+        """Lay out title, body and key hints."""
+        yield TitleBar(self.PLACE)
+        with Vertical(id="body"):
+            yield from self.body()
+        yield Static("", id="too-small", markup=False)
+        yield Footer(compact=True)
+
+    def body(self) -> Iterable[Widget]:
+        """Return the screen's own widgets."""
+        return ()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say so where the terminal is too small."""
+        width, height = event.size
+        is_tiny = width < MIN_WIDTH or height < MIN_HEIGHT
+        self.set_class(is_tiny, "-tiny")
+        if is_tiny:
+            self.query_one("#too-small", Static).update(
+                f"This window is {width} x {height}.\nKinprint needs {MIN_WIDTH} x {MIN_HEIGHT}: "
+                "enlarge it,\nor use kinprint audit."
+            )
+
+    def set_note(self, note: str) -> None:
+        """Show a note at the right of the title."""
+        self.query_one(TitleBar).note = note
+
+    def set_place(self, place: str) -> None:
+        """Show where one is."""
+        self.query_one(TitleBar).place = place

@@ -1,0 +1,389 @@
+"""Live audit: what was asked, what came back, and what it would come to."""
+
+import time
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.widget import Widget
+from textual.widgets import ProgressBar, RichLog
+
+from adapters.attempts import watchable
+from adapters.suspect import Suspect
+from audit.control import AuditControl
+from audit.inspection import printable
+from audit.session import (
+    Answered,
+    AuditEvent,
+    ControlsChecked,
+    Finished,
+    Standing,
+    Started,
+    Stopped,
+)
+from audit.tui.live_state import LiveState, Phase
+from audit.tui.looking import looked_at
+from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
+from audit.tui.running import Order, run_order
+from audit.tui.screens.ask_number import AskNumber
+from audit.tui.screens.base import KinprintScreen
+from audit.tui.screens.confirm import Confirm
+from audit.tui.widgets.evidence_plot import EvidencePlot, curve_of
+from audit.tui.widgets.image_pair import ImagePair
+from audit.tui.widgets.meters import Meters
+from audit.tui.widgets.query_grid import QueryGrid
+from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
+
+TICK_S = 0.5
+
+
+class LiveScreen(KinprintScreen):
+    """Runs one audit in a thread and shows it.
+
+    Args:
+        order: What to audit.
+    """
+
+    PLACE = "Home / Audit"
+    HELP_TEXT = """\
+Everything that comes back is in the journal before it is shown: you can stop, quit or lose the
+connection at any time and go on later; nothing is asked twice.
+
+- The **plot** shows the score after each query, between the line above which a suspect counts as
+  derived and the one below which it counts as independent.
+- The **grid** has one sign per image: ■ the source's own answer, □ another one, · not asked yet,
+  ! no class given; control images are ■ right or x wrong. Arrow keys choose one to look at; *f*
+  follows the newest answer again.
+- *p* pauses and goes on, *s* stops and keeps everything, *b* asks more than the budget.
+"""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "result", "Result", id="live.result", tooltip="Show the result"),
+        Binding("p", "pause", "Pause", id="live.pause", tooltip="Pause, or go on"),
+        Binding("s", "stop", "Stop", id="live.stop", tooltip="Stop and keep what was answered"),
+        Binding("g", "go_on", "Go on", id="live.resume", tooltip="Go on with a stopped audit"),
+        Binding("b", "budget", "Budget", id="live.budget", tooltip="Change the budget"),
+        Binding("f", "follow", "Follow", id="live.follow", tooltip="Look at the newest answer"),
+        Binding("e", "log", "Log", id="live.log", show=False, tooltip="Show or hide the log"),
+        Binding("escape", "leave", "Back", id="live.back", tooltip="Leave this audit"),
+    ]
+
+    def __init__(self, order: Order) -> None:
+        super().__init__()
+        self._order = order
+        self._control = AuditControl()
+        self._suspect: Suspect | None = None
+        self._state = LiveState(order.bundle)
+        self._is_following = True
+        self._leaves_after: str | None = None
+        self._new_order: Order | None = None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether questions may still be asked."""
+        return self._state.phase in (Phase.OPENING, Phase.ASKING)
+
+    def body(self) -> Iterable[Widget]:
+        """Lay out verdict, figures, plot, grid, image and log."""
+        yield VerdictBanner(id="banner")
+        yield ProgressBar(id="progress", show_eta=False, show_percentage=False)
+        yield Meters(id="meters")
+        log = RichLog(
+            id="log", max_lines=2000, min_width=10, wrap=True, markup=False, highlight=False
+        )
+        log.can_focus = True
+        yield Container(
+            Vertical(EvidencePlot(id="plot"), classes="panel", id="plot-panel"),
+            Vertical(QueryGrid(id="grid"), classes="panel", id="grid-panel"),
+            Vertical(ImagePair(id="pair"), classes="panel", id="pair-panel"),
+            Vertical(log, classes="panel", id="log-panel"),
+            id="live",
+        )
+
+    def on_mount(self) -> None:
+        """Begin."""
+        suspect = self._order.suspect
+        self.set_place(f"Home / Audit of {printable(suspect.path.name)}")
+        self.set_note(printable(self._order.bundle.manifest.model_name))
+        for name, title in (
+            ("plot", "Score against queries"),
+            ("grid", "Questions"),
+            ("pair", "Image"),
+            ("log", "Log"),
+        ):
+            self.query_one(f"#{name}-panel").border_title = title
+        self.query_one(QueryGrid).focus()
+        self.set_interval(TICK_S, self._tick)
+        self._begin()
+
+    def on_unmount(self) -> None:
+        """Never leave a thread behind that goes on asking."""
+        self._control.stop()
+
+    def _begin(self) -> None:
+        self._control = AuditControl()
+        self._suspect = None
+        self._state.begin()
+        self._log(f"opening {self._order.suspect.path.name}")
+        self._draw()
+        self._run(self._order, self._control)
+
+    @work(thread=True, group="audit")
+    def _run(self, order: Order, control: AuditControl) -> None:
+        run_order(order, self.desk, control, self.post_message)
+
+    def on_suspect_opened(self, event: SuspectOpened) -> None:
+        """Show what will be asked."""
+        self._suspect = event.suspect
+        identity = event.suspect.identity
+        self._log(f"opened {identity.name}, which tells {event.suspect.capability.name.lower()}")
+        watched = watchable(event.suspect)
+        self._state.opened(event.scores, None if watched is None else watched.tariff)
+        self.query_one(QueryGrid).questions = event.audit_questions
+        self.query_one(ProgressBar).update(total=len(event.audit_questions), progress=0)
+        self._draw()
+
+    def on_answers_known(self, event: AnswersKnown) -> None:
+        """Take in answers of earlier runs."""
+        self._state.know(event.answers)
+
+    def on_events_arrived(self, event: EventsArrived) -> None:
+        """Take a bunch of events in, then draw once."""
+        newest: str | None = None
+        for one in event.events:
+            self._take(one)
+            if isinstance(one, Answered):
+                newest = one.questions[-1]
+        if newest is not None:
+            self._show_marks(newest)
+        self._draw()
+        if isinstance(event.events[-1], Finished | Stopped):
+            self._ended()
+
+    def _take(self, event: AuditEvent) -> None:
+        state = self._state
+        state.take(event)
+        match event:
+            case Started():
+                self._log(
+                    f"audit {event.audit}: {event.num_questions} questions, "
+                    f"{event.num_answered} answered before"
+                )
+                self._show_marks(None)
+            case Answered() if event.num_attempts > 1:
+                self._log(f"{event.questions[0]} took {event.num_attempts} requests")
+            case ControlsChecked(check=check):
+                told = "comparable" if check.comparable else "NOT comparable"
+                self._log(
+                    f"control images: {check.accuracy:.0%} right, the source "
+                    f"{check.source_accuracy:.0%}, at least {check.min_accuracy:.0%}: {told}"
+                )
+            case Standing():
+                plot = self.query_one(EvidencePlot)
+                plot.curve = curve_of(event.score, event.evidence, plot.curve)
+            case Stopped():
+                self._log(
+                    f"stopped after {event.num_answered} of {event.num_questions}; all answers are "
+                    "kept"
+                )
+            case Finished():
+                self._log(f"{event.outcome.verdict.value}: {event.outcome.text}")
+                self._show_marks(None)
+                curve = state.final_curve()
+                if curve is not None:
+                    self.query_one(EvidencePlot).curve = curve
+
+    def on_audit_failed(self, event: AuditFailed) -> None:
+        """Say what went wrong, and what can be done."""
+        self._state.failed(event.error)
+        self._log(f"error: {event.error}")
+        self._draw()
+        self._ended()
+
+    def _ended(self) -> None:
+        """The thread is through: do what was waiting for it."""
+        if self._leaves_after == "quit":
+            self.app.exit()
+        elif self._leaves_after == "back":
+            self.app.pop_screen()
+        elif self._new_order is not None and self._state.phase is not Phase.FINISHED:
+            self._order, self._new_order = self._new_order, None
+            self._begin()
+        self._new_order = None
+
+    def _show_marks(self, newest: str | None) -> None:
+        grid = self.query_one(QueryGrid)
+        grid.marks = self._state.marks
+        if newest is not None and self._is_following:
+            grid.chosen = newest
+            self._look(newest)
+        elif grid.chosen is not None:
+            self._look(grid.chosen)
+
+    def _look(self, question: str) -> None:
+        answer = self._state.labels.get(question)
+        self.query_one(ImagePair).looked = looked_at(self._order.bundle, question, answer)
+
+    @on(QueryGrid.Chosen)
+    def _chosen(self, event: QueryGrid.Chosen) -> None:
+        self._is_following = False
+        self._look(event.question)
+
+    def _tick(self) -> None:
+        if self.is_asking:
+            self._draw()
+
+    def _draw(self) -> None:
+        state = self._state
+        self.query_one(Meters).values = state.meters(time.monotonic())
+        self.query_one(ProgressBar).update(
+            total=max(state.num_questions, 1), progress=state.num_answered
+        )
+        self.query_one(VerdictBanner).data = self._banner()
+        self.refresh_bindings()
+
+    def _banner(self) -> BannerData:
+        return self._state.banner(
+            is_pausing=self._control.is_paused,
+            is_waiting=self._control.is_waiting,
+            is_stopping=self._control.is_stopped,
+        )
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Show only the keys that do something now."""
+        phase = self._state.phase
+        match action:
+            case "pause" | "stop":
+                return self.is_asking
+            case "go_on":
+                return phase in (Phase.STOPPED, Phase.FAILED)
+            case "budget":
+                return phase is not Phase.FINISHED or self._state.can_ask_more
+            case "result":
+                return phase is Phase.FINISHED
+        return True
+
+    def action_pause(self) -> None:
+        """Pause, or go on."""
+        if self._control.is_paused:
+            self._control.resume()
+            self._log("going on")
+        else:
+            self._control.pause()
+            self._log("pausing after the questions that are under way")
+        self._draw()
+
+    def action_stop(self) -> None:
+        """Stop; a second time breaks off what is under way."""
+        if self._control.is_stopped:
+            self._break_off()
+            return
+        self._control.stop()
+        self._log("stopping after the questions that are under way; s again breaks them off")
+        self._draw()
+
+    def _break_off(self) -> None:
+        if self._suspect is not None:
+            self._log("breaking off what is under way")
+            self._close_suspect(self._suspect)
+
+    @work(thread=True, group="close")
+    def _close_suspect(self, suspect: Suspect) -> None:
+        suspect.close()
+
+    def action_go_on(self) -> None:
+        """Go on with what is missing."""
+        self._order = self._order.resuming(self._state.has_begun)
+        self._begin()
+
+    def action_budget(self) -> None:
+        """Ask for another budget, and go on with it."""
+        state = self._state
+
+        def chosen(budget: int | None) -> None:
+            if budget is None:
+                return
+            order = self._order.with_budget(budget)
+            if self.is_asking:
+                self._new_order = order.resuming()
+                self._control.stop()
+                self._log(f"going on with a budget of {budget}")
+            elif state.phase is not Phase.FINISHED or state.can_ask_more:
+                self._order = order.resuming(state.has_begun)
+                self._begin()
+
+        self.app.push_screen(
+            AskNumber(
+                "Ask at most how many images, control images included?",
+                value=self._order.budget or state.num_questions,
+                at_least=state.num_answered + 1,
+            ),
+            chosen,
+        )
+
+    def action_follow(self) -> None:
+        """Look at the newest answer again."""
+        self._is_following = True
+        if self._state.newest is not None:
+            self._show_marks(self._state.newest)
+
+    def action_log(self) -> None:
+        """Show or hide the log."""
+        self.query_one("#live").toggle_class("-with-log")
+
+    def action_result(self) -> None:
+        """Show the result."""
+        from audit.tui.screens.result import ResultScreen
+
+        if self._state.audit is not None and self._state.phase is Phase.FINISHED:
+            self.app.switch_screen(
+                ResultScreen(
+                    self._state.audit,
+                    bundle=self._order.bundle,
+                    bundle_path=self._order.bundle_path,
+                )
+            )
+
+    def action_leave(self) -> None:
+        """Leave; an audit that runs is stopped first."""
+        self.leave("back")
+
+    def leave(self, where: str) -> None:
+        """Leave for Home (``back``) or for good (``quit``), after asking if an audit runs."""
+        if not self.is_asking:
+            if where == "quit":
+                self.app.exit()
+            else:
+                self.app.pop_screen()
+            return
+        if self._leaves_after is not None:
+            # Asked and answered before: do not wait for the suspect any longer.
+            self._leaves_after = where
+            self._break_off()
+            return
+
+        def answered(is_sure: bool | None) -> None:
+            if not is_sure:
+                return
+            if not self.is_asking:
+                self.leave(where)
+                return
+            self._leaves_after = where
+            self._control.stop()
+            self._draw()
+
+        self.app.push_screen(
+            Confirm(
+                "Stop this audit?" if where == "back" else "Stop this audit and quit?",
+                f"{self._state.num_answered} of {self._state.num_questions} questions are answered "
+                "and kept; the audit can go on later and asks none of them again.",
+                yes="Stop it" if where == "back" else "Stop and quit",
+                no="Keep asking",
+            ),
+            answered,
+        )
+
+    def _log(self, text: str) -> None:
+        self.query_one("#log", RichLog).write(printable(text))

@@ -1,0 +1,1 @@
+"""Kinprint: widgets of the terminal UI, one per file."""

@@ -1,0 +1,138 @@
+"""The running score against the queries answered, between the two decision lines."""
+
+from dataclasses import dataclass
+from math import ceil, floor, log10
+
+import numpy as np
+from numpy.typing import NDArray
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.reactive import reactive
+from textual.widgets import Static
+from textual_plotext import PlotextPlot
+
+from audit.outcome import ScoreOutcome
+from audit.reference_scores import QueryEvidence
+from audit.tui.words import plot_colour
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """What there is to plot."""
+
+    score: ScoreOutcome
+    num_queries: int
+    """Queries of the bundle, the right end of the axis."""
+    counts: NDArray[np.float64]
+    """Queries answered, ``[P]``."""
+    values: NDArray[np.float64]
+    """The score after so many, ``[P]``."""
+
+
+def curve_of(
+    score: ScoreOutcome, evidence: QueryEvidence | None, earlier: Curve | None = None
+) -> Curve:
+    """Return the curve up to now.
+
+    Args:
+        score: The deciding score of the answers so far.
+        evidence: Query by query, where the score has queries.
+        earlier: The curve before, for a score that is only known now and then.
+    """
+    if evidence is not None:
+        counts = np.arange(1, len(evidence.suspect) + 1, dtype=np.float64)
+        values = np.cumsum(evidence.suspect) / counts
+    else:
+        counts, values = np.array([float(score.num_queries)]), np.array([score.value])
+        if earlier is not None and earlier.score.name == score.name:
+            older = earlier.counts < score.num_queries
+            counts = np.append(earlier.counts[older], counts)
+            values = np.append(earlier.values[older], values)
+    return Curve(score=score, num_queries=score.num_in_bundle, counts=counts, values=values)
+
+
+class EvidencePlot(Vertical):
+    """Plots a `Curve`, with the same numbers as text below."""
+
+    DEFAULT_CSS = """
+    EvidencePlot { height: 1fr; min-height: 6; }
+    EvidencePlot > PlotextPlot { height: 1fr; }
+    EvidencePlot > #numbers { height: auto; color: $text-muted; padding: 0 1; }
+    """
+
+    curve: reactive[Curve | None] = reactive(None, init=False)
+
+    def compose(self) -> ComposeResult:
+        """Lay out plot and text."""
+        yield PlotextPlot()
+        yield Static("The score appears with the first answered query.", id="numbers")
+
+    def on_mount(self) -> None:
+        """Follow the theme."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
+        self._draw()
+
+    def on_resize(self) -> None:
+        """Draw for the new size."""
+        self._draw()
+
+    def watch_curve(self) -> None:
+        """Draw anew."""
+        self._draw()
+
+    def _draw(self) -> None:
+        if not self.is_mounted:
+            return
+        plot = self.query_one(PlotextPlot)
+        plt = plot.plt
+        plt.clear_figure()
+        curve = self.curve
+        if curve is None or not len(curve.counts):
+            plot.refresh()
+            return
+        above, below = curve.score.derived_above, curve.score.independent_below
+        lines = [value for value in (above, below) if value is not None]
+        low, high = min([*curve.values, *lines]), max([*curve.values, *lines])
+        margin = 0.08 * (high - low) or 0.1
+        plt.ylim(low - margin, high + margin)
+        plt.yticks(*ticks(low, high))
+        plt.xlim(0, max(curve.num_queries, 1))
+        for value, colour in ((above, "error"), (below, "success")):
+            if value is not None:
+                plt.hline(value, color=plot_colour(self.app, colour))
+        plt.plot(
+            list(curve.counts),
+            list(curve.values),
+            marker="hd",
+            color=plot_colour(self.app, "primary"),
+        )
+        plt.xaxes(True, False)
+        plt.yaxes(True, False)
+        plot.refresh()
+        self.query_one("#numbers", Static).update(curve_in_words(curve))
+
+
+def ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Return round numbers between two scores, and how they are written.
+
+    Example:
+        >>> ticks(-1.27, 2.63)
+        ([-1.0, 0.0, 1.0, 2.0], ['-1', '+0', '+1', '+2'])
+    """
+    span = (high - low) or 1.0
+    step = 10.0 ** floor(log10(span))
+    step = next(one for one in (step / 5, step / 2, step, step * 2) if span / one < 5)
+    places = [step * count for count in range(ceil(low / step), floor(high / step) + 1)]
+    digits = max(0, -floor(log10(step)))
+    return places, [f"{place:+.{digits}f}" for place in places]
+
+
+def curve_in_words(curve: Curve) -> str:
+    """Return the numbers of a curve."""
+    score = curve.score
+    told = f"{score.name} {score.value:+.3f} after {score.num_queries} of {curve.num_queries}"
+    above, below = score.derived_above, score.independent_below
+    told += f" ─ derived above {above:+.3f}" if above is not None else " ─ no line for derived"
+    return told + (
+        f" ─ independent below {below:+.3f}" if below is not None else " ─ none for independent"
+    )

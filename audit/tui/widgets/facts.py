@@ -1,0 +1,30 @@
+"""Names and values, one pair a line; long values are broken, never cut."""
+
+from rich.table import Table
+from rich.text import Text
+from textual.widgets import Static
+
+from audit.inspection import printable
+
+
+class Facts(Static):
+    """Shows rows of names and values.
+
+    Args:
+        rows: Names and values.
+    """
+
+    DEFAULT_CSS = "Facts { height: auto; padding: 0 1; }"
+
+    def __init__(self, rows: tuple[tuple[str, str], ...], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._rows = rows
+
+    def on_mount(self) -> None:
+        """Draw."""
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", min_width=18)
+        table.add_column(overflow="fold")
+        for name, value in self._rows:
+            table.add_row(Text(printable(name)), Text(printable(value)))
+        self.update(table)
