@@ -36,7 +36,13 @@ Serving = Callable[[Path, Path], AbstractContextManager[int]]
 @contextmanager
 def bentoml(model: Path, folder: Path) -> Iterator[int]:
     (port,) = free_ports(1)
-    command = [server_python("bentoml"), "-m", "bentoml", "serve", "serve_bentoml:Classifier"]
+    command: list[str | Path] = [
+        server_python("bentoml"),
+        "-m",
+        "bentoml",
+        "serve",
+        "serve_bentoml:Classifier",
+    ]
     command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", HERE]
     with running(
         command,
@@ -96,7 +102,7 @@ def torchserve(model: Path, folder: Path) -> Iterator[int]:
         f"grpc_inference_port={grpc}\ngrpc_management_port={grpc_management}\n"
         "default_workers_per_model=1\nnumber_of_netty_threads=1\ndisable_token_authorization=true\n"
     )
-    command = [python.with_name("torchserve"), "--start", "--foreground", "--ncs"]
+    command: list[str | Path] = [python.with_name("torchserve"), "--start", "--foreground", "--ncs"]
     command += ["--model-store", folder, "--models", "suspect=suspect.mar"]
     command += ["--ts-config", properties]
     path = f"{python.parent}:/usr/local/bin:/usr/bin:/bin"
