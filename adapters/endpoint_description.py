@@ -32,6 +32,7 @@ _SECRET_WORD = re.compile(r"auth|cookie|token|secret|passw|credential|signature|
 _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
 _PACE = (
     "auth",
+    "aws",
     "ca_bundle",
     "timeout_s",
     "retries",

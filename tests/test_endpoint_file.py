@@ -235,11 +235,19 @@ def test_lines_inside_a_long_string_are_not_taken_for_fields() -> None:
     assert line_of(text, ("auth",)) is None
 
 
-def test_every_example_of_the_guide_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VENDOR_KEY", "secret")
-    examples = re.findall(r"```toml\n(.*?)```", GUIDE_PATH.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) == 3
-    for example in examples:
+def test_every_example_of_the_guide_opens_and_every_format_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = GUIDE_PATH.read_text(encoding="utf-8")
+    variables = re.findall(r'^env = "(\w+)"', guide, re.MULTILINE)
+    for variable in (*variables, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "secret")
+    found = set()
+    for example in re.findall(r"```toml\n(.*?)```", guide, re.DOTALL):
         path = tmp_path / "endpoint.toml"
         path.write_text(example, encoding="utf-8")
-        open_endpoint(path, bundle_classes=["cat", "dog", "horse"]).close()
+        endpoint = open_endpoint(path, bundle_classes=["cat", "dog", "horse"])
+        found.add(endpoint.description.format)
+        endpoint.close()
+    assert found == set(known_formats())
+    assert all(f"### `{name}`" in guide for name in found)
