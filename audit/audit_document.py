@@ -70,6 +70,13 @@ class Audited(FrozenModel):
     outcome: Outcome
     is_complete: Annotated[bool, Field(description="False: the budget ended it; --resume goes on.")]
     exit_code: _ExitCode
+    adjusted_p_value: Annotated[
+        float | None,
+        Field(
+            description="P-value for having asked several suspects (Benjamini-Hochberg); absent "
+            "for one suspect, null where there is no score."
+        ),
+    ] = None
     run: AuditRun
 
 

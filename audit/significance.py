@@ -67,3 +67,31 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tu
     high = 1.0 if successes == trials else betaincinv(successes + 1, trials - successes, 1 - tail)
     # Six digits are more than the count supports, and the same on every machine.
     return round(float(low), 6), round(float(high), 6)
+
+
+def benjamini_hochberg(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values adjusted for having asked many suspects (Benjamini and Hochberg, 1995).
+
+    Calling everything at or below q derived keeps the expected share of innocents among the
+    accused at most q. With the m sorted p-values p_(1) <= ... <= p_(m), the k-th becomes
+    ``min_{j >= k} m p_(j) / j``, at most 1. Holds for independent suspects and for positively
+    dependent ones, as those are that are ranked among the same innocents.
+
+    Args:
+        p_values: ``[m]``.
+
+    Returns:
+        Adjusted, ``[m]``, in the same order.
+
+    Example:
+        >>> benjamini_hochberg(np.array([0.5, 0.01, 0.04])).round(3)
+        array([0.5 , 0.03, 0.06])
+    """
+    num = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    scaled = p_values[order] * num / np.arange(1, num + 1)
+    # from the largest down: none may be below one that ranks before it
+    smallest = np.minimum.accumulate(scaled[::-1])[::-1]
+    adjusted = np.empty(num)
+    adjusted[order] = np.minimum(smallest, 1.0)
+    return adjusted

@@ -16,6 +16,7 @@ import pytest
 from tiny_task import CLASSES, MEAN, STD
 from tiny_world import TinyWorld, kinprint
 
+from audit.api import open_bundle
 from generator.demo.server import start_server, write_endpoint_file
 
 
@@ -92,7 +93,7 @@ def test_a_label_only_endpoint_gets_the_same_verdict_as_the_file(
 ) -> None:
     for name, status in (("copy", 10), ("stranger", 0)):
         with served(tiny_world, name, tmp_path) as endpoint:
-            done = audit(tiny_world, "--endpoint", endpoint, "--json")
+            done = audit(tiny_world, "--endpoint", endpoint, "--json", "--ask-all")
         from_file = audit(tiny_world, "--onnx", tiny_world.folder / f"{name}.onnx", "--json")
         assert done.returncode == status, done.stderr
         assert (
@@ -101,13 +102,26 @@ def test_a_label_only_endpoint_gets_the_same_verdict_as_the_file(
         )
 
 
+def test_an_endpoint_is_asked_no_more_than_the_verdict_needs(
+    tiny_world: TinyWorld, tmp_path: Path
+) -> None:
+    for name, status in (("copy", 10), ("stranger", 0)):
+        with served(tiny_world, name, tmp_path) as endpoint:
+            done = audit(tiny_world, "--endpoint", endpoint, "--json")
+        assert done.returncode == status, done.stderr
+        outcome = document(done)["audits"][0]["outcome"]
+        assert outcome["scores"][0]["e_value"] >= 100
+        bundle = open_bundle(tiny_world.bundle, trust=[tiny_world.public_key])
+        assert outcome["num_questions"] < len(bundle.arrays.controls) + len(bundle.arrays.queries)
+
+
 def test_a_killed_audit_resumes_with_the_same_record_and_asks_nothing_twice(
     tiny_world: TinyWorld, tmp_path: Path
 ) -> None:
     journal = tmp_path / "journal.sqlite"
     with served(tiny_world, "copy", tmp_path, delay_s=0.02) as endpoint:
         arguments = ["audit", tiny_world.bundle, "--trust", tiny_world.public_key]
-        arguments += ["--endpoint", endpoint, "--journal", journal, "--json"]
+        arguments += ["--endpoint", endpoint, "--ask-all", "--journal", journal, "--json"]
         process = subprocess.Popen(
             [sys.executable, "-m", "kinprint", *map(str, arguments)], stdout=subprocess.DEVNULL
         )

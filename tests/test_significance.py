@@ -5,6 +5,7 @@ import pytest
 
 from audit.calibration import conformal_thresholds
 from audit.significance import (
+    benjamini_hochberg,
     clopper_pearson,
     innocents_needed,
     rank_p_value,
@@ -75,3 +76,21 @@ def test_overlapping_populations_leave_a_range_undecided() -> None:
 def test_too_few_models_for_a_rate_never_decide() -> None:
     limits = conformal_thresholds(np.zeros(8), np.ones(9), alpha=0.1, beta=0.1)
     assert limits.derived_above == math.inf
+
+
+def test_benjamini_hochberg_follows_its_step_up_rule() -> None:
+    # m = 4: 4 * 0.01 / 1 = 0.04, 4 * 0.02 / 2 = 0.04, 4 * 0.03 / 3 = 0.04, 4 * 0.9 / 4 = 0.9
+    given = np.array([0.9, 0.02, 0.01, 0.03])
+    assert benjamini_hochberg(given) == pytest.approx([0.9, 0.04, 0.04, 0.04])
+    # q = 0.05 accuses the k with p_(k) <= k q / m for the largest such k: all three
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        p_values = rng.random(12) ** 3
+        ordered = np.sort(p_values)
+        passing = np.flatnonzero(ordered <= 0.1 * np.arange(1, 13) / 12)
+        cut = ordered[passing[-1]] if len(passing) else -1.0
+        assert ((benjamini_hochberg(p_values) <= 0.1) == (p_values <= cut)).all()
+
+
+def test_benjamini_hochberg_of_nothing_is_nothing() -> None:
+    assert benjamini_hochberg(np.array([])).tolist() == []

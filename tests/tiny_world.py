@@ -73,7 +73,8 @@ def make_tiny_world(folder: Path) -> TinyWorld:
     export_onnx(source.network, folder / "copy.onnx", image_shape=shape)
     pruned = prune(source, 0.1)
     export_onnx(pruned.get_submodule("network"), folder / "pruned.onnx", image_shape=shape)
-    export_onnx(trained_net(77, train).network, folder / "stranger.onnx", image_shape=shape)
+    stranger = trained_net(77, tiny_images(300, 9))
+    export_onnx(stranger.network, folder / "stranger.onnx", image_shape=shape)
     made = kinprint("keygen", folder / "owner.key")
     assert made.returncode == 0, made.stderr
     crafted = kinprint(*world.craft_arguments(world.bundle))

@@ -152,7 +152,7 @@ def command(
     from adapters.tariff import SpendingLimits
     from audit.api import open_bundle, open_described, open_file, open_remote, scores_to_ask
     from audit.commands.agreement import agree, amount
-    from audit.commands.audit_row import audit_row
+    from audit.commands.audit_row import adjust_p_values, audit_row
     from audit.commands.recording import prepare_recording
     from audit.errors import AuditError
     from audit.exit_codes import ExitCode, code_for_error, gravest
@@ -245,6 +245,8 @@ def command(
             if code is None or (len(paths) == 1 and not (as_json or junit_path)):
                 raise
             rows.append({"suspect": {"path": str(path)}, "error": str(error), "exit_code": code})
+    if len(rows) > 1:
+        adjust_p_values(rows)
     status = gravest([ExitCode(row["exit_code"]) for row in rows], fail_on)
     if unwritten is not None:
         status = code_for_error(unwritten) or ExitCode.UNEXPECTED

@@ -1,8 +1,10 @@
 """One audit as a row of the JSON document and of the table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits
@@ -12,6 +14,7 @@ from audit.commands.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
 from audit.manifest import BundleContents
 from audit.session import AuditEvent, Started
+from audit.significance import benjamini_hochberg
 
 
 def audit_row(
@@ -107,3 +110,14 @@ def _spent(spending: Spending | None) -> dict[str, Any] | None:
         "cost": f"{spending.cost:f}" if spending.currency else None,
         "currency": spending.currency or None,
     }
+
+
+def adjust_p_values(rows: Sequence[dict[str, Any]]) -> None:
+    """Give each audit of several its p-value for having asked them all; changes the rows."""
+    audited = [row for row in rows if "outcome" in row]
+    scored = [row for row in audited if row["outcome"]["scores"]]
+    p_values = np.array([row["outcome"]["scores"][0]["p_value"] for row in scored])
+    for row in audited:
+        row["adjusted_p_value"] = None
+    for row, adjusted in zip(scored, benjamini_hochberg(p_values), strict=True):
+        row["adjusted_p_value"] = float(adjusted)

@@ -48,6 +48,18 @@ def print_verdicts(
             told += " The budget ended it; go on with --resume and a larger --budget."
         console.print(f"[bold]{escape(name)}[/]: ", end="")
         console.print(told, markup=False, highlight=False)
+    accused = [
+        row["adjusted_p_value"]
+        for row in rows
+        if row.get("adjusted_p_value") is not None and row["outcome"]["verdict"] == "derived"
+    ]
+    if accused:
+        console.print(
+            f"\n{len(accused)} of {len(rows)} suspects are called derived. For having asked so "
+            f"many, their p-values count as at most {max(accused):.3f} (Benjamini-Hochberg).",
+            markup=False,
+            highlight=False,
+        )
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
