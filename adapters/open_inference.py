@@ -38,7 +38,8 @@ _INPUT_DTYPES: dict[str, InputDtype] = {
     "INT8": "int8",
     "INT32": "int32",
 }
-_LENGTH_HEADER = "Inference-Header-Content-Length"
+LENGTH_HEADER = "Inference-Header-Content-Length"
+"""Bytes of the JSON before the binary tail."""
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -227,8 +228,10 @@ class OpenInference:
             tensor["data"] = data
         if tensors.output is not None:
             wanted: dict[str, Any] = {"name": tensors.output}
-            if self._output_parameters:
-                wanted["parameters"] = self._output_parameters
+            # Triton heeds binary_data_output only where it is left to choose the outputs.
+            binary = {"binary_data": True} if request.binary else {}
+            if chosen := {**binary, **self._output_parameters}:
+                wanted["parameters"] = chosen
             document["outputs"] = [wanted]
         return self._post(dumps(document), tail if request.binary else None, number)
 
@@ -239,11 +242,11 @@ class OpenInference:
             AskAgainError: The answer is cut short.
             SuspectError: It is not what the protocol says.
         """
-        length, tail = headers.get(_LENGTH_HEADER), b""
+        length, tail = headers.get(LENGTH_HEADER), b""
         if length is not None:
             if not (length.isascii() and length.isdigit()):
                 raise SuspectError(
-                    f"answer: expected a number of bytes in {_LENGTH_HEADER}, got another text"
+                    f"answer: expected a number of bytes in {LENGTH_HEADER}, got another text"
                 )
             if int(length) > len(body):
                 raise AskAgainError(f"an answer cut short after {len(body)} bytes")
@@ -271,7 +274,7 @@ class OpenInference:
             headers = {
                 "Content-Type": "application/octet-stream",
                 "Accept": "*/*",
-                _LENGTH_HEADER: str(len(header)),
+                LENGTH_HEADER: str(len(header)),
             }
         return WireRequest(
             method="POST",

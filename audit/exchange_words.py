@@ -1,8 +1,10 @@
 """A request and its answer for people: nothing secret, nothing longer than it needs to be."""
 
 import re
+from collections.abc import Mapping
 
 from adapters.http_endpoint import HttpEndpoint
+from adapters.open_inference import LENGTH_HEADER
 from adapters.server_words import presentable
 from audit.endpoint_check import Exchange
 
@@ -22,7 +24,7 @@ def request_lines(endpoint: HttpEndpoint, exchange: Exchange) -> list[str]:
         f"{request.method} {endpoint.description.public_url}",
         *(f"{name}: {value}" for name, value in headers.items()),
         "",
-        shown_body(endpoint, request.body, kind),
+        _shown(endpoint, request.body, kind, headers),
     ]
 
 
@@ -35,7 +37,18 @@ def answer_lines(endpoint: HttpEndpoint, exchange: Exchange) -> list[str]:
         if name.lower() in _SHOWN_HEADERS
     ]
     kind = raw.headers.get("Content-Type", "")
-    return [f"status {raw.status}", *told, "", shown_body(endpoint, raw.body, kind)]
+    return [f"status {raw.status}", *told, "", _shown(endpoint, raw.body, kind, raw.headers)]
+
+
+def _shown(
+    endpoint: HttpEndpoint, body: bytes, content_type: str, headers: Mapping[str, str]
+) -> str:
+    """Return a body; where numbers follow its JSON as bytes, the JSON and how many bytes."""
+    length = {name.lower(): value for name, value in headers.items()}.get(LENGTH_HEADER.lower(), "")
+    if not length.isdigit() or int(length) > len(body):
+        return shown_body(endpoint, body, content_type)
+    text = shown_body(endpoint, body[: int(length)], content_type)
+    return f"{text}<{len(body) - int(length)} bytes>"
 
 
 def shown_body(endpoint: HttpEndpoint, body: bytes, content_type: str) -> str:

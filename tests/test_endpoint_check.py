@@ -20,7 +20,7 @@ from wire_server import Seen, WireServer, wire_server
 from adapters.http_endpoint import open_endpoint
 from adapters.suspect import Capability, SuspectError
 from audit.endpoint_check import check_endpoint, check_plan
-from audit.exchange_words import shown_body
+from audit.exchange_words import request_lines, shown_body
 
 SECRET = "sk-very-secret-0123456789"
 NAMES = ["cat", "dog", "frog", "ship"]
@@ -172,7 +172,7 @@ def test_nobody_there_is_unreachable(tmp_path: Path, trust: Path) -> None:
     assert "no connection" in done.stderr
 
 
-@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("status", [400, 500, 503])
 def test_an_endpoint_that_takes_one_size_only_says_so(serve: Serve, status: int) -> None:
     def reply(seen: Seen) -> bytes:
         is_large = image_of(seen).shape[0] == 16
@@ -260,6 +260,25 @@ def test_long_bodies_are_cut_and_bytes_are_only_counted(serve: Serve) -> None:
     assert shown_body(endpoint, b"\x1b[31m" + b"x " * 900, "").endswith("...<1805 bytes in all>")
     assert "\x1b" not in shown_body(endpoint, b"\x1b[31m", "")
     endpoint.close()
+
+
+def test_numbers_after_the_json_are_only_counted(tmp_path: Path, httpserver: HTTPServer) -> None:
+    def reply(seen: Seen) -> bytes:
+        size = int(seen.headers["Inference-Header-Content-Length"])
+        output = {"name": "p", "shape": [1, 4], "datatype": "FP32", "data": [1, 0, 0, 0]}
+        return json.dumps({"id": json.loads(seen.body[:size])["id"], "outputs": [output]}).encode()
+
+    server = wire_server(httpserver, reply=reply)
+    path = tmp_path / "triton.toml"
+    path.write_text(
+        f'format = "open_inference_v2"\nurl = "{server.url}/v2/models/m/infer"\n[request]\n'
+        'input = "x"\ndatatype = "FP32"\nlayout = "NCHW"\nbinary = true\n'
+    )
+    endpoint = open_endpoint(path, bundle_classes=NAMES)
+    lines = request_lines(endpoint, check_endpoint(BUNDLE, endpoint, 1).exchange)
+    endpoint.close()
+    assert '"shape":[1,3,8,8]' in lines[-1]
+    assert lines[-1].endswith("}<768 bytes>")  # 3 x 8 x 8 numbers of 4 bytes
 
 
 def test_plain_http_with_credentials_needs_a_word(tmp_path: Path, trust: Path) -> None:

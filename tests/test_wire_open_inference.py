@@ -140,6 +140,15 @@ def test_the_binary_tail_holds_the_exact_numbers(ask: Ask) -> None:
     assert predictions.log_probabilities == pytest.approx(expected)
 
 
+def test_a_named_output_is_asked_for_as_bytes_by_itself(ask: Ask) -> None:
+    reply = answer([scores([0.0, 0.0, 1.0], [1, 3])])
+    endpoint, server = ask(f"{ALL_SAID}\nbinary = true", 'output = "probs"', reply=reply)
+    endpoint.predict(IMAGES[:1])
+    seen = server.seen[0]
+    header = json.loads(seen.body[: int(seen.headers["Inference-Header-Content-Length"])])
+    assert header["outputs"] == [{"name": "probs", "parameters": {"binary_data": True}}]
+
+
 def test_an_answer_may_be_json_although_bytes_were_asked_for(ask: Ask) -> None:
     reply = answer([scores([0.0, 0.0, 1.0], [1, 3])])
     endpoint, _ = ask(f"{ALL_SAID}\nbinary = true", reply=reply)

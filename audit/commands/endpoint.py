@@ -226,7 +226,7 @@ def _print(found: "EndpointCheck") -> None:
         click.echo(f"refused      {found.num_refused} images got no class")
     click.echo(
         f"latency      median {_duration(found.latency_median_s)}, 95th percentile "
-        f"{_duration(found.latency_p95_s)} ({found.num_requests} requests, one after another)"
+        f"{_duration(found.latency_p95_s)} ({_asked(found)})"
     )
     click.echo(f"answers      {_CAPABILITIES[found.capability.name]}")
     if found.advice:
@@ -245,6 +245,16 @@ def _print(found: "EndpointCheck") -> None:
     click.echo("An audit would stop here: too few control images are right.")
     for cause in found.likely_causes:
         click.echo(f"  - {cause}")
+
+
+def _asked(found: "EndpointCheck") -> str:
+    """Say how many requests the latencies are from, and how many images went into one."""
+    if found.num_requests == 1:
+        return f"1 request with {found.num_images} images"
+    if found.num_requests < found.num_images:
+        size = found.exchange.num_images
+        return f"{found.num_requests} requests with up to {size} images, one after another"
+    return f"{found.num_requests} requests, one after another"
 
 
 _CAPABILITIES = {
