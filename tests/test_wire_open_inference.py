@@ -5,6 +5,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,15 @@ def test_what_the_file_leaves_out_is_asked_of_the_server_once(ask: Ask) -> None:
     )
     assert server.seen[1].headers["Content-Type"] == "application/json"
     assert (first.metadata["model_name"], first.metadata["model_version"]) == ("m", "7")
+
+
+def test_threads_that_start_together_ask_for_the_metadata_once(ask: Ask) -> None:
+    reply = answer([scores([0.1, 0.8, 0.1], [1, 3])])
+    endpoint, server = ask(described=metadata([-1, 3, 1, 2]), reply=reply)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: endpoint.predict(IMAGES[:1]).labels.tolist(), range(8)))
+    assert found == [[1]] * 8
+    assert [seen.method for seen in server.seen].count("GET") == 1
 
 
 def test_a_file_that_says_everything_asks_for_no_metadata(ask: Ask) -> None:
