@@ -365,6 +365,12 @@ def test_an_answer_that_is_not_what_the_file_says_is_refused(
         endpoint.predict(IMAGES[: endpoint.batch_size])
 
 
+def test_an_empty_answer_is_not_a_refusal(ask: Ask) -> None:
+    endpoint, _ = ask("azure_ml", "/score", "", body=b"[]")
+    with pytest.raises(SuspectError, match="expected a list of 1, one per image, got 0"):
+        endpoint.predict(IMAGES[:1])
+
+
 def test_a_run_that_failed_inside_a_success_is_an_error(ask: Ask) -> None:
     headers = {"x-ms-run-function-failed": "True"}
     endpoint, _ = ask("azure_ml", "/score", "", body=b"1", headers=headers)
