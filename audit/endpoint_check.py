@@ -4,22 +4,20 @@ Only control images are asked, never a trigger or a query. The first ones are as
 few of them once more as JPEG and enlarged, to see what the vendor's side stands.
 """
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from adapters import endpoint_description, image_encoding
 from adapters.attempts import Attempt, AttemptEnd, Result
 from adapters.endpoint_description import EndpointDescription
 from adapters.http_endpoint import HttpEndpoint
 from adapters.http_transport import RawAnswer
 from adapters.suspect import Capability, Predictions, SuspectConfigError, SuspectError
 from adapters.wire.protocol import WireRequest
+from audit.alterations import Alteration, alterations_of
 from audit.api import scores_to_ask
 from audit.control_confusion import control_confusion
 from audit.early_stop import min_control_accuracy
@@ -31,28 +29,9 @@ from audit.significance import clopper_pearson
 
 NUM_ALTERED = 8
 """Control images that are asked once more for each alteration."""
-JPEG_QUALITY = 75
-"""What libraries use where nobody says otherwise."""
-ENLARGEMENT = 2
 _PASSING = (None, 408, 425, 429, 502, 504)
 """Statuses that say nothing about an image; None is no answer at all. 503 is what some servers say
 when a model fails."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alteration:
-    """What became of the answers when the same images arrived otherwise."""
-
-    name: str
-    """``jpeg`` or ``enlarged``."""
-    num_images: int
-    num_changed: int
-    """Images that got another label than before."""
-    num_correct: int
-    largest_shift: float | None
-    """Largest change of a probability; None for labels only."""
-    refusal: str | None
-    """What the endpoint said where it takes no such images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +113,6 @@ class _Watcher:
         self.exchanges.append(Exchange(request=request, raw=raw, num_images=self.num_images))
         if len(self.exchanges) == 1 and self.on_first is not None:
             self.on_first(self.exchanges[0])
-
-
-def alterations_of(description: EndpointDescription) -> dict[str, Callable[..., Any]]:
-    """Return the ways to alter images that make sense for an endpoint, by name."""
-    ways: dict[str, Callable[..., Any]] = {"jpeg": as_jpeg}
-    if not description.sends_pixels and description.image.size is None:
-        ways["enlarged"] = enlarged
-    return ways
 
 
 def check_plan(bundle: BundleContents, endpoint: HttpEndpoint, num: int) -> Estimate:
@@ -235,25 +206,6 @@ def check_endpoint(
         metadata=predictions[-1].metadata,
         audit=estimate(plan, endpoint.batch_size, endpoint),
     )
-
-
-def as_jpeg(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return what is left of the images after JPEG, ``[N, H, W, C]``."""
-    decoded = []
-    for image in images:
-        buffer = io.BytesIO()
-        picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-        picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
-        with Image.open(buffer) as opened:
-            decoded.append(np.asarray(opened).reshape(image.shape))
-    return np.stack(decoded)
-
-
-def enlarged(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the images at twice their size, ``[N, 2H, 2W, C]``."""
-    height, width = images.shape[1:3]
-    size = (height * ENLARGEMENT, width * ENLARGEMENT)
-    return image_encoding.resize(images, endpoint_description.Image(size=size))
 
 
 def _asked(

@@ -7,7 +7,8 @@ import click
 
 if TYPE_CHECKING:
     from adapters.http_endpoint import HttpEndpoint
-    from audit.endpoint_check import Alteration, EndpointCheck, Exchange
+    from audit.alterations import Alteration
+    from audit.endpoint_check import EndpointCheck, Exchange
 
 SCHEMA_VERSION = 1
 """Of the JSON document."""
