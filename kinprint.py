@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from audit.api import audit_suspect, open_bundle, open_file, open_remote
+    from audit.api import audit_suspect, open_bundle, open_described, open_file, open_remote
     from audit.outcome import Outcome, Verdict
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "audit_suspect",
     "main",
     "open_bundle",
+    "open_described",
     "open_file",
     "open_remote",
 ]
@@ -40,6 +41,7 @@ _NAMES = {
     "Verdict": "audit.outcome",
     "audit_suspect": "audit.api",
     "open_bundle": "audit.api",
+    "open_described": "audit.api",
     "open_file": "audit.api",
     "open_remote": "audit.api",
 }

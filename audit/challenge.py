@@ -13,7 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-from scipy.special import betainc
 
 from adapters.suspect import Suspect, SuspectError
 from audit.api import audit_suspect
@@ -23,7 +22,7 @@ from audit.manifest import BundleContents
 from audit.outcome import Outcome, Verdict
 from audit.panel import PanelRefusal, answered_labels, open_panel
 from audit.reask import MAX_DIFFERING
-from audit.significance import clopper_pearson
+from audit.significance import binomial_tail, clopper_pearson
 
 SIGNIFICANCE = 0.05
 """A claim counts as refuted when so many accusations would be rarer than this were it true."""
@@ -111,18 +110,6 @@ def challenge(
         p_value=p_value,
         faults=tuple(faults),
     )
-
-
-def binomial_tail(successes: int, trials: int, rate: float) -> float:
-    """Return ``P(X >= successes)`` for X ~ Binomial(trials, rate).
-
-    Example:
-        >>> round(binomial_tail(2, 3, 0.5), 6)
-        0.5
-    """
-    if successes == 0:
-        return 1.0
-    return float(betainc(successes, trials - successes + 1, rate))
 
 
 def bundle_faults(bundle: BundleContents) -> tuple[str, ...]:

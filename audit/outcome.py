@@ -40,6 +40,8 @@ class ScoreOutcome(FrozenModel):
     num_in_bundle: int
     """Queries or triggers that the bundle has."""
     num_refused: int
+    is_evasive: bool
+    """Answers to queries are at chance, though the control images went well."""
     derived_above: float | None
     """None: the calibration models are too few for alpha."""
     independent_below: float | None

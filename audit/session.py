@@ -6,9 +6,10 @@ killed anywhere goes on from there and ends with the same outcome.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ class Finished:
     """What an endpoint charges for them, all runs together."""
 
 
-_HOW_READ = ("preprocessing", "output", "output_kind")
+_HOW_READ = ("preprocessing", "output", "output_kind", "class_order")
 """Details of a suspect that change what it answers."""
 
 _STOPPING_BATCH = 8
@@ -302,7 +303,7 @@ class AuditSession:
         size, workers = self._suspect.batch_size, self._suspect.concurrency
         is_free = self._suspect.identity.kind == "onnx"
         # A file may be asked again for nothing, so one batch waits and no time is lost. An endpoint
-        # is paid: no question leaves before the answer that made room for it is on disk.
+        # is paid: no question leaves before the answer that made room for it is written.
         limit = workers + 1 if is_free else workers
         if follower is not None and not is_free:
             size = min(size, _STOPPING_BATCH)
@@ -311,6 +312,8 @@ class AuditSession:
             for start in range(0, len(missing), size)
         )
         in_flight: dict[Future[_Reply], _Batch] = {}
+        come_back: SimpleQueue[Future[_Reply]] = SimpleQueue()
+        kept: list[Answered] = []
         with ThreadPoolExecutor(workers, thread_name_prefix="suspect") as pool:
             try:
                 while True:
@@ -321,7 +324,17 @@ class AuditSession:
                         and not (follower and follower.follow(self._answers))
                         and (batch := next(batches, None)) is not None
                     ):
-                        in_flight[pool.submit(self._timed, batch)] = batch
+                        future = pool.submit(self._timed, batch)
+                        in_flight[future] = batch
+                        future.add_done_callback(come_back.put)
+                    if kept:
+                        # Nobody hears of answers that the disk does not have. The next questions
+                        # are under way meanwhile: the answers outlive this process already.
+                        self._journal.sync()
+                        yield from kept
+                        kept = []
+                        if group.kind != "control":
+                            yield from self._standing()
                     if not in_flight:
                         if not may_ask and not self._control.is_stopped:
                             self._control.wait()
@@ -331,11 +344,10 @@ class AuditSession:
                             not may_ask and not has_decided and next(batches, None) is not None
                         )
                         return
-                    done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
-                    # All of them are on disk before anybody who listens can stop us.
-                    yield from self._keep_all(in_flight, done)
-                    if group.kind != "control":
-                        yield from self._standing()
+                    done = [come_back.get()]
+                    while not come_back.empty():
+                        done.append(come_back.get())
+                    kept = self._keep_all(in_flight, done)
             except BaseException:
                 if self._watched is not None:  # nobody waits for an answer that is not paid yet
                     self._watched.stop()
@@ -371,7 +383,7 @@ class AuditSession:
     def _keep_all(
         self, in_flight: dict[Future[_Reply], _Batch], done: Iterable[Future[_Reply]]
     ) -> list[Answered]:
-        """Put all that has come back on disk at once."""
+        """Write all that has come back at once."""
         with self._journal.together():
             if self._log is not None:
                 self._log.flush()
@@ -422,6 +434,7 @@ class AuditSession:
                 self._keep(batch, future.result())
         if self._log is not None:
             self._log.flush()
+        self._journal.sync()
 
 
 def _asked_bundle(bundle: BundleContents, stamp: Callable[[bytes], bytes] | None) -> AskedBundle:

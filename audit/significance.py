@@ -7,7 +7,7 @@ Vovk et al., 2005). It is valid if the suspect, were it innocent, is exchangeabl
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
+from scipy.special import betainc, betaincinv
 
 
 def rank_p_value(score: float, innocent_scores: NDArray[np.float64]) -> float:
@@ -40,6 +40,18 @@ def innocents_needed(alpha: float) -> int:
         (9, 99)
     """
     return int(np.ceil(1.0 / alpha - 1e-9)) - 1
+
+
+def binomial_tail(successes: int, trials: int, rate: float) -> float:
+    """Return ``P(X >= successes)`` for X ~ Binomial(trials, rate).
+
+    Example:
+        >>> round(binomial_tail(2, 3, 0.5), 6)
+        0.5
+    """
+    if successes == 0:
+        return 1.0
+    return float(betainc(successes, trials - successes + 1, rate))
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from audit.early_stop import (
     innocents,
     min_control_accuracy,
 )
+from audit.evasion import is_at_chance
 from audit.journal import Answer
 from audit.manifest import BundleContents
 from audit.methods.likelihood_ratio import mean_evidence
@@ -113,6 +114,10 @@ def _likelihood_ratio(
         num_queries=len(asked),
         num_in_bundle=len(table),
         num_refused=int((labels[asked] == REFUSED).sum()),
+        is_evasive=all(
+            is_at_chance(labels[asked], probabilities[asked])
+            for probabilities in (arrays.innocent_probabilities, arrays.derived_probabilities)
+        ),
         stop=stop,
     )
 
@@ -195,6 +200,7 @@ def _decide(
     num_queries: int,
     num_in_bundle: int,
     num_refused: int,
+    is_evasive: bool = False,
     stop: EarlyStop | None = None,
 ) -> ScoreOutcome:
     models, is_innocent = bundle.manifest.calibration_models, innocents(bundle)
@@ -219,6 +225,8 @@ def _decide(
         str(kind): p_value(kinds == kind) for kind in sorted(set(kinds[is_innocent].tolist()))
     }
     num_innocents = int(is_innocent.sum())
+    verdict = _verdict(value, thresholds, num_queries, num_refused, stop)
+    is_hiding = is_evasive and verdict is not Verdict.DERIVED and num_queries >= MIN_QUERIES
     result = ScoreOutcome(
         name=name,
         access=access,
@@ -226,6 +234,7 @@ def _decide(
         num_queries=num_queries,
         num_in_bundle=num_in_bundle,
         num_refused=num_refused,
+        is_evasive=is_hiding,
         derived_above=_finite(thresholds.derived_above),
         independent_below=_finite(thresholds.independent_below),
         e_value=stop.e_value if stop else None,
@@ -235,7 +244,7 @@ def _decide(
         num_as_high=int((calibration[is_innocent] >= value).sum()),
         num_derived=len(models) - num_innocents,
         strata=strata,
-        verdict=_verdict(value, thresholds, num_queries, num_refused, stop),
+        verdict=Verdict.INCONCLUSIVE if is_hiding else verdict,
         reason="",
     )
     return result.model_copy(update={"reason": verdict_words(result, rule)})

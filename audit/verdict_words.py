@@ -6,6 +6,13 @@ from audit.outcome import ControlCheck, ScoreOutcome, Verdict
 
 def verdict_words(score: ScoreOutcome, rule: DecisionRule) -> str:
     """Return the verdict of a score in a few sentences."""
+    if score.is_evasive:
+        return (
+            "The suspect knows the classes of the control images, but its answers to "
+            f"{score.num_queries} queries agree with those of other models no more than chance "
+            "would. It seems to notice queries and to answer them at random, so that it is not "
+            "called independent."
+        )
     found = _found(score) if score.e_value is None else _found_early(score, rule)
     return f"{found} {_rests_on(score)}"
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tiny_task import tiny_images, trained_net
 from tiny_world import TinyWorld, kinprint
 
 from audit.api import open_bundle
-from audit.challenge import Finding, binomial_tail, bundle_faults, challenge
+from audit.challenge import Finding, bundle_faults, challenge
 from audit.panel import model_files
 from generator.onnx_export import export_onnx
 
@@ -122,13 +121,3 @@ def test_a_model_that_both_chose_queries_and_calibrates_is_a_fault() -> None:
     changed = bundle.manifest.model_copy(update={"models": models})
     (fault,) = bundle_faults(dataclasses.replace(bundle, manifest=changed))
     assert "'twin' with the same weights chose the queries" in fault
-
-
-def test_the_binomial_tail_is_the_sum_of_its_terms() -> None:
-    for successes, trials, rate in ((1, 5, 0.1), (3, 40, 0.05), (7, 7, 0.3)):
-        terms = sum(
-            math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k)
-            for k in range(successes, trials + 1)
-        )
-        assert binomial_tail(successes, trials, rate) == pytest.approx(terms)
-    assert binomial_tail(0, 5, 0.1) == 1.0

@@ -6,6 +6,7 @@ import pytest
 from audit.calibration import conformal_thresholds
 from audit.significance import (
     benjamini_hochberg,
+    binomial_tail,
     clopper_pearson,
     innocents_needed,
     rank_p_value,
@@ -94,3 +95,13 @@ def test_benjamini_hochberg_follows_its_step_up_rule() -> None:
 
 def test_benjamini_hochberg_of_nothing_is_nothing() -> None:
     assert benjamini_hochberg(np.array([])).tolist() == []
+
+
+def test_the_binomial_tail_is_the_sum_of_its_terms() -> None:
+    for successes, trials, rate in ((1, 5, 0.1), (3, 40, 0.05), (7, 7, 0.3)):
+        terms = sum(
+            math.comb(trials, k) * rate**k * (1 - rate) ** (trials - k)
+            for k in range(successes, trials + 1)
+        )
+        assert binomial_tail(successes, trials, rate) == pytest.approx(terms)
+    assert binomial_tail(0, 5, 0.1) == 1.0

@@ -27,7 +27,11 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=_EXISTING,
     help="Trust this public key, of the auditor or the owner; repeatable.",
 )
-@click.option("--onnx", type=_EXISTING, help="Ask this file again and list what differs.")
+@click.option(
+    "--onnx",
+    type=_EXISTING,
+    help="Ask this file again and list what differs; a suspect TOML says how it wants its images.",
+)
 @click.option("--commitment", type=_EXISTING, help="The owner's published commitment.")
 @click.option(
     "--tsa-cert",
@@ -77,12 +81,18 @@ def command(
 
 
 def _ask_again(verification: "Verification", path: Path) -> "Reasked":
-    from audit.api import open_file
+    from adapters.relabelled import Relabelled
+    from adapters.suspect import Suspect
+    from audit.api import open_described, open_file
     from audit.reask import ask_again
 
     assert verification.record is not None
     assert verification.bundle is not None
-    suspect = open_file(verification.bundle, path)
+    opening = open_described if path.suffix == ".toml" else open_file
+    suspect: Suspect = opening(verification.bundle, path)
+    order = verification.record.opening.settings.get("class_order")
+    if order is not None:
+        suspect = Relabelled(suspect, [int(index) for index in order.split(",")])
     try:
         return ask_again(verification.record, verification.bundle, suspect)
     finally:

@@ -1,0 +1,61 @@
+"""A suspect whose classes stand in another order than the bundle's."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.suspect import REFUSED, Capability, Predictions, Suspect, SuspectIdentity
+
+
+class Relabelled:
+    """Answers as another suspect does, in the bundle's order of classes.
+
+    Args:
+        suspect: Whom to ask.
+        order: The suspect's index of each of the bundle's K classes, each index once.
+    """
+
+    def __init__(self, suspect: Suspect, order: Sequence[int]) -> None:
+        self.inner = suspect
+        self._order = np.array(order, dtype=np.int64)
+        # order[bundle class] = suspect's index  ->  class_of[suspect's index] = bundle class
+        self._class_of = np.argsort(self._order)
+
+    @property
+    def identity(self) -> SuspectIdentity:
+        """Return the suspect's own, with the order among its details."""
+        identity = self.inner.identity
+        details = {**identity.details, "class_order": ",".join(map(str, self._order))}
+        return dataclasses.replace(identity, details=details)
+
+    @property
+    def capability(self) -> Capability:
+        """Say how much `predict` tells."""
+        return self.inner.capability
+
+    @property
+    def batch_size(self) -> int:
+        """Largest number of images in one call."""
+        return self.inner.batch_size
+
+    @property
+    def concurrency(self) -> int:
+        """Number of calls at once."""
+        return self.inner.concurrency
+
+    def predict(self, images: NDArray[np.uint8]) -> Predictions:
+        """Classify a batch; arguments and errors as in `adapters.suspect.Suspect.predict`."""
+        given = self.inner.predict(images)
+        labels, rows = given.labels, given.log_probabilities
+        return dataclasses.replace(
+            given,
+            # -1 stands for a refusal and stays one
+            labels=np.where(labels == REFUSED, REFUSED, self._class_of[labels]),
+            log_probabilities=None if rows is None else rows[:, self._order],
+        )
+
+    def close(self) -> None:
+        """Close the suspect."""
+        self.inner.close()
