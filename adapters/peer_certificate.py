@@ -11,8 +11,10 @@ from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse, HTTPSConnectionPool
 from urllib3.connection import HTTPSConnection
 
+from adapters.one_packet import OnePacket, OnePacketPool
 
-class _Connection(HTTPSConnection):
+
+class _Connection(OnePacket, HTTPSConnection):
     peer_certificate: bytes | None = None
 
     def connect(self) -> None:
@@ -50,4 +52,4 @@ def peer_certificate(response: BaseHTTPResponse) -> bytes | None:
 
 
 def _remember(manager: Any) -> None:
-    manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": _Pool}
+    manager.pool_classes_by_scheme = {"http": OnePacketPool, "https": _Pool}

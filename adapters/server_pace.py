@@ -60,6 +60,8 @@ def seconds_until_quota(headers: Mapping[str, str]) -> float | None:
         >>> seconds_until_quota({"RateLimit": '"api";r=12;t=55'}) is None
         True
     """
+    if not any("limit" in name.lower() for name in headers):  # nearly always
+        return None
     return _quota_pause(headers, is_refused=False)
 
 

@@ -4,16 +4,18 @@ One SQLite file (write-ahead log, synchronous) holds many audits, each with what
 the bundle's manifest, the runs, and for every answer when and how it was asked. A question has one
 row for good: asking it twice is an error of the caller, and an answer is never overwritten.
 
-Requests to an endpoint have a row each besides (`audit.attempt_log`). Such a row is with the
-operating system before the request leaves, so that it outlives this process; the disk is waited
-for with the answers.
+What is written is with the operating system at once, so that it outlives this process however that
+ends; `Journal.sync` waits until it is on the disk and outlives the machine, too. Requests to an
+endpoint have a row each besides (`audit.attempt_log`), written before the request leaves.
 """
 
 import json
+import os
 import secrets
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,6 +154,7 @@ class Journal:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
+        self._log: int | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Threads take turns (self._lock).
@@ -162,7 +165,8 @@ class Journal:
             raise JournalError(f"journal: cannot use {path} ({error})") from error
         try:
             self._switch_to_write_ahead_log()
-            self._connection.execute("PRAGMA synchronous = FULL")
+            # In a write-ahead log this leaves waiting for the disk to `sync`, which needs no lock.
+            self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._prepare()
         except sqlite3.Error as error:
@@ -222,12 +226,12 @@ class Journal:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Put what is written inside the block on disk at its end, all at once.
+        """Write what is written inside the block at its end, all at once, and do not wait.
 
-        What was written before an exception in the block is kept.
+        What was written before an exception in the block is kept. `sync` waits for the disk.
 
         Raises:
-            JournalError: It could not be put on disk.
+            JournalError: It could not be written.
         """
         with self._lock:
             try:
@@ -244,7 +248,11 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        with self._lock:
+            if self._log is not None:
+                self._close_log()
+                self._log = None
+            self._connection.close()
 
     def begin(
         self, bundle: AskedBundle, suspect: SuspectIdentity, settings: Mapping[str, str]
@@ -410,6 +418,23 @@ class Journal:
             [(now if is_complete else None, outcome, audit)],
         )
 
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk; others may write meanwhile.
+
+        Raises:
+            JournalError: The disk did not take it.
+        """
+        try:
+            with self._lock:
+                if self._log is None:
+                    # SQLite holds no locks on this file, so closing it lets go of none.
+                    self._log = os.open(f"{self._path}-wal", os.O_RDWR)
+                    self._close_log = weakref.finalize(self, os.close, self._log)
+                log = self._log
+            os.fsync(log)
+        except OSError as error:
+            raise JournalError(f"journal: cannot write {self._path} ({error.strerror})") from error
+
     def write_soon(self, statement: str, values: tuple[object, ...]) -> int:
         """Run one statement; the result outlives this process, but perhaps not the machine.
 
@@ -421,19 +446,14 @@ class Journal:
         """
         with self._lock:
             try:
-                if self._depth:  # inside `together`, which waits for the disk
-                    return int(self._connection.execute(statement, values).lastrowid or 0)
-                # In a write-ahead log this leaves waiting for the disk to the next transaction.
-                self._connection.execute("PRAGMA synchronous = NORMAL")
-                try:
-                    return int(self._connection.execute(statement, values).lastrowid or 0)
-                finally:
-                    self._connection.execute("PRAGMA synchronous = FULL")
+                return int(self._connection.execute(statement, values).lastrowid or 0)
             except sqlite3.Error as error:
                 raise JournalError(f"journal: cannot write {self._path} ({error})") from error
 
     def write_rows(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Run a statement once per row, all in one transaction that is on disk afterwards.
+        """Run a statement once per row, all in one transaction.
+
+        It is on disk afterwards, but inside `together`.
 
         Raises:
             JournalError: A rule of the tables forbids it, or the disk is full.
@@ -441,6 +461,8 @@ class Journal:
         try:
             with self._transaction():
                 self._connection.executemany(statement, rows)
+            if not self._depth:
+                self.sync()
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
                 raise JournalError(

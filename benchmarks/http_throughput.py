@@ -1,0 +1,166 @@
+"""Requests per second of an audit over HTTP, against a load generator and a bare Python loop.
+
+    python -m benchmarks http_throughput
+
+The same server in C (http_server.c) answers after 0, 5 or 20 ms; 4 or 16 requests are in flight.
+``C`` is a load generator that keeps nothing (http_load.c), ``loop`` threads around Python's own
+http.client that keep nothing either, ``audit`` the whole audit: PNG, journal on disk, verdict. The
+memory is the largest that an audit's process had.
+"""
+
+import http.client
+import itertools
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.results_file import write_results
+
+HERE = Path(__file__).parent
+DELAYS_MS, CONCURRENCIES = (0, 5, 20), (4, 16)
+SECONDS, REPEATS = 2.0, 3
+MAX_REQUESTS = 20_000
+ENDPOINT = """\
+format = "generic"
+url = "http://127.0.0.1:{port}/classify"
+concurrency = {concurrency}
+[request]
+template = '{{"image": "{{{{image_base64_png}}}}"}}'
+[answer]
+label = "label"
+"""
+
+
+def main() -> int:
+    """Print a table and write the results."""
+    if len(sys.argv) > 1 and sys.argv[1] == "--audit":
+        return _audit(Path(sys.argv[2]), int(sys.argv[3]))
+    if shutil.which("cc") is None:
+        print("no C compiler (cc) on this machine: skipped")
+        return 0
+    rows = []
+    print(f"{'delay':>6} {'c':>3} {'C':>9} {'loop':>9} {'audit':>9}  audit/C  audit/loop   memory")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for program in ("http_server", "http_load"):
+            source, target = HERE / f"{program}.c", folder / program
+            subprocess.run(["cc", "-O2", "-o", str(target), str(source)], check=True)
+        body = folder / "body.json"
+        body.write_text(json.dumps({"image": "A" * 4200}))
+        for delay_ms, concurrency in itertools.product(DELAYS_MS, CONCURRENCIES):
+            row = _measure(folder, body, delay_ms, concurrency)
+            rows.append(row)
+            print(
+                f"{delay_ms:>3} ms {concurrency:>3} {row['c']:>9.0f} {row['loop']:>9.0f} "
+                f"{row['audit']:>9.0f}  {row['audit'] / row['c']:>7.2f}  "
+                f"{row['audit'] / row['loop']:>10.2f} {row['audit_mib']:>5.0f} MiB",
+                flush=True,
+            )
+    settings = {"image": "32x32x3 noise as PNG in JSON", "repeats": REPEATS, "seconds": SECONDS}
+    print(write_results("http_throughput", settings, rows))
+    return 0
+
+
+def _measure(folder: Path, body: Path, delay_ms: int, concurrency: int) -> dict[str, float]:
+    """Return medians; the three take turns, so that a busy moment meets all of them."""
+    c, loops, audits, memory = [], [], [], 0.0
+    with _server(folder, delay_ms) as port:
+        num = _load(folder, port, concurrency, 2 * concurrency, body)  # a first, rough rate
+        expected = concurrency * 1000 / delay_ms if delay_ms else 3000.0
+        num_requests = int(min(MAX_REQUESTS, max(400, min(num, expected) * SECONDS)))
+        for _ in range(REPEATS):
+            c.append(_load(folder, port, concurrency, num_requests, body))
+            loops.append(_loop(port, concurrency, num_requests, body.read_bytes()))
+            path = folder / "endpoint.toml"
+            path.write_text(ENDPOINT.format(port=port, concurrency=concurrency))
+            done = subprocess.run(
+                [sys.executable, "-m", "benchmarks.http_throughput", "--audit", str(path)]
+                + [str(num_requests)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            told = json.loads(done.stdout)
+            audits.append(told["per_second"])
+            memory = max(memory, told["mib"])
+    return {
+        "delay_ms": delay_ms,
+        "concurrency": concurrency,
+        "num_requests": num_requests,
+        "c": round(statistics.median(c), 1),
+        "loop": round(statistics.median(loops), 1),
+        "audit": round(statistics.median(audits), 1),
+        "audit_mib": round(memory, 1),
+    }
+
+
+@contextmanager
+def _server(folder: Path, delay_ms: int) -> Iterator[int]:
+    process = subprocess.Popen([folder / "http_server", str(delay_ms)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _load(folder: Path, port: int, concurrency: int, num: int, body: Path) -> float:
+    command = [str(folder / "http_load"), str(port), str(concurrency), str(num), str(body)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _loop(port: int, concurrency: int, num: int, body: bytes) -> float:
+    headers = {"Content-Type": "application/json"}
+
+    def ask(share: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        for _ in range(share):
+            connection.request("POST", "/classify", body, headers)
+            connection.getresponse().read()
+        connection.close()
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(concurrency) as threads:
+        list(threads.map(ask, [num // concurrency] * concurrency))
+    return num / (time.perf_counter() - started)
+
+
+def _audit(path: Path, num_questions: int) -> int:
+    """Audit in a process of its own and print rate and memory as JSON."""
+    from adapters.http_endpoint import open_endpoint
+    from audit.decision_rule import choose_rule
+    from audit.journal import Journal
+    from audit.session import Answered, AuditSession
+    from benchmarks.plain_bundle import plain_bundle
+
+    bundle = plain_bundle(num_questions)
+    endpoint = open_endpoint(path, bundle_classes=bundle.manifest.task.class_names)
+    rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=False)
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "journal.sqlite")
+        session = AuditSession(bundle, endpoint, journal, rule=rule)
+        num, started, ended = 0, time.perf_counter(), 0.0
+        for event in session.run():
+            if isinstance(event, Answered):
+                num, ended = event.num_answered, time.perf_counter()
+        journal.close()
+    endpoint.close()
+    assert num == num_questions
+    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"per_second": num / (ended - started), "mib": mib}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
