@@ -31,7 +31,7 @@ from audit.tui.preferences import Preferences
 
 Answer = TypeVar("Answer")
 Rule = Callable[[str, int, int], int]
-WAIT_S = 30.0
+WAIT_S = 20.0
 
 
 def wrong_rule(kind: str, index: int, label: int) -> int:
@@ -127,7 +127,7 @@ def drive(
 
     async def run() -> Answer:
         app = KinprintApp(desk, **options)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             return await play(app, pilot)
 
     return asyncio.run(run())

@@ -5,6 +5,7 @@ from collections import deque
 from enum import Enum
 
 from adapters.tariff import Tariff, money
+from audit.control_confusion import ControlConfusion, control_confusion
 from audit.journal import Answer
 from audit.manifest import BundleContents
 from audit.outcome import ControlCheck, ScoreOutcome, Verdict
@@ -129,6 +130,10 @@ class LiveState:
         for question, answer in answers.items():
             self.labels[question] = answer.label
             self.marks[question] = mark_of(self._bundle, question, answer.label)
+
+    def confusion(self) -> ControlConfusion:
+        """Return what became of the control images."""
+        return control_confusion(self._bundle, self._answers)
 
     def final_curve(self) -> Curve | None:
         """Return the whole curve of an audit that has ended."""

@@ -18,10 +18,11 @@ from audit.discovery import FoundBundle, FoundSuspect, SuspectKind, describe_sus
 from audit.errors import AuditError
 from audit.estimate import affordable_questions, estimate
 from audit.inspection import SignatureState
+from audit.journal import Journal
 from audit.manifest import BundleContents
 from audit.plan import Plan, make_plan
 from audit.record import State
-from audit.store import StoredAudit
+from audit.store import StoredAudit, draft_record
 from audit.tui.desk import Desk
 from audit.tui.library import Library, read_audits
 from audit.tui.running import Order
@@ -99,8 +100,9 @@ def check_form(form: Form, desk: Desk, library: Library) -> Checked:
         )
         _check_rates(order, checking)
         unfinished = _unfinished(order, desk, checking)
+        if form.resume and unfinished is not None:
+            order = _as_begun(order, unfinished, desk, checking)
         _check_plan(order, checking)
-        order = order.resuming(form.resume and unfinished is not None)
     return Checked(
         order=None if checking.problems else order,
         problems=checking.problems,
@@ -238,6 +240,23 @@ def _unfinished(order: Order, desk: Desk, checking: _Checking) -> StoredAudit | 
             )
             return audit
     return None
+
+
+def _as_begun(order: Order, audit: StoredAudit, desk: Desk, checking: _Checking) -> Order:
+    try:
+        journal = Journal(desk.journal)
+        try:
+            settings = draft_record(journal, audit.audit).opening.settings
+        finally:
+            journal.close()
+        begun = order.as_begun(settings)
+    except AuditError as error:
+        checking.problems["resume"] = str(error)
+        return order
+    for field in ("score", "labels_only", "alpha", "beta", "stop_early"):
+        checking.problems.pop(field, None)
+        checking.notes[field] = "as the audit began"
+    return begun
 
 
 def _budget(text: str, checking: _Checking) -> int | None:

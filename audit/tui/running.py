@@ -4,17 +4,17 @@ Events are posted in bunches, so that an audit at full speed leaves the screen t
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from textual.message import Message
 
-from adapters.suspect import Suspect
+from adapters.suspect import Capability, Suspect
 from adapters.tariff import SpendingLimits
 from audit.api import open_described, open_file, open_remote, scores_to_ask
 from audit.control import AuditControl
-from audit.decision_rule import choose_rule
+from audit.decision_rule import choose_rule, read_rule
 from audit.discovery import FoundSuspect, SuspectKind
 from audit.journal import Journal
 from audit.manifest import BundleContents
@@ -51,6 +51,23 @@ class Order:
     def resuming(self, resume: bool = True) -> "Order":
         """Return the order to go on with an unfinished audit."""
         return replace(self, resume=resume)
+
+    def as_begun(self, settings: Mapping[str, str]) -> "Order":
+        """Return the order to go on with an audit as it began.
+
+        Args:
+            settings: The audit's, from the journal.
+        """
+        rule = read_rule(settings, self.bundle.manifest)
+        return replace(
+            self,
+            scores=tuple(settings["scores"].split(",")),
+            labels_only=settings["capability"] == Capability.LABELS.name,
+            alpha=rule.alpha,
+            beta=rule.beta,
+            stop_early=rule.stopping_error > 0,
+            resume=True,
+        )
 
     def with_budget(self, budget: int) -> "Order":
         """Return the order with another budget."""

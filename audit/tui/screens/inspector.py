@@ -169,8 +169,9 @@ def _banner(found: FoundBundle) -> BannerData:
 
 def _models(contents: BundleContents) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 1), title_justify="left")
-    for heading in ("Kind", "Role", "Use", "Name", "Controls", "Provenance"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("Kind", "Role", "Use", "Name", "Controls"):
+        table.add_column(heading, no_wrap=True, min_width=6)
+    table.add_column("Provenance", no_wrap=True, overflow="ellipsis")
     models = sorted(
         contents.manifest.models, key=lambda one: (one.use, one.role, one.stratum, one.name)
     )

@@ -6,14 +6,16 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import ProgressBar, RichLog
+from textual.widgets import ProgressBar, RichLog, Static
 
 from adapters.attempts import watchable
 from adapters.suspect import Suspect
 from audit.control import AuditControl
 from audit.inspection import printable
+from audit.outcome import Verdict
 from audit.session import (
     Answered,
     AuditEvent,
@@ -30,6 +32,7 @@ from audit.tui.running import Order, run_order
 from audit.tui.screens.ask_number import AskNumber
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.screens.confirm import Confirm
+from audit.tui.widgets.confusion_table import ConfusionTable
 from audit.tui.widgets.evidence_plot import EvidencePlot, curve_of
 from audit.tui.widgets.image_pair import ImagePair
 from audit.tui.widgets.meters import Meters
@@ -95,7 +98,12 @@ connection at any time and go on later; nothing is asked twice.
         )
         log.can_focus = True
         yield Container(
-            Vertical(EvidencePlot(id="plot"), classes="panel", id="plot-panel"),
+            Vertical(
+                EvidencePlot(id="plot"),
+                VerticalScroll(Static("", id="causes"), ConfusionTable(), id="confusion"),
+                classes="panel",
+                id="plot-panel",
+            ),
             Vertical(QueryGrid(id="grid"), classes="panel", id="grid-panel"),
             Vertical(ImagePair(id="pair"), classes="panel", id="pair-panel"),
             Vertical(log, classes="panel", id="log-panel"),
@@ -108,7 +116,6 @@ connection at any time and go on later; nothing is asked twice.
         self.set_place(f"Home / Audit of {printable(suspect.path.name)}")
         self.set_note(printable(self._order.bundle.manifest.model_name))
         for name, title in (
-            ("plot", "Score against queries"),
             ("grid", "Questions"),
             ("pair", "Image"),
             ("log", "Log"),
@@ -126,6 +133,8 @@ connection at any time and go on later; nothing is asked twice.
         self._control = AuditControl()
         self._suspect = None
         self._state.begin()
+        self.query_one("#live").remove_class("-confused")
+        self.query_one("#plot-panel").border_title = "Score against queries"
         self._log(f"opening {self._order.suspect.path.name}")
         self._draw()
         self._run(self._order, self._control)
@@ -191,9 +200,26 @@ connection at any time and go on later; nothing is asked twice.
             case Finished():
                 self._log(f"{event.outcome.verdict.value}: {event.outcome.text}")
                 self._show_marks(None)
+                if event.outcome.verdict is Verdict.NOT_COMPARABLE:
+                    self._show_confusion()
                 curve = state.final_curve()
                 if curve is not None:
                     self.query_one(EvidencePlot).curve = curve
+
+    def _show_confusion(self) -> None:
+        """Show in the plot's place what became of the control images, and what may be wrong."""
+        confusion = self._state.confusion()
+        self.query_one("#causes", Static).update(
+            Content.assemble(
+                Content.styled("What to look at", "bold $primary"),
+                "".join(f"\n· {printable(cause)}" for cause in confusion.likely_causes),
+                "\n",
+            )
+        )
+        names = self._order.bundle.manifest.task.class_names
+        self.query_one(ConfusionTable).show(confusion, names)
+        self.query_one("#plot-panel").border_title = "Control images"
+        self.query_one("#live").add_class("-confused")
 
     def on_audit_failed(self, event: AuditFailed) -> None:
         """Say what went wrong, and what can be done."""

@@ -67,6 +67,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
         self._checked: Checked | None = None
         self._known_kind: SuspectKind | None = None
         self._wants_start = False
+        self._usual_notes: dict[str, str] = {}
 
     def body(self) -> Iterable[Widget]:
         """Lay out the form, what it means, and the button."""
@@ -151,8 +152,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
         for row in self.query(FormRow):
             name = (row.id or "").removeprefix("row-").replace("-", "_")
             row.problem = checked.problems.get(name, "")
-            if note := checked.notes.get(name):
-                row.told = note
+            row.told = checked.notes.get(name) or self._usual_notes.setdefault(name, row.told)
         self._follow_kind(checked.kind)
         resume = self.query_one("#resume", Check)
         if (checked.unfinished is None) != resume.disabled:

@@ -1,5 +1,6 @@
 """How far derived and innocent models are apart after so many queries."""
 
+import numpy as np
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.reactive import reactive
@@ -7,7 +8,7 @@ from textual.widgets import Static
 from textual_plotext import PlotextPlot
 
 from audit.query_budget import QueryBudget
-from audit.tui.widgets.evidence_plot import ticks
+from audit.tui.widgets.evidence_plot import count_ticks, ticks
 from audit.tui.words import plot_colour
 
 
@@ -29,6 +30,7 @@ class BudgetPlot(Vertical):
     def on_mount(self) -> None:
         """Follow the theme."""
         self.app.theme_changed_signal.subscribe(self, lambda _: self._draw())
+        self._draw()
 
     def on_resize(self) -> None:
         """Draw for the new size."""
@@ -40,25 +42,34 @@ class BudgetPlot(Vertical):
 
     def _draw(self) -> None:
         budget = self.budget
-        if budget is None or not self.is_mounted:
+        if not self.is_mounted:
             return
         plot = self.query_one(PlotextPlot)
+        plot.display = budget is not None
+        if budget is None:
+            return
         plt = plot.plt
         plt.clear_figure()
         counts = list(range(1, len(budget.derived_min) + 1))
-        for values, colour, label in (
-            (budget.derived_min, "error", "lowest derived model"),
-            (budget.innocent_max, "success", "highest innocent model"),
+        for values, colour, sign, label in (
+            (budget.derived_min, "error", "+", "lowest derived model"),
+            (budget.innocent_max, "success", "o", "highest innocent model"),
         ):
             plt.plot(
                 counts,
                 list(values),
-                marker="hd",
+                marker=sign,
                 color=plot_colour(self.app, colour),
                 label=label,
             )
-        low, high = float(budget.innocent_max.min()), float(budget.derived_min.max())
-        plt.yticks(*ticks(min(low, high), max(low, high)))
+        # The first few means jump about and would press the rest flat.
+        settled = min(len(counts) // 20 + 2, len(counts) - 1)
+        shown = np.concatenate([budget.derived_min[settled:], budget.innocent_max[settled:]])
+        low, high = float(shown.min()), float(shown.max())
+        margin = 0.1 * (high - low) or 0.1
+        plt.ylim(low - margin, high + 3 * margin)
+        plt.yticks(*ticks(low, high))
+        plt.xticks(*count_ticks(len(counts)))
         plt.xaxes(True, False)
         plt.yaxes(True, False)
         plot.refresh()

@@ -87,8 +87,8 @@ class EvidencePlot(Vertical):
         plt = plot.plt
         plt.clear_figure()
         curve = self.curve
+        plot.display = curve is not None and len(curve.counts) > 0
         if curve is None or not len(curve.counts):
-            plot.refresh()
             return
         above, below = curve.score.derived_above, curve.score.independent_below
         lines = [value for value in (above, below) if value is not None]
@@ -100,12 +100,26 @@ class EvidencePlot(Vertical):
         for value, colour in ((above, "error"), (below, "success")):
             if value is not None:
                 plt.hline(value, color=plot_colour(self.app, colour))
+        plt.xticks(*count_ticks(curve.num_queries))
         plt.plot(
             list(curve.counts),
             list(curve.values),
             marker="hd",
             color=plot_colour(self.app, "primary"),
         )
+        for value, colour, told in (
+            (above, "error", "derived above"),
+            (below, "success", "independent below"),
+        ):
+            if value is not None:
+                # The right end of the axis is where the curve comes last.
+                plt.text(
+                    told,
+                    curve.num_queries,
+                    value,
+                    alignment="right",
+                    color=plot_colour(self.app, colour),
+                )
         plt.xaxes(True, False)
         plt.yaxes(True, False)
         plot.refresh()
@@ -125,6 +139,17 @@ def ticks(low: float, high: float) -> tuple[list[float], list[str]]:
     places = [step * count for count in range(ceil(low / step), floor(high / step) + 1)]
     digits = max(0, -floor(log10(step)))
     return places, [f"{place:+.{digits}f}" for place in places]
+
+
+def count_ticks(num_queries: int) -> tuple[list[float], list[str]]:
+    """Return whole numbers of queries for an axis.
+
+    Example:
+        >>> count_ticks(24)
+        ([0.0, 6.0, 12.0, 18.0, 24.0], ['0', '6', '12', '18', '24'])
+    """
+    places = [round(num_queries * quarter / 4) for quarter in range(5)]
+    return [float(place) for place in places], [str(place) for place in places]
 
 
 def curve_in_words(curve: Curve) -> str:

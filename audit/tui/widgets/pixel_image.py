@@ -42,7 +42,8 @@ class PixelImage(Widget):
     def _cell(self, above: NDArray[np.uint8], below: NDArray[np.uint8]) -> Segment:
         if self.app.no_color:
             brightness = (int(above.mean()) + int(below.mean())) / 2
-            return Segment(_SHADES[min(int(brightness / 255 * len(_SHADES)), len(_SHADES) - 1)])
+            shade = _SHADES[min(int(brightness / 255 * len(_SHADES)), len(_SHADES) - 1)]
+            return Segment(shade, Style())
         style = Style.from_color(
             _colour(above),
             _colour(below),

@@ -22,19 +22,6 @@ class TriggerSheet(VerticalScroll, can_focus=True):
         contents: The bundle.
     """
 
-    DEFAULT_CSS = """
-    TriggerSheet { height: 1fr; padding: 0 1; }
-    TriggerSheet .card { height: auto; width: 54; margin-bottom: 1; }
-    TriggerSheet .query-card { height: auto; width: 18; margin-bottom: 1; }
-    TriggerSheet .caption { height: 1; color: $text-muted; }
-    TriggerSheet .cards { layout: grid; grid-size: 1; grid-rows: auto; height: auto; }
-    TriggerSheet .query-cards { layout: grid; grid-size: 4; grid-rows: auto; height: auto; }
-    .-wide TriggerSheet .cards { grid-size: 2; }
-    .-wide TriggerSheet .query-cards { grid-size: 7; }
-    TriggerSheet Horizontal { height: auto; }
-    TriggerSheet PixelImage { width: 16; height: 8; margin-right: 1; }
-    """
-
     def __init__(self, contents: BundleContents) -> None:
         super().__init__()
         self._contents = contents

@@ -1,0 +1,315 @@
+"""The live screen: pause, stop, budget, slow and failing endpoints, quitting in the middle."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from http_faults import Reply, scripted_server
+from record_builder import audited_contents, innocent_rule
+from textual.pilot import Pilot
+from ui_desk import answering_model, drive, make_desk, make_folder, shows, text_of, until
+
+from audit.discovery import describe_suspect
+from audit.tui.app import KinprintApp
+from audit.tui.live_state import Phase
+from audit.tui.running import Order
+from audit.tui.screens.confirm import Confirm
+from audit.tui.screens.home import HomeScreen
+from audit.tui.screens.live import LiveScreen
+from audit.tui.widgets.query_grid import QueryGrid
+from generator.demo.server import start_server, write_endpoint_file
+
+NUM_QUESTIONS = 32
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path)
+
+
+@contextmanager
+def served(folder: Path, name: str, delay_s: float) -> Iterator[Path]:
+    """Serve one of the desk's ONNX files as labels over HTTP, one request at a time."""
+    manifest = audited_contents().manifest
+    contract, names = manifest.preprocessing, manifest.task.class_names
+    model = folder / f"{name}.onnx"
+    with start_server(
+        model, names, mean=contract.mean, std=contract.std, delay_s=delay_s
+    ) as server:
+        path = folder / "api.toml"
+        write_endpoint_file(path, server.port, names)
+        path.write_text(path.read_text().replace("concurrency = 4", "concurrency = 1"))
+        yield path
+
+
+def order_for(folder: Path, suspect: str, **settings: Any) -> Order:
+    found = describe_suspect(folder / suspect)
+    assert found is not None
+    return Order(
+        bundle=audited_contents(),
+        bundle_path=folder / "model.kinprint",
+        suspect=found,
+        **settings,
+    )
+
+
+async def begin(app: KinprintApp, order: Order) -> LiveScreen:
+    screen = LiveScreen(order)
+    await app.push_screen(screen)
+    return screen
+
+
+def num_answers(folder: Path) -> int:
+    with sqlite3.connect(folder.parent / "journal.sqlite") as database:
+        (num,) = database.execute("SELECT count(*) FROM answers").fetchone()
+    database.close()
+    return int(num)
+
+
+def num_answered(screen: LiveScreen) -> int:
+    return screen._state.num_answered
+
+
+def test_a_slow_endpoint_is_paused_goes_on_and_ends(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        await until(pilot, lambda: num_answered(screen) >= 3)
+        await pilot.press("p")
+        await shows(pilot, "‖ paused: p goes on")
+        before = num_answers(folder)
+        await pilot.pause(0.3)
+        assert num_answers(folder) == before < NUM_QUESTIONS
+        await pilot.press("p")
+        await shows(pilot, "DERIVED")
+        assert num_answers(folder) == NUM_QUESTIONS
+
+    with served(folder, "copy", delay_s=0.05):
+        drive(make_desk(folder), play)
+
+
+def test_a_stopped_audit_goes_on_and_asks_nothing_twice(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        await until(pilot, lambda: num_answered(screen) >= 12)
+        await pilot.press("s")
+        await shows(pilot, "‖ stopped; every answer is kept")
+        kept = num_answers(folder)
+        assert 12 <= kept < NUM_QUESTIONS
+        await pilot.press("g")
+        await shows(pilot, "INDEPENDENT")
+        assert num_answers(folder) == NUM_QUESTIONS
+
+    # The journal refuses a second answer to a question, so that 32 answers are 32 questions.
+    with served(folder, "stranger", delay_s=0.05):
+        drive(make_desk(folder), play)
+
+
+def test_the_standing_and_its_two_lines_are_shown_while_it_asks(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await begin(app, order_for(folder, "api.toml"))
+        await shows(pilot, "so far")
+        await shows(pilot, "derived above +0")
+        assert "of 24" in text_of(app)
+        assert "■ like the source" in text_of(app)
+
+    with served(folder, "copy", delay_s=0.05):
+        drive(make_desk(folder), play)
+
+
+def test_a_budget_that_is_too_small_can_be_raised(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await begin(app, order_for(folder, "copy.onnx", budget=14))
+        await shows(pilot, "The budget ended the audit before it could decide: b asks more.")
+        await pilot.press("b")
+        await shows(pilot, "Ask at most how many images")
+        await pilot.press(*["backspace"] * 3, "9", "enter")
+        await shows(pilot, "expected 15 or more")
+        await pilot.press("backspace", "3", "2", "enter")
+        await shows(pilot, "DERIVED")
+
+    drive(make_desk(folder), play)
+    assert num_answers(folder) == NUM_QUESTIONS
+
+
+def test_a_budget_is_raised_while_the_audit_asks(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml", budget=20))
+        await until(pilot, lambda: num_answered(screen) >= 5)
+        await pilot.press("b")
+        await shows(pilot, "Ask at most how many images")
+        await pilot.press(*["backspace"] * 3, "3", "2", "enter")
+        await shows(pilot, "DERIVED")
+        assert num_answered(screen) == NUM_QUESTIONS
+
+    with served(folder, "copy", delay_s=0.05):
+        drive(make_desk(folder), play)
+
+
+def test_a_failing_endpoint_says_why_and_keeps_the_answers(folder: Path) -> None:
+    labels = [audited_contents().manifest.task.class_names[i % 4] for i in range(8)]
+    replies = [Reply(body=f'{{"label": "{label}"}}'.encode()) for label in labels[:5]]
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        await until(pilot, lambda: screen._state.phase is Phase.FAILED)
+        await shows(pilot, "5 answers are kept: g goes on")
+        await shows(pilot, "got status 500")
+        assert num_answers(folder) == 5
+
+    with scripted_server(*replies, Reply(status=500)) as server:
+        names = audited_contents().manifest.task.class_names
+        write_endpoint_file(folder / "api.toml", server.server_address[1], names)
+        text = (folder / "api.toml").read_text()
+        text = text.replace("concurrency = 4", "concurrency = 1\nretries = 0")
+        (folder / "api.toml").write_text(text)
+        drive(make_desk(folder), play)
+
+
+def test_an_endpoint_that_never_answers_can_be_broken_off(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await begin(app, order_for(folder, "api.toml"))
+        await shows(pilot, "silent for")
+        await pilot.press("s")
+        await shows(pilot, "stopping: waiting for answers that are under way")
+        await pilot.press("s")
+        await until(pilot, lambda: app.screen.query(QueryGrid))
+        start = time.monotonic()
+        await pilot.press("q")
+        while app.is_running and time.monotonic() < start + 20:
+            await pilot.pause(0.05)
+
+    with scripted_server(Reply(status=503, headers={"Retry-After": "60"})) as server:
+        names = audited_contents().manifest.task.class_names
+        write_endpoint_file(folder / "api.toml", server.server_address[1], names)
+        start = time.monotonic()
+        drive(make_desk(folder), play)
+        assert time.monotonic() < start + 20
+
+
+def test_leaving_in_the_middle_asks_and_keeps_the_journal(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        await until(pilot, lambda: num_answered(screen) >= 3)
+        await pilot.press("q")
+        await shows(pilot, "Stop this audit and quit?")
+        await pilot.press("n")
+        await until(pilot, lambda: app.screen is screen)
+        await pilot.press("escape")
+        await shows(pilot, "Stop this audit?")
+        assert isinstance(app.screen, Confirm)
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, HomeScreen))
+        await shows(pilot, "‖ interrupted")
+
+    with served(folder, "copy", delay_s=0.2):
+        drive(make_desk(folder), play)
+    assert 3 <= num_answers(folder) < NUM_QUESTIONS
+
+
+def test_an_interrupted_audit_goes_on_from_home(folder: Path) -> None:
+    async def stop(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        await until(pilot, lambda: num_answered(screen) >= 3)
+        await pilot.press("q")
+        await shows(pilot, "Stop this audit and quit?")
+        await pilot.press("y")
+        await until(pilot, lambda: not app.is_running)
+
+    async def go_on(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "‖ interrupted")
+        await pilot.press("3", "enter")
+        await shows(pilot, "The audit was interrupted; there is no result.")
+        await pilot.press("g")
+        await shows(pilot, "answers (interrupted)")
+        await shows(pilot, "[x] with the unfinished audit")
+        await pilot.press("ctrl+s")
+        await shows(pilot, "DERIVED")
+
+    with served(folder, "copy", delay_s=0.05):
+        drive(make_desk(folder), stop)
+        assert num_answers(folder) < NUM_QUESTIONS
+        drive(make_desk(folder), go_on)
+    assert num_answers(folder) == NUM_QUESTIONS
+
+
+def test_a_suspect_file_that_changes_during_the_audit_changes_nothing(folder: Path) -> None:
+    """The audit asks its own copy of the file, whose digest goes into the record."""
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "copy.onnx"))
+        await until(pilot, lambda: screen._suspect is not None)
+        onnx.save(answering_model(innocent_rule), folder / "copy.onnx")
+        await shows(pilot, "DERIVED")
+
+    drive(make_desk(folder), play)
+
+
+def test_a_suspect_file_that_changed_is_another_suspect(folder: Path) -> None:
+    async def stop(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await begin(app, order_for(folder, "copy.onnx", budget=14))
+        await shows(pilot, "The budget ended the audit")
+
+    async def go_on(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await begin(app, order_for(folder, "copy.onnx", resume=True))
+        await shows(pilot, "no unfinished audit of copy.onnx")
+
+    drive(make_desk(folder), stop)
+    onnx.save(answering_model(innocent_rule), folder / "copy.onnx")
+    drive(make_desk(folder), go_on)
+
+
+def test_a_bundle_that_is_deleted_while_it_is_asked_does_no_harm(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        await until(pilot, lambda: num_answered(screen) >= 3)
+        (folder / "model.kinprint").unlink()
+        await shows(pilot, "DERIVED")
+        await pilot.press("enter")
+        await shows(pilot, "How sure it is")
+
+    with served(folder, "copy", delay_s=0.05):
+        drive(make_desk(folder), play, size=(100, 50))
+
+
+def test_two_screens_on_one_journal_see_each_others_audits(folder: Path) -> None:
+    async def other(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await begin(app, order_for(folder, "copy.onnx"))
+        await shows(pilot, "DERIVED")
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "3 Audits (0)")
+        second = KinprintApp(make_desk(folder))
+        async with second.run_test(size=(100, 32)) as second_pilot:
+            await other(second, second_pilot)
+        await pilot.press("r")
+        await shows(pilot, "3 Audits (1)")
+
+    drive(make_desk(folder), play)
+
+
+def test_keys_are_answered_at_once_while_an_audit_runs_at_full_speed(folder: Path) -> None:
+    """From key to changed widget in well under 100 ms, 60 times, against a file that is free."""
+    contents = audited_contents()
+    assert len(contents.arrays.queries) == 24
+    slowest = 0.0
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        nonlocal slowest
+        for _ in range(3):
+            screen = await begin(app, order_for(folder, "copy.onnx"))
+            grid = screen.query_one(QueryGrid)
+            await shows(pilot, "24 queries")
+            for _ in range(20):
+                before, start = grid.chosen, time.monotonic()
+                grid.action_jump(0 if before != "control/0" else 3)
+                await pilot._wait_for_screen()
+                slowest = max(slowest, time.monotonic() - start)
+            await shows(pilot, "DERIVED")
+
+    drive(make_desk(folder), play)
+    assert slowest < 1.0  # a busy machine may take its time; a blocked loop would take seconds
