@@ -1,8 +1,8 @@
 """Reads the TOML file that describes an endpoint; every refusal names file, line and field.
 
 The file's ``format`` picks a module of `adapters.wire`, whose ``Description`` says which other
-fields there are. Values under ``[auth]``, ``[headers]`` and ``url`` are never repeated in an
-error: somebody may have put a secret there.
+fields there are. Values under ``[auth]``, ``[aws]``, ``[headers]`` and ``url`` are never repeated
+in an error: somebody may have put a secret there.
 """
 
 import difflib
@@ -23,7 +23,7 @@ from adapters.suspect import SuspectConfigError
 
 MAX_FILE_BYTES = 1 << 20
 _NOT_FORMATS = frozenset({"protocol"})
-_NEVER_SHOWN = frozenset({"url", "auth", "headers"})
+_NEVER_SHOWN = frozenset({"url", "auth", "aws", "headers"})
 _NAMED_FIELD = re.compile(r"([a-z_.]+): ")
 _TRIPLE_QUOTES = ('"""', "'''")
 _TABLE = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")

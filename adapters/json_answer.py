@@ -27,7 +27,7 @@ def read_json(body: bytes) -> Any:
             "and whether something in between asks for a login"
         )
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_int=_whole_number)
     except json.JSONDecodeError as error:
         if _breaks_off(text, error):
             raise AskAgainError(f"JSON that breaks off after {len(body)} bytes") from error
@@ -49,6 +49,14 @@ def _breaks_off(text: bytes, error: json.JSONDecodeError) -> bool:
     """Tell whether the value that the text begins with is never closed."""
     closing = _CLOSING.get(text[:1])
     return closing is not None and (not text.endswith(closing) or error.pos >= len(error.doc))
+
+
+def _whole_number(text: str) -> int:
+    """Refuse integers that no class, count or score has, and that floats cannot hold."""
+    number = int(text)
+    if abs(number) >= 1 << 63:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return number
 
 
 def _refuse_constant(name: str) -> float:

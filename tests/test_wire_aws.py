@@ -292,6 +292,14 @@ def test_a_wrong_field_is_named(ask: Ask, name: str, tables: str, message: str) 
         ask(name, INVOKE, tables)
 
 
+def test_a_key_in_a_wrong_field_is_not_repeated(ask: Ask) -> None:
+    tables = f'{AWS}secret_access_key_env = "{KEY}"\nsession_token = "{TOKEN}"'
+    with pytest.raises(SuspectConfigError, match=r"aws.secret_access_key_env: expected") as caught:
+        ask("sagemaker", INVOKE, tables)
+    assert KEY not in str(caught.value)
+    assert TOKEN not in str(caught.value)
+
+
 def test_signed_requests_do_not_travel_in_the_clear(tmp_path: Path) -> None:
     text = f'format = "sagemaker"\nurl = "http://vendor.example{INVOKE}"\n{AWS}'
     with pytest.raises(SuspectConfigError, match="url: expected https, got http with credentials"):

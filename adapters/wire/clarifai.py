@@ -143,7 +143,7 @@ def _check_status(part: Any, body: bytes, *, allowed: tuple[int, ...]) -> None:
     code = status.get("code") if isinstance(status, dict) else None
     if code in allowed:
         return
-    if code in _LATER:
+    if isinstance(code, int) and code in _LATER:
         raise AskAgainError(f"status.code {code}", is_throttled=True)
     raise SuspectError(
         f"answer.status.code: expected {_SUCCESS}, got {code if type(code) is int else 'none'} in "
