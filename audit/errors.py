@@ -8,6 +8,7 @@ AuditError                       anything that stops an audit
 ├── MismatchError                bundle and suspect do not fit each other (shape, classes)
 ├── BudgetSpentError             one request more would exceed what the audit may send or cost
 └── JournalError                 the journal cannot be used (locked, another audit's, disk full)
+    └── NoJournalError           the file that was named is no journal
 """
 
 
@@ -41,3 +42,7 @@ class BudgetSpentError(AuditError):
 
 class JournalError(AuditError):
     """The journal of answers cannot be opened, read or written."""
+
+
+class NoJournalError(JournalError):
+    """The file that was named is no journal."""

@@ -27,7 +27,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from adapters.suspect import Predictions, SuspectIdentity
-from audit.errors import JournalError
+from audit.errors import JournalError, NoJournalError
 
 SCHEMA_VERSION = 3
 _LOCK_TIMEOUT_S = 30.0
@@ -171,6 +171,11 @@ class Journal:
             self._prepare()
         except sqlite3.Error as error:
             self._connection.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+                raise NoJournalError(
+                    f"journal: expected a journal of Kinprint, got {path}, which is another kind "
+                    "of file; name another one with --journal"
+                ) from error
             raise JournalError(f"journal: cannot use {path} ({error})") from error
         except JournalError:
             self._connection.close()

@@ -144,6 +144,16 @@ def test_a_commitment_with_another_key_than_the_owners_is_refused(folder: Path) 
     assert not (folder / "x.kincommit").exists()
 
 
+def test_evidence_that_is_there_is_not_replaced(folder: Path) -> None:
+    there = folder / "there.kinrecord"
+    there.write_text("the record of another audit")
+    arguments = ("audit", "model.kinprint", "--onnx", "copy.onnx", *TRUST, *SIGN)
+    result = kinprint(folder, *arguments, "--record", there)
+    assert result.returncode == 2
+    assert "evidence is not replaced" in result.stderr.replace("\n", " ")
+    assert there.read_text() == "the record of another audit"
+
+
 def test_a_record_that_cannot_be_written_costs_neither_verdict_nor_answers(folder: Path) -> None:
     longest = "x" * 300
     arguments = ("audit", "model.kinprint", "--onnx", "copy.onnx", *TRUST, *SIGN, "--json")

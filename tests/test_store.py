@@ -26,7 +26,8 @@ from record_builder import (
 )
 
 from adapters.suspect import Predictions
-from audit.errors import AuditError, JournalError
+from audit.errors import AuditError, JournalError, NoJournalError
+from audit.exit_codes import ExitCode, code_for_error
 from audit.journal import Journal
 from audit.keys import write_key_pair
 from audit.outcome import Verdict
@@ -124,6 +125,15 @@ def test_a_killed_audit_is_remembered_exported_as_incomplete_and_resumed(
     list(AuditSession(bundle, FakeSuspect(bundle, copy_rule), journal, resume=True).run())
     export_record(journal, stored.audit, out, AUDITOR_KEY)
     assert verify_record(out, GOLDEN_BUNDLE, TRUST).result is Result.HOLDS
+
+
+def test_a_file_that_is_no_journal_stays_as_it_was_and_is_a_wrong_argument(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(b"my notes, " * 100)
+    with pytest.raises(NoJournalError, match="expected a journal of Kinprint, got") as caught:
+        Journal(path)
+    assert code_for_error(caught.value) == ExitCode.USAGE
+    assert path.read_bytes() == b"my notes, " * 100
 
 
 def test_many_threads_can_make_the_same_new_journal_at_once(tmp_path: Path) -> None:

@@ -72,6 +72,10 @@ def prepare_recording(
             f"--record: expected one suspect, got {num_suspects}; use kinprint record export for "
             "several"
         )
+    if os.path.lexists(path):
+        raise click.UsageError(
+            f"--record: {path} exists, and evidence is not replaced; choose another name"
+        )
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise click.UsageError(f"--record: cannot write to the folder {path.parent}")
     return Recording(
