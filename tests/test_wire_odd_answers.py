@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapters.endpoint_description import EndpointDescription
 from adapters.endpoint_file import known_formats, read_endpoint_file
 from adapters.suspect import SuspectError
 from adapters.wire.protocol import AskAgainError, SelfConfiguring, WireAnswer, WireFormat
@@ -83,10 +84,14 @@ RIGHT: dict[str, Any] = {
 }
 
 
-def read_format(folder: Path, name: str) -> WireFormat:
+def described(folder: Path, name: str) -> EndpointDescription:
     path = folder / "endpoint.toml"
     path.write_text(endpoint_template(name), encoding="utf-8")
-    found = read_endpoint_file(path).wire_format(3)
+    return read_endpoint_file(path)
+
+
+def read_format(folder: Path, name: str) -> WireFormat:
+    found = described(folder, name).wire_format(3)
     if isinstance(found, SelfConfiguring):
         found.learn(json.dumps(METADATA).encode())
     return found
@@ -171,8 +176,9 @@ def test_broken_bytes_are_refused(tmp_path: Path, name: str) -> None:
 def test_broken_metadata_names_what_is_missing(tmp_path: Path, name: str) -> None:
     rng = random.Random(13)
     told = []
+    description = described(tmp_path, name)
     for _ in range(200):
-        wire_format = read_format(tmp_path, name)
+        wire_format = description.wire_format(3)
         if not isinstance(wire_format, SelfConfiguring):
             return
         try:
