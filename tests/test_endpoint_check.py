@@ -1,9 +1,14 @@
 """``kinprint endpoint check``: what it asks, shows and finds, against a real server."""
 
 import base64
+import contextlib
 import io
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +150,33 @@ def test_the_document_holds_what_the_page_shows(serve: Serve, trust: Path) -> No
     assert told["audit"]["seconds"] == pytest.approx(31 / 1000)
     assert told["request"][0].startswith("POST http://")
     assert told["answer"][0] == "status 200"
+
+
+@pytest.mark.parametrize(("typed", "status", "num_sent"), [("n", 2, 0), ("y", 0, 6)])
+def test_a_terminal_is_asked_before_money_is_spent(
+    serve: Serve, trust: Path, typed: str, status: int, num_sent: int
+) -> None:
+    path, server = serve(fields='price_per_request = 0.5\ncurrency = "EUR"')
+    arguments = ["endpoint", "check", path, "--bundle", GOLDEN_BUNDLE, "--trust", trust]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kinprint", *map(str, arguments), "--num", "2"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(ours, 4096):
+            if b"Start?" in piece:
+                assert not server.seen
+                os.write(ours, f"{typed}\n".encode())
+            shown += piece
+    os.close(ours)
+    assert process.wait(timeout=30) == status
+    assert b"6 requests and costs 3.00 EUR" in shown
+    assert len(server.seen) == num_sent
 
 
 def test_what_comes_back_is_shown_also_where_it_cannot_be_read(serve: Serve, trust: Path) -> None:

@@ -268,7 +268,8 @@ _CAPABILITIES = {
 def _alteration(each: "Alteration") -> str:
     """Say what became of altered images, and what that means for the endpoint file."""
     if each.refusal is not None:
-        return f"not taken: {each.refusal}"
+        size = "in twice the size " if each.name == "enlarged" else ""
+        return f"not taken {size}({each.refusal})"
     told = f"{each.num_changed} of {each.num_images} labels change"
     if each.largest_shift is not None:
         told += f", probabilities by at most {each.largest_shift:.2g}"
