@@ -75,6 +75,7 @@ class HttpEndpoint:
         self._format = description.wire_format(len(classes.classes))
         self._learning = threading.Lock()
         self._on_exchange: Callable[[WireRequest, RawAnswer], None] | None = None
+        self._learner = self._format if isinstance(self._format, SelfConfiguring) else None
         self._observer: AttemptObserver | None = None
         self._is_closed = False
         self._pace = None
@@ -282,12 +283,12 @@ class HttpEndpoint:
 
     def _learn(self) -> None:
         """Let the format ask the server about its model, where it needs to, once."""
-        if isinstance(self._format, SelfConfiguring):
+        if self._learner is not None:
             with self._learning:
-                if (question := self._format.question()) is not None:
+                if (question := self._learner.question()) is not None:
                     raw = self._transport.send(question)
                     self._check(raw)
-                    self._format.learn(raw.body)
+                    self._learner.learn(raw.body)
 
     def _check(self, raw: RawAnswer) -> None:
         if raw.status >= 400 and isinstance(self._format, ReadsRefusals):

@@ -11,6 +11,7 @@ BENCHMARKS = {
     "queries": "which queries tell derived models from innocents, on the demo's models",
     "startup": "seconds until --help, and what an audit imports",
     "onnx_throughput": "images per second through an ONNX suspect, against a bare onnxruntime loop",
+    "http_throughput": "requests per second of an audit over HTTP, against a load generator in C",
     "onnx_fuzz": "thousands of broken ONNX files through an audit's door",
     "crafting": "seconds and memory of 'kinprint craft' (needs --model, --weights and --images)",
 }

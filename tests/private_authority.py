@@ -30,7 +30,9 @@ class PrivateAuthority:
     def server(self, common_name: str) -> tuple[ssl.SSLContext, bytes]:
         """Return a server's TLS settings and its certificate (DER)."""
         key = ec.generate_private_key(ec.SECP256R1())
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+        alternative = x509.SubjectAlternativeName(
+            [x509.DNSName(common_name), x509.IPAddress(IPv4Address("127.0.0.1"))]
+        )
         certificate = (
             _builder(common_name, self.root.subject, key.public_key())
             .add_extension(alternative, critical=False)

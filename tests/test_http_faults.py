@@ -1,6 +1,7 @@
 """Faults of a vendor lead to the right verdict or to a clear stop, never to a wrong verdict."""
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from vendor_server import LASTING, PASSING, Rule, Spoil, Spoiled, Vendor, at_ran
 from adapters import http_retry
 from adapters.http_endpoint import open_endpoint
 from adapters.suspect import SuspectError
+from audit.exit_codes import ExitCode, code_for_error
 from audit.journal import Journal
 from audit.outcome import Verdict
 from audit.session import AuditSession, Finished
@@ -129,8 +131,10 @@ def test_a_vendor_that_goes_down_is_left_alone_soon_and_the_audit_resumed(tmp_pa
     with vendor(BUNDLE, copy_rule, _down_after(12)) as server:
         path = server.endpoint_file(tmp_path / "vendor.toml", fields)
         endpoint, journal = open_endpoint(path), Journal(tmp_path / "journal.sqlite")
-        with pytest.raises(SuspectError, match=r"got status 500 \(oops\) \(7 failures in a row\)"):
+        told = r"got status 500 \(oops\) \(7 failures in a row\); it answered before, so resume"
+        with pytest.raises(SuspectError, match=told) as stopped:
             list(AuditSession(BUNDLE, endpoint, journal).run())
+        assert code_for_error(stopped.value) is ExitCode.STOPPED
         endpoint.close()
         journal.close()
         # Four threads were on their way when the seventh failed.
@@ -140,3 +144,32 @@ def test_a_vendor_that_goes_down_is_left_alone_soon_and_the_audit_resumed(tmp_pa
         last = audited(server, tmp_path, resume=True)
     assert last.outcome.verdict is Verdict.DERIVED
     assert server.num_requests == asked_before + 32 - 12
+
+
+def test_a_vendor_that_never_answered_is_unreachable(tmp_path: Path) -> None:
+    with vendor(BUNDLE, copy_rule, _down_after(0)) as server:
+        path = server.endpoint_file(tmp_path / "vendor.toml", "retries = 2\nconcurrency = 1")
+        endpoint, journal = open_endpoint(path), Journal(tmp_path / "journal.sqlite")
+        with pytest.raises(SuspectError, match=r"\(3 attempts\); check that the server is up") as e:
+            list(AuditSession(BUNDLE, endpoint, journal).run())
+        endpoint.close()
+        journal.close()
+    assert code_for_error(e.value) is ExitCode.UNREACHABLE
+    assert server.num_requests == 3
+
+
+def test_giving_up_on_one_request_ends_the_pauses_of_the_others(tmp_path: Path) -> None:
+    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
+        if questions[0] == "control/3":
+            return Spoiled(status=401, body=b"no", delay_s=0.1)
+        return Spoiled(status=429, headers=(("Retry-After", "100"),), body=b"")
+
+    with vendor(BUNDLE, copy_rule, spoil) as server:
+        path = server.endpoint_file(tmp_path / "vendor.toml", "concurrency = 4")
+        endpoint, journal = open_endpoint(path), Journal(tmp_path / "journal.sqlite")
+        started = time.monotonic()
+        with pytest.raises(SuspectError, match="auth: expected to be let in"):
+            list(AuditSession(BUNDLE, endpoint, journal).run())
+        endpoint.close()
+        journal.close()
+    assert time.monotonic() - started < 10  # not the 100 s that the others were told to wait
