@@ -152,7 +152,12 @@ def _audited(
     except (SuspectError, AuditError) as error:
         return PanelRefusal(path=path, reason=str(error))
     if outcome.verdict is Verdict.NOT_COMPARABLE:
-        return PanelRefusal(path=path, reason=f"not comparable: {outcome.text}")
+        control = outcome.control
+        return PanelRefusal(
+            path=path,
+            reason=f"not comparable: {control.accuracy:.0%} of the control images right, below "
+            f"{control.min_accuracy:.0%}",
+        )
     return ChallengedModel(path=path, digest=suspect.identity.digest, outcome=outcome)
 
 

@@ -88,13 +88,13 @@ def _document(found: "Challenge", status: int) -> dict[str, object]:
 
 
 def _print(found: "Challenge") -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from audit.challenge import Finding
+    from audit.commands.result_console import result_console
 
-    console = Console()
+    console = result_console()
     table = Table("innocent model", box=None, pad_edge=False, header_style="bold")
     for title in ("controls", "score", "threshold", "called"):
         table.add_column(title, justify="left" if title == "called" else "right")

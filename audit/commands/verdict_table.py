@@ -4,9 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from audit.commands.result_console import result_console
 
 _STYLES = {
     "derived": "bold red",
@@ -26,9 +27,7 @@ def print_verdicts(
         rows: As in the JSON document of ``kinprint audit``, under ``audits``.
         extra: Further columns by title, a cell per row.
     """
-    console = Console(soft_wrap=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=140)
+    console = result_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["suspect", "verdict", "score", "threshold", "p", "MFUE rate", "asked", "seconds"]
     for position, title in enumerate([*columns, *(extra or {})]):
