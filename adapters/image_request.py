@@ -17,6 +17,7 @@ from urllib3.filepost import encode_multipart_formdata
 from adapters import endpoint_description
 from adapters.endpoint_description import FrozenModel
 from adapters.image_encoding import MIME_TYPES, encode
+from adapters.json_body import dumps, nested_numbers
 from adapters.tensor_table import TensorTable
 
 BOUNDARY = "kinprint-b1c0f4c19f1e4a7d"
@@ -93,8 +94,7 @@ class ImageRequest(FrozenModel):
     def _values(self, images: NDArray[np.uint8], wanted: endpoint_description.Image) -> list[Any]:
         """Return the JSON value of each image."""
         if self.image == "tensor":
-            values: list[Any] = self.tensor.tensor(images).tolist()
-            return values
+            return [nested_numbers(values) for values in self.tensor.tensor(images)]
         texts = [base64.b64encode(encode(image, wanted)).decode() for image in images]
         return [{"b64": text} for text in texts] if self.image == "b64" else texts
 
@@ -113,8 +113,3 @@ class ImageRequest(FrozenModel):
         rows = [self.row(value, mime_type) for value in values]
         content = rows[0] if self.single else rows
         return {**self.extra, self.key: content} if self.key else content
-
-
-def dumps(document: Any) -> bytes:
-    """Return the bytes of a JSON document, without blanks."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.json_body import JsonText, dumps
+
 _PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}")
 _Path = tuple[str | int, ...]
 
@@ -29,28 +31,25 @@ class JsonTemplate:
     repeated: _Path | None
     """Keys and indices that lead to the list repeated per image; None for one image."""
 
-    def fill(self, images: Sequence[Any]) -> bytes:
+    def fill(self, images: Sequence[str | JsonText]) -> bytes:
         """Return the body with the encoded images in place.
 
         Args:
-            images: Text or nested numbers per image; exactly one unless a list is repeated.
+            images: Text, or `JsonText` of its numbers, per image; exactly one unless a list is
+                repeated.
         """
         if self.repeated is None:
             (image,) = images
-            return self._dumps(_replaced(self.body, self.path, self._with_image(image)))
+            return dumps(_replaced(self.body, self.path, self._with_image(image)))
         element, rest = _at(self.body, self.repeated)[0], self.path[len(self.repeated) + 1 :]
         elements = [_replaced(element, rest, self._with_image(image)) for image in images]
-        return self._dumps(_replaced(self.body, self.repeated, elements))
+        return dumps(_replaced(self.body, self.repeated, elements))
 
-    def _with_image(self, image: Any) -> Any:
+    def _with_image(self, image: str | JsonText) -> str | JsonText:
         if not isinstance(image, str):
             return image
         text: str = _at(self.body, self.path)
         return text.replace("{{" + self.name + "}}", image)
-
-    @staticmethod
-    def _dumps(body: Any) -> bytes:
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def parse_template(

@@ -20,9 +20,9 @@ from pydantic import Field, field_validator, model_validator
 
 from adapters.endpoint_description import EndpointDescription, FrozenModel
 from adapters.image_encoding import encode as encode_file
-from adapters.image_request import dumps
 from adapters.inference_outputs import OutputTensor, read_outputs
 from adapters.json_answer import excerpt, read_json
+from adapters.json_body import JsonText, dumps, nested_numbers
 from adapters.preprocessing import InputDtype, Layout
 from adapters.suspect import SuspectConfigError, SuspectError
 from adapters.tensor_table import TensorTable
@@ -189,7 +189,7 @@ class OpenInference:
         """Build the request for ``[N, H, W, C]``."""
         tensors, request = self._tensors, self._description.request
         assert tensors is not None  # the endpoint asks `question` first
-        data: list[Any]
+        data: Any
         parameters: dict[str, Any] = {}
         if tensors.datatype == "BYTES":
             files = [encode_file(image, self._description.image) for image in images]
@@ -211,7 +211,7 @@ class OpenInference:
             )
             shape = list(values.shape)
             tail = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
-            data = [] if request.binary else values.ravel().tolist()
+            data = None if request.binary else _flat_numbers(values)
         number = hashlib.sha256(tail).hexdigest()[:32]
         tensor: dict[str, Any] = {
             "name": tensors.input,
@@ -283,6 +283,12 @@ class OpenInference:
             body=header + (tail or b""),
             id=number,
         )
+
+
+def _flat_numbers(values: NDArray[Any]) -> JsonText:
+    """Return all numbers in one JSON list; image by image, since each has few distinct ones."""
+    texts = [nested_numbers(part.ravel()).text[1:-1] for part in values]
+    return JsonText(f"[{','.join(texts)}]")
 
 
 def _described(document: Any, key: str) -> dict[str, dict[str, Any]]:

@@ -3,11 +3,13 @@
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bundle_builder import OWNER_KEY
 from record_builder import GOLDEN_BUNDLE
 from tiny_world import kinprint
 
+import adapters.wire
 from adapters.endpoint_description import EndpointDescription
 from adapters.endpoint_file import known_formats, read_endpoint_file
 from adapters.suspect import SuspectConfigError
@@ -78,6 +80,25 @@ def test_what_stands_in_comments_can_be_switched_on(tmp_path: Path, name: str) -
 
 def _is_field(line: str) -> bool:
     return line.startswith("# [") or (line.startswith("# ") and " = " in line)
+
+
+def test_a_format_is_one_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shouting.py").write_text(
+        "from typing import Literal\n"
+        "from adapters.open_server import OpenServerDescription\n"
+        'TEMPLATE = \'url = "http://127.0.0.1:1/shout"\\n\\n[request]\\nkey = "LOUD"\\n\'\n'
+        "class Description(OpenServerDescription):\n"
+        '    format: Literal["shouting"]\n'
+    )
+    monkeypatch.setattr(adapters.wire, "__path__", [*adapters.wire.__path__, str(tmp_path)])
+    assert "shouting" in known_formats()
+    path = tmp_path / "vendor.toml"
+    path.write_text(endpoint_template("shouting"), encoding="utf-8")
+    image = np.zeros((1, 1, 1, 1), dtype=np.uint8)
+    request = read_endpoint_file(path).wire_format(3).encode(image)
+    assert request.body == b'{"LOUD":[[[[0.0]]]]}'
 
 
 def test_a_long_list_of_classes_takes_a_line_each() -> None:

@@ -19,8 +19,8 @@ from pydantic import Field, field_validator
 from adapters.answer_rows import Row, capability_of, named, wire_answer
 from adapters.endpoint_description import EndpointDescription, FrozenModel
 from adapters.image_encoding import encode
-from adapters.image_request import dumps
 from adapters.json_answer import excerpt, read_json
+from adapters.json_body import dumps
 from adapters.named_answer import NamedAnswer
 from adapters.open_server import metadata, post
 from adapters.suspect import Capability, SuspectError

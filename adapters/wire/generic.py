@@ -19,6 +19,7 @@ from adapters.endpoint_description import EndpointDescription, FrozenModel
 from adapters.image_encoding import MIME_TYPES, encode
 from adapters.image_request import BOUNDARY
 from adapters.json_answer import read_json
+from adapters.json_body import nested_numbers
 from adapters.json_template import JsonTemplate, parse_template
 from adapters.open_server import compiled, metadata, search
 from adapters.suspect import Capability, SuspectError
@@ -175,8 +176,8 @@ class GenericFormat:
         request, mime_type = self.description.request, MIME_TYPES[self.description.image.encoding]
         if self.template is not None and self.description.sends_pixels:
             tensor = (request.tensor or TensorTable()).tensor(images)
-            body, content_type = self.template.fill(tensor.tolist()), "application/json"
-            return self._request(body, content_type)
+            body = self.template.fill([nested_numbers(values) for values in tensor])
+            return self._request(body, "application/json")
         files = [encode(image, self.description.image) for image in images]
         if self.template is not None:
             body = self.template.fill([base64.b64encode(file).decode() for file in files])

@@ -19,8 +19,8 @@ from pydantic import model_validator
 from adapters.answer_rows import capability_of, row_of, wire_answer
 from adapters.endpoint_description import EndpointDescription, FrozenModel
 from adapters.image_encoding import MIME_TYPES, encode
-from adapters.image_request import dumps
 from adapters.json_answer import excerpt, read_json
+from adapters.json_body import dumps
 from adapters.open_server import post
 from adapters.suspect import Capability, SuspectError
 from adapters.wire.protocol import AskAgainError, WireAnswer, WireRequest

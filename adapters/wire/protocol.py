@@ -1,8 +1,9 @@
 """What a wire format is: how images become a request, and an answer becomes vendor labels.
 
 Every other module of this package is one wire format. It exports ``Description``, a subclass of
-`adapters.endpoint_description.EndpointDescription` whose ``format`` is the module's name; a new
-format is a new module here and nothing else. A format never sends anything, never holds a
+`adapters.endpoint_description.EndpointDescription` whose ``format`` is the module's name, and
+``TEMPLATE``, the commented fields of its own for a new endpoint file, ``url`` first; a new format
+is a new module here and nothing else. A format never sends anything, never holds a
 secret and knows no class of the bundle: connections, retries, credentials and the class map are
 the endpoint's.
 """

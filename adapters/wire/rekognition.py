@@ -21,8 +21,8 @@ from adapters.answer_rows import capability_of, named, wire_answer
 from adapters.aws_signature import AwsDescription, aws_refusal
 from adapters.endpoint_description import FrozenModel
 from adapters.image_encoding import encode
-from adapters.image_request import dumps
 from adapters.json_answer import excerpt, read_json
+from adapters.json_body import dumps
 from adapters.named_answer import NamedAnswer
 from adapters.suspect import Capability, SuspectConfigError, SuspectError
 from adapters.wire.protocol import WireAnswer, WireRequest
