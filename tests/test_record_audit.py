@@ -148,7 +148,7 @@ def test_evidence_that_is_there_is_not_replaced(folder: Path) -> None:
     there = folder / "there.kinrecord"
     there.write_text("the record of another audit")
     arguments = ("audit", "model.kinprint", "--onnx", "copy.onnx", *TRUST, *SIGN)
-    result = kinprint(folder, *arguments, "--record", there)
+    result = kinprint(folder, *arguments, "--record", str(there))
     assert result.returncode == 2
     assert "evidence is not replaced" in result.stderr.replace("\n", " ")
     assert there.read_text() == "the record of another audit"
