@@ -39,4 +39,9 @@ def test_the_endpoint_file_in_the_readme_opens(
 
 def test_links_in_the_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
-        assert (Path(__file__).parents[1] / target).exists(), target
+        name, _, anchor = target.partition("#")
+        path = Path(__file__).parents[1] / name
+        assert path.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {title.lower().replace(" ", "-") for title in titles}, target
