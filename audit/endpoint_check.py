@@ -16,11 +16,13 @@ from adapters.endpoint_description import EndpointDescription
 from adapters.http_endpoint import HttpEndpoint
 from adapters.http_transport import RawAnswer
 from adapters.suspect import Capability, Predictions, SuspectConfigError, SuspectError
+from adapters.tariff import SpendingLimits, Tariff, money
 from adapters.wire.protocol import WireRequest
 from audit.alterations import Alteration, alterations_of
 from audit.api import scores_to_ask
 from audit.control_confusion import control_confusion
 from audit.early_stop import min_control_accuracy
+from audit.errors import AuditError
 from audit.estimate import Estimate, estimate
 from audit.journal import Answer
 from audit.manifest import BundleContents
@@ -96,11 +98,17 @@ class _Watcher:
     gives_up: bool = False
     """Whether an error of the server is an answer: it may come from what the image is."""
     last_status: int | None = None
+    limits: SpendingLimits
+    tariff: Tariff
+    num_images_sent: int = 0
     on_first: Callable[[Exchange], None] | None = None
 
     def sending(self, attempt: Attempt) -> int:
         if self.gives_up and attempt.number > 1 and self.last_status not in _PASSING:
             raise SuspectConfigError(f"request: expected an answer, got status {self.last_status}")
+        images = self.num_images_sent + attempt.num_images
+        _keep_within(self.limits, self.tariff, self.num_requests + 1, images)
+        self.num_images_sent = images
         self.num_requests += 1
         return self.num_requests
 
@@ -122,6 +130,9 @@ def check_plan(bundle: BundleContents, endpoint: HttpEndpoint, num: int) -> Esti
         bundle: Whose control images are asked.
         endpoint: Whom to ask.
         num: Control images.
+
+    Raises:
+        AuditError: It takes more than the endpoint file allows.
     """
     num = min(num, len(bundle.arrays.controls))
     altered = min(num, NUM_ALTERED)
@@ -134,7 +145,24 @@ def check_plan(bundle: BundleContents, endpoint: HttpEndpoint, num: int) -> Esti
             for kind, count in groups
         ),
     )
-    return estimate(plan, endpoint.batch_size, endpoint)
+    found = estimate(plan, endpoint.batch_size, endpoint)
+    _keep_within(endpoint.limits, endpoint.tariff, found.num_requests, found.num_questions)
+    return found
+
+
+def _keep_within(limits: SpendingLimits, tariff: Tariff, num_requests: int, num: int) -> None:
+    """Refuse more than the endpoint file allows one audit, and so a check."""
+    cost = tariff.cost(num_requests, num)
+    if limits.max_requests is not None and num_requests > limits.max_requests:
+        raise AuditError(
+            f"max_requests: expected enough for {num_requests} requests, got "
+            f"{limits.max_requests}; ask fewer images with --num"
+        )
+    if limits.max_cost is not None and cost > limits.max_cost:
+        raise AuditError(
+            f"max_cost: expected enough for {money(cost, tariff.currency)}, got "
+            f"{money(limits.max_cost, tariff.currency)}; ask fewer images with --num"
+        )
 
 
 def check_endpoint(
@@ -153,11 +181,12 @@ def check_endpoint(
 
     Raises:
         SuspectError: It did not answer.
+        AuditError: Retries would take more than the endpoint file allows.
     """
     controls, truth = bundle.arrays.controls, bundle.arrays.control_labels
     spread = np.linspace(0, len(controls) - 1, min(num, len(controls)))
     indices = np.unique(spread.astype(np.int64))
-    watcher = _Watcher(on_first=on_first)
+    watcher = _Watcher(on_first=on_first, limits=endpoint.limits, tariff=endpoint.tariff)
     endpoint.watch(watcher)
     endpoint.show(watcher.show)
     predictions = _asked(endpoint, controls[indices], watcher)

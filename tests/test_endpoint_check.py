@@ -25,6 +25,7 @@ from wire_server import Seen, WireServer, wire_server
 from adapters.http_endpoint import open_endpoint
 from adapters.suspect import Capability, SuspectError
 from audit.endpoint_check import check_endpoint, check_plan
+from audit.errors import AuditError
 from audit.exchange_words import request_lines, shown_body
 
 SECRET = "sk-very-secret-0123456789"
@@ -177,6 +178,39 @@ def test_a_terminal_is_asked_before_money_is_spent(
     assert process.wait(timeout=30) == status
     assert b"6 requests and costs 3.00 EUR" in shown
     assert len(server.seen) == num_sent
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("max_requests = 5", "max_requests: expected enough for 6 requests, got 5; ask fewer"),
+        (
+            'price_per_request = 0.5\ncurrency = "EUR"\nmax_cost = 2.9',
+            "max_cost: expected enough for 3.00 EUR, got 2.90 EUR; ask fewer images with --num",
+        ),
+    ],
+)
+def test_a_check_keeps_within_the_limits_of_the_file(
+    serve: Serve, trust: Path, fields: str, message: str
+) -> None:
+    path, server = serve(fields=fields)
+    done = run_check(path, trust, "--num", "2")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not server.seen
+
+
+def test_retries_of_a_check_keep_within_the_limits_too(serve: Serve) -> None:
+    def reply(seen: Seen) -> bytes:
+        server.status = 500 if len(server.seen) % 2 else 200  # every first attempt fails
+        return right(seen)
+
+    path, server = serve(reply, fields="max_requests = 6")
+    endpoint = open_endpoint(path, bundle_classes=NAMES)
+    with pytest.raises(AuditError, match="max_requests: expected enough for 7 requests, got 6"):
+        check_endpoint(BUNDLE, endpoint, 4)
+    endpoint.close()
+    assert len(server.seen) == 6
 
 
 def test_what_comes_back_is_shown_also_where_it_cannot_be_read(serve: Serve, trust: Path) -> None:
