@@ -195,6 +195,17 @@ def completed(draft: Draft, bundle: BundleContents) -> Draft:
     )
 
 
+def interrupted(draft: Draft, *, num_rows: int) -> Draft:
+    """Return the draft of the same audit, broken off after some answers."""
+    return dataclasses.replace(
+        draft,
+        rows=draft.rows[:num_rows],
+        state=State.INTERRUPTED,
+        finished=None,
+        outcome=None,
+    )
+
+
 def signed(draft: Draft, key: PrivateKey = AUDITOR_KEY) -> bytes:
     """Sign a draft at a fixed time."""
     return record_bytes(draft, key, written=utc(STARTED + 61))

@@ -1,15 +1,10 @@
 """Verification: what holds, what is refused, what is told as not checked."""
 
 import dataclasses
-import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from bundle_builder import GOLDEN, OWNER_KEY, STRANGER_KEY, small_contents
 from record_builder import (
@@ -18,7 +13,6 @@ from record_builder import (
     GOLDEN_RECORD,
     STARTED,
     TRUST,
-    FakeSuspect,
     audited_bundle,
     audited_contents,
     completed,
@@ -26,6 +20,7 @@ from record_builder import (
     fixed_draft,
     forged,
     innocent_rule,
+    interrupted,
     signed,
 )
 
@@ -33,24 +28,12 @@ from audit.checks import Status
 from audit.commitment import commitment_bytes
 from audit.keys import Trust
 from audit.outcome import Verdict
-from audit.reask import ask_again
 from audit.recompute import Result, Verification, verify_record
-from audit.record import Draft, State, parse_record, utc
+from audit.record import State, parse_record, utc
 from audit.record_checks import check_deciding_score, compare
 
 Lines = list[dict[str, object]]
 LATER = STARTED + 3600
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> list[str]:
-    """Options that trust the owner and the auditor."""
-    options: list[str] = []
-    for name, key in (("owner", OWNER_KEY), ("auditor", AUDITOR_KEY)):
-        path = tmp_path / f"{name}.pub"
-        path.write_bytes(key.public_key.pem)
-        options += ["--trust", str(path)]
-    return options
 
 
 def verified(
@@ -162,22 +145,6 @@ def test_numbers_of_another_version_are_refused_with_the_advice_to_use_that_vers
     _, text = refused(tmp_path, change)
     assert "the record was made with Kinprint 0.0.9, this is " in text
     assert text.endswith("verify it with that version, too")
-
-
-@pytest.mark.parametrize("rule", [copy_rule, innocent_rule])
-def test_a_processor_with_other_vector_instructions_gets_the_same_numbers(
-    tmp_path: Path, rule: Callable[[str, int, int], int], keys: list[str]
-) -> None:
-    path = tmp_path / "made-here.kinrecord"
-    path.write_bytes(signed(fixed_draft(audited_contents(), rule)))
-    # numpy computes logarithms in another way without them.
-    features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    arguments = ("verify", str(path), "--bundle", str(GOLDEN_BUNDLE), *keys, "--json")
-    result = _kinprint(*arguments, NPY_DISABLE_CPU_FEATURES=" ".join(features))
-    assert result.returncode == 0, result.stdout + result.stderr
-    outcome = parse_record(path.read_bytes(), TRUST).closing.outcome
-    assert outcome is not None
-    assert json.loads(result.stdout)["outcome"] == outcome.model_dump(mode="json")
 
 
 def test_a_dropped_row_is_missed(tmp_path: Path) -> None:
@@ -329,7 +296,7 @@ def test_times_that_run_backwards_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_audit_verifies_as_incomplete(tmp_path: Path) -> None:
-    draft = _interrupted(fixed_draft(audited_contents(), copy_rule), num_rows=20)
+    draft = interrupted(fixed_draft(audited_contents(), copy_rule), num_rows=20)
     verification = verified(tmp_path, signed(draft))
     assert verification.result is Result.INCOMPLETE
     assert verification.outcome is None
@@ -383,112 +350,10 @@ def test_a_commitment_that_the_owner_did_not_sign_is_refused(tmp_path: Path) -> 
     assert "expected the owner's key" in text
 
 
-def test_asking_again_lists_the_answers_that_differ() -> None:
-    bundle = audited_contents()
-    record = parse_record(GOLDEN_RECORD.read_bytes(), TRUST)
-
-    def rule(kind: str, index: int, label: int) -> int:
-        return 3 if (kind, index) == ("query", 1) else label
-
-    reasked = ask_again(record, bundle, FakeSuspect(bundle, rule))
-    (difference,) = reasked.differences
-    assert (difference.question, difference.recorded, difference.given) == ("query/1", 1, 3)
-    # 1 of 32 labels is more than 1 %
-    assert reasked.check.status is Status.FAILED
-
-
-def test_asking_the_same_suspect_again_changes_nothing() -> None:
-    bundle = audited_contents()
-    record = parse_record(GOLDEN_RECORD.read_bytes(), TRUST)
-    suspect = FakeSuspect(bundle, copy_rule)
-    reasked = ask_again(record, bundle, suspect)
-    assert reasked.differences == ()
-    assert reasked.check.status is Status.HELD
-    assert sum(suspect.asked) == 32
-
-
-def test_asking_another_file_again_is_refused_by_its_digest() -> None:
-    bundle = audited_contents()
-    record = parse_record(GOLDEN_RECORD.read_bytes(), TRUST)
-    reasked = ask_again(record, bundle, FakeSuspect(bundle, copy_rule, digest="0" * 64))
-    assert reasked.check.status is Status.FAILED
-    assert "expected the file with SHA-256" in reasked.check.text
-
-
 def test_differences_between_outcomes_are_found_wherever_they_are() -> None:
     assert compare({"a": [1, {"b": "x"}]}, {"a": [1.25, {"b": "y"}]}) == ["a.0", "a.1.b"]
     assert compare({"a": 1}, {"b": 1}) == [""]
     assert compare([1], [1, 2]) == [""]
-
-
-def test_verify_needs_neither_torch_nor_onnxruntime(keys: list[str]) -> None:
-    script = (
-        "import sys\n"
-        "sys.modules['torch'] = sys.modules['onnxruntime'] = sys.modules['onnx'] = None\n"
-        "import kinprint\n"
-        f"sys.argv = ['kinprint', *{_arguments(keys)!r}]\n"
-        "try:\n"
-        "    kinprint.main()\n"
-        "except SystemExit as exit:\n"
-        "    heavy = {'matplotlib', 'jinja2', 'rfc3161_client', 'requests'} & set(sys.modules)\n"
-        "    print(exit.code, sorted(heavy))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert result.stdout.splitlines()[-1] == "0 []"
-    assert "record: holds; verdict: derived" in result.stdout
-
-
-def test_the_command_says_the_same_as_one_json_document(keys: list[str]) -> None:
-    result = _kinprint(*_arguments(keys), "--json")
-    document = json.loads(result.stdout)
-    assert result.returncode == 0
-    assert document["result"] == "holds"
-    assert document["outcome"]["verdict"] == "derived"
-    assert [check["status"] for check in document["checks"]].count("held") == 11
-
-
-def test_a_refused_record_ends_with_status_13_and_names_what_failed(
-    tmp_path: Path, keys: list[str]
-) -> None:
-    path = tmp_path / "bad.kinrecord"
-    path.write_bytes(GOLDEN_RECORD.read_bytes().replace(b'"label":3', b'"label":2', 1))
-    result = _kinprint("verify", str(path), "--bundle", str(GOLDEN_BUNDLE), *keys)
-    assert result.returncode == 13
-    assert "hash chain" in result.stdout
-    assert "record: refused; verdict: none" in result.stdout
-
-
-def test_an_incomplete_record_ends_with_status_12(tmp_path: Path, keys: list[str]) -> None:
-    path = tmp_path / "part.kinrecord"
-    path.write_bytes(signed(_interrupted(fixed_draft(audited_contents(), copy_rule), num_rows=9)))
-    result = _kinprint("verify", str(path), "--bundle", str(GOLDEN_BUNDLE), *keys)
-    assert result.returncode == 12
-
-
-def _arguments(keys: list[str]) -> list[str]:
-    return ["verify", str(GOLDEN_RECORD), "--bundle", str(GOLDEN_BUNDLE), *keys]
-
-
-def _kinprint(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kinprint", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )
-
-
-def _interrupted(draft: Draft, *, num_rows: int) -> Draft:
-    return dataclasses.replace(
-        draft,
-        rows=draft.rows[:num_rows],
-        state=State.INTERRUPTED,
-        finished=None,
-        outcome=None,
-    )
 
 
 def _commitment_check(
