@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from bundle_builder import OWNER_KEY
+from in_process import Done, run
 from PIL import Image
 from pytest_httpserver import HTTPServer
 from record_builder import GOLDEN_BUNDLE, audited_contents
-from tiny_world import kinprint
 from wire_server import Seen, WireServer, wire_server
 
 from adapters.http_endpoint import open_endpoint
@@ -87,9 +87,9 @@ def trust(tmp_path: Path) -> Path:
     return path
 
 
-def run_check(path: Path, trust: Path, *more: str, **environment: str) -> Any:
+def run_check(path: Path, trust: Path, *more: str, **environment: str) -> Done:
     arguments = ["endpoint", "check", path, "--bundle", GOLDEN_BUNDLE, "--trust", trust, *more]
-    return kinprint(*arguments, **environment)
+    return run(*arguments, **environment)
 
 
 def test_a_check_shows_request_and_answer_and_finds_a_good_endpoint_good(
@@ -232,7 +232,7 @@ def test_a_refused_request_is_shown_with_what_the_server_said(serve: Serve, trus
 
 def test_nobody_there_is_unreachable(tmp_path: Path, trust: Path) -> None:
     path = tmp_path / "vendor.toml"
-    path.write_text(FILE.format(url="http://127.0.0.1:9", fields="", tables=""))
+    path.write_text(FILE.format(url="http://127.0.0.1:9", fields="concurrency = 1", tables=""))
     done = run_check(path, trust)
     assert done.returncode == 14
     assert "no connection" in done.stderr
@@ -350,7 +350,8 @@ def test_numbers_after_the_json_are_only_counted(tmp_path: Path, httpserver: HTT
 def test_plain_http_with_credentials_needs_a_word(tmp_path: Path, trust: Path) -> None:
     path = tmp_path / "vendor.toml"
     tables = '[auth]\nenv = "VENDOR_KEY"'
-    path.write_text(FILE.format(url="http://vendor.invalid", fields="", tables=tables))
+    text = FILE.format(url="http://vendor.invalid", fields="", tables=tables)
+    path.write_text(text.replace("retries = 1", "retries = 0"))
     refused = run_check(path, trust, VENDOR_KEY=SECRET)
     assert refused.returncode == 2
     assert "url: expected https, got http with credentials" in refused.stderr

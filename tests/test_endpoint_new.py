@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundle_builder import OWNER_KEY
+from in_process import run
 from record_builder import GOLDEN_BUNDLE
-from tiny_world import kinprint
 
 import adapters.wire
 from adapters.endpoint_description import EndpointDescription
@@ -126,21 +126,21 @@ def test_the_command_writes_a_file_once(tmp_path: Path) -> None:
     path, key = tmp_path / "vendor.toml", tmp_path / "owner.pub"
     key.write_bytes(OWNER_KEY.public_key.pem)
     arguments = ["endpoint", "new", "kserve_v1", "-o", path]
-    done = kinprint(*arguments, "--bundle", GOLDEN_BUNDLE, "--trust", key)
+    done = run(*arguments, "--bundle", GOLDEN_BUNDLE, "--trust", key)
     assert done.returncode == 0, done.stderr
     description = read_endpoint_file(path)
     assert description.class_names == ("cat", "dog", "frog", "ship")
     assert "mean = [0.5, 0.5, 0.5]" in path.read_text(encoding="utf-8")
     path.write_text("mine")
-    refused = kinprint(*arguments)
+    refused = run(*arguments)
     assert refused.returncode == 2
     assert "exists; --force replaces it" in refused.stderr
     assert path.read_text() == "mine"
-    assert kinprint(*arguments, "--force").returncode == 0
+    assert run(*arguments, "--force").returncode == 0
     assert "mine" not in path.read_text(encoding="utf-8")
 
 
 def test_without_a_place_the_file_goes_to_standard_output() -> None:
-    done = kinprint("endpoint", "new", "roboflow")
+    done = run("endpoint", "new", "roboflow")
     assert (done.returncode, done.stdout) == (0, endpoint_template("roboflow"))
-    assert kinprint("endpoint", "new", "nonsense").returncode == 2
+    assert run("endpoint", "new", "nonsense").returncode == 2
