@@ -325,6 +325,11 @@ def _notes(bundle: BundleContents, description: EndpointDescription) -> tuple[st
     notes = []
     task = bundle.manifest.task
     height, width = description.image.size or (task.height, task.width)
+    if (height, width) != (task.height, task.width):
+        notes.append(
+            f"Images are resized from {task.height}x{task.width} to {height}x{width} before they "
+            "leave (image.size), and triggers lose some of what they are made of."
+        )
     below = getattr(description, "upscales_below", 0)
     if min(height, width) < below:
         notes.append(

@@ -314,6 +314,17 @@ def test_a_vendor_that_scales_small_images_up_is_noted(
     )
 
 
+def test_resizing_before_sending_is_noted_and_not_tried_again(serve: Serve) -> None:
+    path, server = serve(lambda seen: scores(0), tables="[image]\nsize = [24, 16]")
+    endpoint = open_endpoint(path, bundle_classes=NAMES)
+    found = check_endpoint(BUNDLE, endpoint, 2)
+    endpoint.close()
+    assert {image_of(seen).shape for seen in server.seen} == {(24, 16, 3)}
+    assert [each.name for each in found.alterations] == ["jpeg"]
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith("Images are resized from 8x8 to 24x16 before they leave")
+
+
 def test_long_bodies_are_cut_and_bytes_are_only_counted(serve: Serve) -> None:
     path, _ = serve()
     endpoint = open_endpoint(path, bundle_classes=NAMES)
