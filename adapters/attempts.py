@@ -86,8 +86,13 @@ class Watchable(Protocol):
         """Say how fast requests may follow one another."""
         ...
 
-    def watch(self, observer: AttemptObserver | None) -> None:
-        """Tell this observer from now on; failures so far are forgotten."""
+    def watch(self, observer: AttemptObserver | None, *, has_answered: bool = False) -> None:
+        """Tell this observer from now on; failures so far are forgotten.
+
+        Args:
+            observer: Keeps the books; None for nobody.
+            has_answered: Whether it answered before, perhaps another process.
+        """
         ...
 
     def stop(self) -> None:

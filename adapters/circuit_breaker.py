@@ -19,17 +19,18 @@ from adapters.wire.protocol import AskAgainError
 class CircuitBreaker:
     """Counts failures in a row over all threads; an answer starts the count again."""
 
-    def __init__(self, max_failures: int, end: EndOfAsking) -> None:
+    def __init__(self, max_failures: int, end: EndOfAsking, *, has_answered: bool = False) -> None:
         """Start closed.
 
         Args:
             max_failures: Failures in a row that end asking.
             end: Set when they are reached.
+            has_answered: Whether the suspect answered before, perhaps another process.
         """
         self._max_failures = max_failures
         self._end = end
         self._lock = threading.Lock()
-        self._num_failures, self._has_answered = 0, False
+        self._num_failures, self._has_answered = 0, has_answered
 
     def answered(self) -> None:
         """Note an answer."""

@@ -175,10 +175,16 @@ class HttpEndpoint:
         """Return ``text`` with everything secret replaced by ``***``."""
         return self._mask(text)
 
-    def watch(self, observer: AttemptObserver | None) -> None:
-        """Tell this observer of every attempt from now on; failures so far are forgotten."""
+    def watch(self, observer: AttemptObserver | None, *, has_answered: bool = False) -> None:
+        """Tell this observer of every attempt from now on; failures so far are forgotten.
+
+        Args:
+            observer: Keeps the books; None for nobody.
+            has_answered: Whether it answered before, so that its failing is no reason to doubt
+                the address.
+        """
         self._observer = observer
-        self._begin()
+        self._begin(has_answered=has_answered)
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Classify one batch with one request, repeated where it fails for the moment.
@@ -229,11 +235,13 @@ class HttpEndpoint:
         if self._pace is not None:
             self._pace.close()
 
-    def _begin(self) -> None:
+    def _begin(self, *, has_answered: bool = False) -> None:
         self._end = EndOfAsking()
         if self._is_closed:
             self._end.set()
-        self._breaker = CircuitBreaker(self._description.max_failures, self._end)
+        self._breaker = CircuitBreaker(
+            self._description.max_failures, self._end, has_answered=has_answered
+        )
         self._limiter = RateLimiter(self._description.requests_per_second, self._end, self._pace)
 
     def _attempt(self, images: NDArray[np.uint8], number: int) -> WireAnswer:

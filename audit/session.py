@@ -234,7 +234,7 @@ class AuditSession:
                 self._watched.tariff,
                 self._watched.limits.unless(self._limits),
             )
-            self._watched.watch(self._log)
+            self._watched.watch(self._log, has_answered=bool(self._answers))
         yield Started(
             audit=self._audit,
             num_questions=plan.num_questions,

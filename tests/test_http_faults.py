@@ -11,7 +11,7 @@ from vendor_server import LASTING, PASSING, Rule, Spoil, Spoiled, Vendor, at_ran
 
 from adapters import http_retry
 from adapters.http_endpoint import open_endpoint
-from adapters.suspect import SuspectError
+from adapters.suspect import SuspectError, SuspectFailingError
 from audit.exit_codes import ExitCode, code_for_error
 from audit.journal import Journal
 from audit.outcome import Verdict
@@ -28,8 +28,15 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_retry, "JITTER_S", 0.002)
 
 
-def audited(server: Vendor, folder: Path, *, batch_size: int = 1, resume: bool = False) -> Finished:
-    path = server.endpoint_file(folder / "vendor.toml", FIELDS, batch_size=batch_size)
+def audited(
+    server: Vendor,
+    folder: Path,
+    *,
+    batch_size: int = 1,
+    resume: bool = False,
+    fields: str = FIELDS,
+) -> Finished:
+    path = server.endpoint_file(folder / "vendor.toml", fields, batch_size=batch_size)
     endpoint, journal = open_endpoint(path), Journal(folder / "journal.sqlite")
     try:
         *_, last = AuditSession(BUNDLE, endpoint, journal, resume=resume).run()
@@ -139,6 +146,8 @@ def test_a_vendor_that_goes_down_is_left_alone_soon_and_the_audit_resumed(tmp_pa
         journal.close()
         # Four threads were on their way when the seventh failed.
         assert 12 + 7 <= server.num_requests <= 12 + 7 + 3
+        with pytest.raises(SuspectFailingError, match="it answered before"):
+            audited(server, tmp_path, resume=True, fields=fields)  # by another endpoint, as later
         asked_before = server.num_requests
         server.spoil = lambda number, questions: None
         last = audited(server, tmp_path, resume=True)
