@@ -170,8 +170,9 @@ def test_a_vendor_that_never_answered_is_unreachable(tmp_path: Path) -> None:
 def test_giving_up_on_one_request_ends_the_pauses_of_the_others(tmp_path: Path) -> None:
     def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
         if questions[0] == "control/3":
-            return Spoiled(status=401, body=b"no", delay_s=0.1)
-        return Spoiled(status=429, headers=(("Retry-After", "100"),), body=b"")
+            return Spoiled(status=401, body=b"no", delay_s=1.2)
+        later = (("Retry-After", "100"),)
+        return Spoiled(status=429, headers=later, body=b"", delay_s=0.8)  # when all four have left
 
     with vendor(BUNDLE, copy_rule, spoil) as server:
         path = server.endpoint_file(tmp_path / "vendor.toml", "concurrency = 4")
