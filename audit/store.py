@@ -48,7 +48,7 @@ class StoredAudit:
     num_answers: int
     state: State
     outcome: Outcome | None
-    """None while there is none."""
+    """None while there is none, and where another version of Kinprint judged."""
 
 
 def stored_audits(journal: Journal) -> tuple[StoredAudit, ...]:
@@ -72,7 +72,7 @@ def stored_audits(journal: Journal) -> tuple[StoredAudit, ...]:
             suspect=json.loads(suspect)["name"],
             num_answers=num_answers,
             state=_state(finished, ended),
-            outcome=_outcome(outcome, _state(finished, ended)),
+            outcome=_shown_outcome(outcome, _state(finished, ended)),
         )
         for audit, started, bundle, manifest, suspect, outcome, finished, num_answers, ended in rows
     )
@@ -271,4 +271,18 @@ def _outcome(outcome: str | None, state: State) -> Outcome | None:
     # An older run may have left one that later answers have overtaken.
     if outcome is None or state is State.INTERRUPTED:
         return None
-    return Outcome.model_validate_json(outcome)
+    try:
+        return Outcome.model_validate_json(outcome)
+    except ValidationError as error:
+        raise JournalError(
+            "journal: this audit was judged by another version of Kinprint; export its record with "
+            "that version, or audit again"
+        ) from error
+
+
+def _shown_outcome(outcome: str | None, state: State) -> Outcome | None:
+    """Return what a list can show: nothing of an audit that another version judged."""
+    try:
+        return _outcome(outcome, state)
+    except JournalError:
+        return None

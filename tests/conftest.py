@@ -1,8 +1,13 @@
 import os
+import tempfile
 from pathlib import Path
 
 # Tiny networks are faster on one thread, and torch reads this when it is first imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+# The journal, the trusted keys and the settings of whoever runs the tests are none of their business.
+_HOME = tempfile.TemporaryDirectory(prefix="kinprint-tests-")
+for _name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+    os.environ[_name] = _HOME.name
 
 import pytest
 from tiny_world import TinyWorld, make_tiny_world

@@ -170,6 +170,16 @@ def test_an_audit_that_is_deleted_while_it_runs_ends_with_a_message(path: Path) 
         list(events)
 
 
+def test_an_outcome_of_another_version_is_listed_without_its_verdict(path: Path) -> None:
+    bundle, journal = audited_contents(), Journal(path)
+    audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
+    journal.write_rows("UPDATE audits SET outcome_json = ?", [('{"verdict": "derived"}',)])
+    (stored,) = stored_audits(journal)
+    assert (stored.state, stored.outcome, stored.num_answers) == (State.COMPLETE, None, 32)
+    with pytest.raises(JournalError, match="judged by another version of Kinprint"):
+        draft_record(journal, audit)
+
+
 def test_a_deleted_audit_leaves_no_answer_behind(path: Path) -> None:
     bundle, journal = audited_contents(), Journal(path)
     audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
