@@ -82,9 +82,9 @@ def _measure(folder: Path, body: Path, delay_ms: int, concurrency: int) -> dict[
             loops.append(_loop(port, concurrency, num_requests, body.read_bytes()))
             path = folder / "endpoint.toml"
             path.write_text(ENDPOINT.format(port=port, concurrency=concurrency))
+            program = [sys.executable, "-m", "benchmarks.http_throughput"]
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.http_throughput", "--audit", str(path)]
-                + [str(num_requests)],
+                [*program, "--audit", str(path), str(num_requests)],
                 check=True,
                 capture_output=True,
                 text=True,

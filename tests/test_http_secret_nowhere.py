@@ -23,7 +23,7 @@ ECHO_HEADERS = (("X-Model-Name", f"model of {SECRET}"), ("Server", SECRET), ("Vi
 
 def kinprint(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-m", "kinprint", *map(str, arguments)],
+        [sys.executable, "-m", "kinprint", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
