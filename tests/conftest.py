@@ -1,16 +1,19 @@
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 # Tiny networks are faster on one thread, and torch reads this when it is first imported.
 os.environ["OMP_NUM_THREADS"] = "1"
-# The journal, the trusted keys and the settings of whoever runs the tests are none of their business.
-_HOME = tempfile.TemporaryDirectory(prefix="kinprint-tests-")
-for _name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
-    os.environ[_name] = _HOME.name
+# No test touches the journal, the trusted keys or the settings of whoever runs it.
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="kinprint-tests-")
+os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_DATA_HOME"]
 
 import pytest
 from tiny_world import TinyWorld, make_tiny_world
+
+atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
