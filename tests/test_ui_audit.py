@@ -7,7 +7,7 @@ from bundle_builder import OWNER_KEY
 from record_builder import AUDITOR_KEY
 from textual.pilot import Pilot
 from textual.widgets import Input
-from ui_desk import drive, make_desk, make_folder, shows, text_of, until
+from ui_desk import drive, make_desk, make_folder, shows, until
 
 from audit.keys import Trust
 from audit.recompute import Result, verify_record

@@ -11,6 +11,8 @@ import click
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 CONFIG_VARIABLE = "KINPRINT_CONFIG"
 SERVE_PORT = 8080
+SWITCH_INTERVAL_S = 0.001
+"""How soon the screen's thread gets its turn while an audit computes in another."""
 
 
 @click.command("ui", short_help="Pick, watch and export audits on a screen.")
@@ -80,6 +82,7 @@ def command(
         first_suspect=None if suspect is None else suspect.absolute(),
     )
     app = KinprintApp(desk, theme=theme, keymap=load_keymap(config))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     app.run()
     if app.return_code:
         raise SystemExit(app.return_code)

@@ -23,9 +23,9 @@ from audit.session import Answered, AuditEvent, AuditSession, Finished, Started
 from audit.tui.desk import Desk
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
 
-POST_EVERY_S = 0.08
+POST_EVERY_S = 0.15
 """At most one bunch of events in so many seconds."""
-STANDING_EVERY_S = 0.15
+STANDING_EVERY_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)

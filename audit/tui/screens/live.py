@@ -40,6 +40,8 @@ from audit.tui.widgets.query_grid import QueryGrid
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
 
 TICK_S = 0.5
+LOOK_EVERY_S = 0.4
+"""How often the newest answer's image is shown."""
 
 
 class LiveScreen(KinprintScreen):
@@ -80,6 +82,8 @@ connection at any time and go on later; nothing is asked twice.
         self._suspect: Suspect | None = None
         self._state = LiveState(order.bundle)
         self._is_following = True
+        self._next_look = 0.0
+        self._keys_shown: tuple[Phase, bool] | None = None
         self._leaves_after: str | None = None
         self._new_order: Order | None = None
 
@@ -90,7 +94,7 @@ connection at any time and go on later; nothing is asked twice.
 
     def body(self) -> Iterable[Widget]:
         """Lay out verdict, figures, plot, grid, image and log."""
-        yield VerdictBanner(id="banner")
+        yield VerdictBanner(id="banner", is_steady=True)
         yield ProgressBar(id="progress", show_eta=False, show_percentage=False)
         yield Meters(id="meters")
         log = RichLog(
@@ -243,6 +247,11 @@ connection at any time and go on later; nothing is asked twice.
         grid = self.query_one(QueryGrid)
         grid.marks = self._state.marks
         if newest is not None and self._is_following:
+            # Whoever watches cannot see more, and the image of a probe takes its time.
+            now = time.monotonic()
+            if now < self._next_look and self._state.phase is Phase.ASKING:
+                return
+            self._next_look = now + LOOK_EVERY_S
             grid.chosen = newest
             self._look(newest)
         elif grid.chosen is not None:
@@ -268,7 +277,11 @@ connection at any time and go on later; nothing is asked twice.
             total=max(state.num_questions, 1), progress=state.num_answered
         )
         self.query_one(VerdictBanner).data = self._banner()
-        self.refresh_bindings()
+        # The key hints are laid out anew only when they change: that takes longer than the rest.
+        keys = (state.phase, state.can_ask_more)
+        if keys != self._keys_shown:
+            self._keys_shown = keys
+            self.refresh_bindings()
 
     def _banner(self) -> BannerData:
         return self._state.banner(

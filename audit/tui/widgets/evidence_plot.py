@@ -57,7 +57,7 @@ class EvidencePlot(Vertical):
     DEFAULT_CSS = """
     EvidencePlot { height: 1fr; min-height: 6; }
     EvidencePlot > PlotextPlot { height: 1fr; }
-    EvidencePlot > #numbers { height: auto; color: $text-muted; padding: 0 1; }
+    EvidencePlot > #numbers { height: 3; color: $text-muted; padding: 0 1; }
     """
 
     curve: reactive[Curve | None] = reactive(None, init=False)
@@ -119,11 +119,12 @@ class EvidencePlot(Vertical):
                     value,
                     alignment="right",
                     color=plot_colour(self.app, colour),
+                    background=plot_colour(self.app, "surface"),
                 )
         plt.xaxes(True, False)
         plt.yaxes(True, False)
         plot.refresh()
-        self.query_one("#numbers", Static).update(curve_in_words(curve))
+        self.query_one("#numbers", Static).update(curve_in_words(curve), layout=False)
 
 
 def ticks(low: float, high: float) -> tuple[list[float], list[str]]:

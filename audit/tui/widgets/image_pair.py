@@ -36,7 +36,7 @@ class ImagePair(Vertical):
     ImagePair { height: auto; width: auto; }
     ImagePair > Horizontal { height: auto; width: auto; }
     ImagePair PixelImage { width: 32; height: 16; }
-    ImagePair #words { width: 24; height: auto; padding: 0 0 0 2; }
+    ImagePair #words { width: 24; height: 8; padding: 0 0 0 2; }
     """
 
     looked: reactive[Looked | None] = reactive(None, init=False)
@@ -64,5 +64,6 @@ class ImagePair(Vertical):
                 printable(looked.suspect),
                 "\n\n",
                 printable(looked.told),
-            )
+            ),
+            layout=False,
         )

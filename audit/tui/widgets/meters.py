@@ -8,11 +8,11 @@ from audit.tui.words import theme_colour
 
 
 class Meters(Widget):
-    """Shows `values`; wraps to further lines where the screen is narrow."""
+    """Shows `values`; its height is fixed, since they change many times a second."""
 
-    DEFAULT_CSS = "Meters { height: auto; padding: 0 1; }"
+    DEFAULT_CSS = "Meters { height: 1; padding: 0 1; }"
 
-    values: reactive[tuple[tuple[str, str], ...]] = reactive((), layout=True)
+    values: reactive[tuple[tuple[str, str], ...]] = reactive(())
 
     def render(self) -> Text:
         """Draw them."""

@@ -100,7 +100,7 @@ class ScoreStrip(Widget):
         cells = axis.empty()
         cells[axis.at(data.score.value)] = SUSPECT
         line = Text("suspect".ljust(name_width), style="bold")
-        line.append("".join(cells), style="bold " + theme_colour(self.app, "accent"))
+        line.append_text(self._marks(cells, "bold " + theme_colour(self.app, "accent")))
         return line.append(f"  {data.score.value:+.3f}")
 
     def _line(self, row: StripRow, axis: "_Axis", name_width: int) -> Text:
@@ -111,11 +111,16 @@ class ScoreStrip(Widget):
             cells[place] = _MANY[row.is_derived] if cells[place] in (sign, *_MANY) else sign
         line = Text(printable(row.name)[: name_width - 1].ljust(name_width))
         colour = theme_colour(self.app, "error" if row.is_derived else "success")
-        line.append("".join(cells), style=colour)
+        line.append_text(self._marks(cells, colour))
         low, high = min(row.values), max(row.values)
         told = f"{low:+.2f}" if len(row.values) == 1 else f"{low:+.2f} to {high:+.2f}"
         line.append(f"  {told:<15}", style=theme_colour(self.app, "text-muted"))
         return line.append("" if row.p_value is None else f"p {row.p_value:.3f}")
+
+    def _marks(self, cells: list[str], style: str) -> Text:
+        """Return a line's cells, the decision lines in one colour throughout."""
+        muted = theme_colour(self.app, "text-muted")
+        return Text.assemble(*((cell, muted if cell in "┊│" else style) for cell in cells))
 
     def _legend(self, data: StripData) -> Text:
         score = data.score

@@ -23,7 +23,11 @@ class BannerData:
 
 
 class VerdictBanner(Static):
-    """Says `data`; a verdict that can still change is marked as such."""
+    """Says `data`; a verdict that can still change is marked as such.
+
+    Args:
+        is_steady: Its height is fixed, so that many changes a second cost no new layout.
+    """
 
     DEFAULT_CSS = """
     VerdictBanner { height: auto; padding: 0 1; border-left: thick $panel; }
@@ -34,6 +38,10 @@ class VerdictBanner(Static):
     """
 
     data: reactive[BannerData | None] = reactive(None, init=False)
+
+    def __init__(self, *, id: str | None = None, is_steady: bool = False) -> None:
+        super().__init__(id=id)
+        self._is_steady = is_steady
 
     def watch_data(self, data: BannerData | None) -> None:
         """Say it."""
@@ -59,4 +67,4 @@ class VerdictBanner(Static):
         if data.rests_on:
             parts.append(Content("\n"))
             parts.append(Content(printable(data.rests_on)))
-        self.update(Content.assemble(*parts))
+        self.update(Content.assemble(*parts), layout=not self._is_steady)
