@@ -8,9 +8,11 @@ http.client that keep nothing either, ``audit`` the whole audit: PNG, journal on
 memory is the largest that an audit's process had.
 """
 
+import argparse
 import http.client
 import itertools
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -27,7 +29,6 @@ from benchmarks.results_file import write_results
 
 HERE = Path(__file__).parent
 DELAYS_MS, CONCURRENCIES = (0, 5, 20), (4, 16)
-SECONDS, REPEATS = 2.0, 3
 MAX_REQUESTS = 20_000
 ENDPOINT = """\
 format = "generic"
@@ -47,7 +48,11 @@ def main() -> int:
     if shutil.which("cc") is None:
         print("no C compiler (cc) on this machine: skipped")
         return 0
-    rows = []
+    parser = argparse.ArgumentParser(prog="python -m benchmarks http_throughput")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement")
+    parser.add_argument("--repeats", type=int, default=3, help="medians are shown")
+    options = parser.parse_args()
+    rows, load = [], os.getloadavg()[0]
     print(f"{'delay':>6} {'c':>3} {'C':>9} {'loop':>9} {'audit':>9}  audit/C  audit/loop   memory")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -57,7 +62,14 @@ def main() -> int:
         body = folder / "body.json"
         body.write_text(json.dumps({"image": "A" * 4200}))
         for delay_ms, concurrency in itertools.product(DELAYS_MS, CONCURRENCIES):
-            row = _measure(folder, body, delay_ms, concurrency)
+            row = _measure(
+                folder,
+                body,
+                delay_ms,
+                concurrency,
+                seconds=options.seconds,
+                repeats=options.repeats,
+            )
             rows.append(row)
             print(
                 f"{delay_ms:>3} ms {concurrency:>3} {row['c']:>9.0f} {row['loop']:>9.0f} "
@@ -65,19 +77,27 @@ def main() -> int:
                 f"{row['audit'] / row['loop']:>10.2f} {row['audit_mib']:>5.0f} MiB",
                 flush=True,
             )
-    settings = {"image": "32x32x3 noise as PNG in JSON", "repeats": REPEATS, "seconds": SECONDS}
+    settings = {
+        "image": "32x32x3 noise as PNG in JSON",
+        "repeats": options.repeats,
+        "seconds": options.seconds,
+        "load_before": round(load, 2),
+        "niceness": os.nice(0),
+    }
     print(write_results("http_throughput", settings, rows))
     return 0
 
 
-def _measure(folder: Path, body: Path, delay_ms: int, concurrency: int) -> dict[str, float]:
+def _measure(
+    folder: Path, body: Path, delay_ms: int, concurrency: int, *, seconds: float, repeats: int
+) -> dict[str, float]:
     """Return medians; the three take turns, so that a busy moment meets all of them."""
     c, loops, audits, memory = [], [], [], 0.0
     with _server(folder, delay_ms) as port:
         num = _load(folder, port, concurrency, 2 * concurrency, body)  # a first, rough rate
         expected = concurrency * 1000 / delay_ms if delay_ms else 3000.0
-        num_requests = int(min(MAX_REQUESTS, max(400, min(num, expected) * SECONDS)))
-        for _ in range(REPEATS):
+        num_requests = int(min(MAX_REQUESTS, max(400, min(num, expected) * seconds)))
+        for _ in range(repeats):
             c.append(_load(folder, port, concurrency, num_requests, body))
             loops.append(_loop(port, concurrency, num_requests, body.read_bytes()))
             path = folder / "endpoint.toml"

@@ -220,7 +220,7 @@ def test_the_same_question_cannot_be_journaled_twice(journal: Journal) -> None:
 def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database, but long enough to look like one " * 10)
-    with pytest.raises(JournalError, match=r"cannot use .*notes\.txt"):
+    with pytest.raises(JournalError, match=r"expected a journal of Kinprint, got .*notes\.txt"):
         Journal(path)
 
 
