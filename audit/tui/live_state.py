@@ -231,7 +231,7 @@ class LiveState:
             Verdict.NOT_COMPARABLE: "It could not be compared with the source.",
         }[outcome.verdict]
         return BannerData(
-            headline=f"{headline} Enter shows what that rests on.",
+            headline=f"{headline} Enter: why.",
             rests_on=outcome.text,
             verdict=outcome.verdict,
             is_final=True,
@@ -245,4 +245,6 @@ def mark_of(bundle: BundleContents, question: str, label: int) -> Mark:
     is_same = label == source_label(bundle, question)
     if question.startswith("control/"):
         return Mark.RIGHT if is_same else Mark.WRONG
-    return Mark.MATCH if is_same else Mark.MISMATCH
+    if question.startswith("query/"):
+        return Mark.MATCH if is_same else Mark.MISMATCH
+    return Mark.SAME if is_same else Mark.OTHER

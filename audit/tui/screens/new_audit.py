@@ -167,9 +167,10 @@ is asked, and you are told what to look at. Then come the queries that decide.
 
     def _summary(self, checked: Checked) -> Content:
         if checked.problems:
-            num = len(checked.problems)
-            fields = "field needs" if num == 1 else "fields need"
-            return Content.styled(f"{num} {fields} a look before the audit can start.", "$warning")
+            return Content("\n").join(
+                Content.styled(f"✗ {name.replace('_', ' ')}: {printable(told)}", "$warning")
+                for name, told in checked.problems.items()
+            )
         return Content.assemble(Content.styled("What happens  ", "dim"), printable(checked.summary))
 
     def _follow_kind(self, kind: SuspectKind | None) -> None:

@@ -24,7 +24,7 @@ class ConfusionTable(Static):
         """
         shown = [index for index in range(len(names)) if confusion.counts[index].any()]
         table = Table(
-            title="Control images: rows are true classes, columns the suspect's answers",
+            title="true class by row, answer by column",
             title_justify="left",
             box=None,
             padding=(0, 1),

@@ -20,11 +20,17 @@ from audit.tui.words import theme_colour
 
 
 class Mark(Enum):
-    """What came of a question: sign, word and theme colour."""
+    """What came of a question: sign, word and theme colour.
+
+    Only queries speak for or against derivation by their label, so that only theirs are in the
+    colours of a verdict.
+    """
 
     PENDING = ("·", "not asked yet", "text-muted")
     MATCH = ("■", "like the source", "error")
     MISMATCH = ("□", "unlike the source", "success")
+    SAME = ("■", "like the source", "primary")
+    OTHER = ("□", "unlike the source", "text-muted")
     RIGHT = ("■", "right", "primary")
     WRONG = ("x", "wrong", "warning")
     REFUSED = ("!", "no class given", "warning")
@@ -58,6 +64,8 @@ _HEADINGS = {
 
 class QueryGrid(ScrollView, can_focus=True):
     """Shows `marks` for `questions`; a cursor chooses one."""
+
+    DEFAULT_CSS = "QueryGrid { overflow-x: hidden; scrollbar-gutter: stable; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "move(-1)", "Previous", id="grid.left", show=False),
