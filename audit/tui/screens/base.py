@@ -64,8 +64,8 @@ class KinprintScreen(Screen[None]):
         width, height = event.size
         is_tiny = width < MIN_WIDTH or height < MIN_HEIGHT
         self.set_class(is_tiny, "-tiny")
-        if is_tiny:
-            self.query_one("#too-small", Static).update(
+        for notice in self.query("#too-small").results(Static) if is_tiny else ():
+            notice.update(
                 f"This window is {width} x {height}.\nKinprint needs {MIN_WIDTH} x {MIN_HEIGHT}: "
                 "enlarge it,\nor use kinprint audit."
             )

@@ -160,11 +160,14 @@ class HomeScreen(KinprintScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the demo where there is no bundle, and trust where a key is not trusted."""
-        bundles = self.query_one(BundleTable)
+        if action not in ("demo", "trust"):
+            return True
+        # Keys are asked for before the tables are there, too.
+        bundles = [found for table in self.query(BundleTable) for found in table.items]
         if action == "demo":
-            return not bundles.items
+            return not bundles
         if action == "trust":
-            return any(one.state is SignatureState.UNTRUSTED for one in bundles.items)
+            return any(one.state is SignatureState.UNTRUSTED for one in bundles)
         return True
 
     @on(ItemTable.Opened, "#bundles")

@@ -166,7 +166,10 @@ class ItemTable(DataTable[Text], Generic[Item]):
         self.clear(columns=True)
         for index, column in enumerate(self._item_columns):
             mark = (" ▴" if not self._is_reversed else " ▾") if index == self._sorted_by else ""
-            self.add_column(f"{column.title}{mark}")
+            # Measured here: the table's own measuring comes later, and not always.
+            title = f"{column.title}{mark}"
+            width = max([len(title), *(cells[index].cell_len for _, cells in rows)])
+            self.add_column(title, width=width)
         for _, cells in rows:
             self.add_row(*cells)
         keys = [self.key_of(item) for item in self._shown]
