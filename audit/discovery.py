@@ -36,9 +36,9 @@ class SuspectKind(StrEnum):
     ENDPOINT = "endpoint"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FoundBundle:
-    """A bundle file."""
+    """A bundle file; two readings of one are two values, since tensors have no single truth."""
 
     path: Path
     state: SignatureState | None

@@ -125,3 +125,8 @@ def test_every_kind_of_question_can_be_looked_at() -> None:
     assert source_label(bundle, "query/2") == int(arrays.source_query_labels[2])
     if bundle.manifest.probes is not None:
         assert question_view(bundle, "probe/1/3").image.shape == arrays.triggers[1].shape
+
+
+def test_listings_of_two_readings_can_be_compared(tmp_path: Path) -> None:
+    (tmp_path / "a.kinprint").write_bytes(GOLDEN.read_bytes())
+    assert find_bundles(tmp_path, OWNER_TRUST) != find_bundles(tmp_path, OWNER_TRUST)
