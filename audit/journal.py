@@ -28,71 +28,9 @@ from numpy.typing import NDArray
 
 from adapters.suspect import Predictions, SuspectIdentity
 from audit.errors import JournalError, NoJournalError
+from audit.journal_schema import prepare_tables
 
-SCHEMA_VERSION = 3
 _LOCK_TIMEOUT_S = 30.0
-
-_SCHEMA = """
-CREATE TABLE audits (
-    id TEXT PRIMARY KEY,
-    bundle TEXT NOT NULL,
-    bundle_signer TEXT NOT NULL,
-    manifest BLOB NOT NULL,
-    bundle_timestamp BLOB,
-    suspect TEXT NOT NULL,
-    suspect_json TEXT NOT NULL,
-    settings_json TEXT NOT NULL,
-    started REAL NOT NULL,
-    finished REAL,
-    outcome_json TEXT
-) STRICT;
-CREATE TABLE runs (
-    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
-    run INTEGER NOT NULL,
-    started REAL NOT NULL,
-    budget INTEGER,
-    details_json TEXT NOT NULL,
-    libraries_json TEXT NOT NULL,
-    ended REAL,
-    PRIMARY KEY (audit, run)
-) STRICT;
-CREATE TABLE answers (
-    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
-    question TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    run INTEGER NOT NULL,
-    request INTEGER NOT NULL,
-    image_sha256 TEXT NOT NULL,
-    label INTEGER NOT NULL,
-    log_probabilities BLOB,
-    attempts INTEGER NOT NULL,
-    asked REAL NOT NULL,
-    latency_s REAL NOT NULL,
-    metadata_json TEXT NOT NULL,
-    PRIMARY KEY (audit, question)
-) STRICT;
-"""
-_ATTEMPTS = """
-CREATE TABLE attempts (
-    id INTEGER PRIMARY KEY,
-    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
-    run INTEGER NOT NULL,
-    request INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    started REAL NOT NULL,
-    num_images INTEGER NOT NULL,
-    request_sha256 TEXT NOT NULL,
-    result TEXT,
-    status INTEGER,
-    latency_s REAL,
-    answer_sha256 TEXT,
-    metadata_json TEXT,
-    is_charged INTEGER NOT NULL,
-    UNIQUE (audit, run, request, attempt)
-) STRICT;
-"""
-_MIGRATIONS = {2: _ATTEMPTS}
-"""Statements that lead from a version to the next one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +106,8 @@ class Journal:
             # In a write-ahead log this leaves waiting for the disk to `sync`, which needs no lock.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA foreign_keys = ON")
-            self._prepare()
+            with self._transaction():
+                prepare_tables(self._connection, path)
         except sqlite3.Error as error:
             self._connection.close()
             if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
@@ -193,27 +132,6 @@ class Journal:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
-
-    def _prepare(self) -> None:
-        with self._transaction():
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                self._run_all(_SCHEMA + _ATTEMPTS)
-                version = SCHEMA_VERSION
-            while version in _MIGRATIONS:
-                self._run_all(_MIGRATIONS[version])
-                version += 1
-            if version == SCHEMA_VERSION:
-                self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            else:
-                raise JournalError(
-                    f"journal: {self._path} has version {version}, this Kinprint reads "
-                    f"{SCHEMA_VERSION}; name another file with --journal"
-                )
-
-    def _run_all(self, statements: str) -> None:
-        for statement in statements.split(";\n"):
-            self._connection.execute(statement)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

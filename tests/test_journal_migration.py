@@ -15,9 +15,9 @@ from record_builder import (
     finish_audit,
 )
 
-from audit import journal as journal_module
 from audit.errors import JournalError
 from audit.journal import Journal
+from audit.journal_schema import SCHEMA_VERSION
 from audit.recompute import Result, verify_record
 from audit.session import AuditSession
 from audit.store import export_record, stored_audits
@@ -54,7 +54,7 @@ def test_carrying_over_twice_changes_nothing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    assert version == journal_module.SCHEMA_VERSION == 3
+    assert version == SCHEMA_VERSION == 3
     assert {"audits", "runs", "answers", "attempts"} <= tables
     Journal(path).close()
 

@@ -1,0 +1,96 @@
+"""The tables of a journal, and how a journal of an older version gets those it lacks."""
+
+import sqlite3
+from pathlib import Path
+
+from audit.errors import JournalError
+
+SCHEMA_VERSION = 3
+
+_TABLES = """
+CREATE TABLE audits (
+    id TEXT PRIMARY KEY,
+    bundle TEXT NOT NULL,
+    bundle_signer TEXT NOT NULL,
+    manifest BLOB NOT NULL,
+    bundle_timestamp BLOB,
+    suspect TEXT NOT NULL,
+    suspect_json TEXT NOT NULL,
+    settings_json TEXT NOT NULL,
+    started REAL NOT NULL,
+    finished REAL,
+    outcome_json TEXT
+) STRICT;
+CREATE TABLE runs (
+    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
+    run INTEGER NOT NULL,
+    started REAL NOT NULL,
+    budget INTEGER,
+    details_json TEXT NOT NULL,
+    libraries_json TEXT NOT NULL,
+    ended REAL,
+    PRIMARY KEY (audit, run)
+) STRICT;
+CREATE TABLE answers (
+    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
+    question TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    request INTEGER NOT NULL,
+    image_sha256 TEXT NOT NULL,
+    label INTEGER NOT NULL,
+    log_probabilities BLOB,
+    attempts INTEGER NOT NULL,
+    asked REAL NOT NULL,
+    latency_s REAL NOT NULL,
+    metadata_json TEXT NOT NULL,
+    PRIMARY KEY (audit, question)
+) STRICT;
+"""
+_ATTEMPTS = """
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY,
+    audit TEXT NOT NULL REFERENCES audits (id) ON DELETE CASCADE,
+    run INTEGER NOT NULL,
+    request INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    started REAL NOT NULL,
+    num_images INTEGER NOT NULL,
+    request_sha256 TEXT NOT NULL,
+    result TEXT,
+    status INTEGER,
+    latency_s REAL,
+    answer_sha256 TEXT,
+    metadata_json TEXT,
+    is_charged INTEGER NOT NULL,
+    UNIQUE (audit, run, request, attempt)
+) STRICT;
+"""
+_MIGRATIONS = {2: _ATTEMPTS}
+"""Statements that lead from a version to the next one."""
+
+
+def prepare_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Make or complete the tables; call within a transaction.
+
+    Raises:
+        JournalError: The file is of a version that cannot be carried over.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        _run_all(connection, _TABLES + _ATTEMPTS)
+        version = SCHEMA_VERSION
+    while version in _MIGRATIONS:
+        _run_all(connection, _MIGRATIONS[version])
+        version += 1
+    if version != SCHEMA_VERSION:
+        raise JournalError(
+            f"journal: {path} has version {version}, this Kinprint reads {SCHEMA_VERSION}; name "
+            "another file with --journal"
+        )
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _run_all(connection: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        connection.execute(statement)
