@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Test files at once; most of their time is spent waiting for processes, servers and screens.
+WORKERS ?= 2
 
 .PHONY: demo test test-servers check lint bench clean
 .DEFAULT_GOAL := help
@@ -23,7 +25,7 @@ demo: $(READY) ## Craft, sign and audit the embedded example (about 3 minutes on
 	$(BIN)/kinprint demo
 
 test: $(READY) ## Run the tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 test-servers: $(READY) ## Run the tests that need Triton and TorchServe, which install on first use.
 	$(BIN)/python -m pytest -m servers
