@@ -49,6 +49,23 @@ def test_a_copy_is_derived_and_a_stranger_is_not(tiny_world: TinyWorld) -> None:
     assert "independent" in stranger.stdout
 
 
+def test_a_narrow_terminal_cuts_off_names_and_never_a_verdict(tiny_world: TinyWorld) -> None:
+    suspects = [
+        "--onnx",
+        tiny_world.folder / "copy.onnx",
+        "--onnx",
+        tiny_world.folder / "stranger.onnx",
+    ]
+    for width in ("60", "80", "140"):
+        done = kinprint(
+            "audit", tiny_world.bundle, "--trust", tiny_world.public_key, *suspects, COLUMNS=width
+        )
+        header, copy, stranger = done.stdout.splitlines()[:3]
+        assert " derived " in copy
+        assert " independent " in stranger
+        assert ("MFUE rate" in header) == (width == "140")
+
+
 def test_several_suspects_are_one_document_and_the_gravest_verdict_is_the_status(
     tiny_world: TinyWorld, tmp_path: Path
 ) -> None:

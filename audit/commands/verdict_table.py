@@ -17,6 +17,10 @@ _STYLES = {
     "no answer": "magenta",
 }
 
+_WIDE = 100
+"""Columns of a terminal that has room for everything."""
+_LEAST_WANTED = ("MFUE rate", "seconds")
+
 
 def print_verdicts(
     rows: Sequence[Mapping[str, Any]], *, extra: Mapping[str, Sequence[str]] | None = None
@@ -28,16 +32,30 @@ def print_verdicts(
         extra: Further columns by title, a cell per row.
     """
     console = result_console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["suspect", "verdict", "score", "threshold", "p", "MFUE rate", "asked", "seconds"]
-    for position, title in enumerate([*columns, *(extra or {})]):
-        table.add_column(title, justify="right" if 1 < position < 8 else "left", no_wrap=True)
-    for number, row in enumerate(rows):
-        cells = _cells(row)
-        verdict = cells[1]
-        cells[1] = f"[{_STYLES[verdict]}]{verdict}[/]"
-        others = [column[number] for column in (extra or {}).values()]
-        table.add_row(escape(cells[0]), *cells[1:], *others)
+    titles = [*columns, *(extra or {})]
+    lines = [
+        [*_cells(row), *(column[number] for column in (extra or {}).values())]
+        for number, row in enumerate(rows)
+    ]
+    shown = [
+        position
+        for position, title in enumerate(titles)
+        if console.width >= _WIDE or title not in _LEAST_WANTED
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position in shown:
+        table.add_column(
+            titles[position],
+            justify="right" if 1 < position < len(columns) else "left",
+            no_wrap=True,
+            # Only names are cut off where the terminal is narrow.
+            min_width=max(len(line[position]) for line in lines) if position and lines else None,
+        )
+    for line in lines:
+        cells = [escape(cell) for cell in line]
+        cells[1] = f"[{_STYLES[line[1]]}]{cells[1]}[/]"
+        table.add_row(*(cells[position] for position in shown))
     console.print(table)
     console.print()
     for row in rows:
