@@ -342,6 +342,7 @@ def open_endpoint(
     bundle_classes: Sequence[str] | None = None,
     ca_bundle: Path | None = None,
     allow_plain_http: bool = False,
+    requests_per_second: float | None = None,
 ) -> HttpEndpoint:
     """Read an endpoint file and fetch the secret that it names; nothing is sent yet.
 
@@ -351,11 +352,19 @@ def open_endpoint(
             to names or names no classes at all, and checked against the file otherwise.
         ca_bundle: Authorities (PEM) that count instead of those that the file names.
         allow_plain_http: Let credentials travel to another machine without TLS.
+        requests_per_second: Upper limit, instead of the one that the file names.
 
     Raises:
         SuspectConfigError: A field is wrong, the secret is missing, or the classes do not fit.
     """
     description = read_endpoint_file(path, allow_plain_http=allow_plain_http)
+    if requests_per_second is not None:
+        if not 0 < requests_per_second < float("inf"):
+            raise SuspectConfigError(
+                f"rate: expected more than 0 requests a second, got {requests_per_second:g}"
+            )
+        changed = {"requests_per_second": requests_per_second}
+        description = description.model_copy(update=changed)
     try:
         secret = description.credential(path.parent)
         authorities = _ca_bundle(description, path.parent, ca_bundle)

@@ -203,6 +203,7 @@ def open_remote(
     labels_only: bool = False,
     ca_bundle: str | Path | None = None,
     allow_plain_http: bool = False,
+    rate: float | None = None,
 ) -> Suspect:
     """Open an endpoint file as a suspect for a bundle; nothing is sent yet.
 
@@ -212,6 +213,7 @@ def open_remote(
         labels_only: Use labels only, whatever the endpoint tells.
         ca_bundle: PEM file of authorities, instead of the one that the file names.
         allow_plain_http: Let credentials travel to another machine without TLS.
+        rate: Most requests a second, instead of what the file says.
 
     Raises:
         SuspectError: The file does not describe a usable endpoint.
@@ -221,5 +223,6 @@ def open_remote(
         bundle_classes=bundle.manifest.task.class_names,
         ca_bundle=None if ca_bundle is None else Path(ca_bundle),
         allow_plain_http=allow_plain_http,
+        requests_per_second=rate,
     )
     return LabelsOnly(suspect) if labels_only else suspect

@@ -132,6 +132,19 @@ def test_an_endpoint_is_asked_no_more_than_the_verdict_needs(
         assert outcome["num_questions"] < len(bundle.arrays.controls) + len(bundle.arrays.queries)
 
 
+def test_an_endpoint_is_asked_no_faster_than_was_said(
+    tiny_world: TinyWorld, tmp_path: Path
+) -> None:
+    with served(tiny_world, "copy", tmp_path) as endpoint:
+        done = audit(tiny_world, "--endpoint", endpoint, "--json", "--rate", "40")
+        wrong = audit(tiny_world, "--endpoint", endpoint, "--rate", "0")
+    (row,) = document(done)["audits"]
+    # n requests have n - 1 pauses of 1/40 s between their starts
+    assert row["run"]["seconds"] >= 0.95 * (row["outcome"]["num_questions"] - 1) / 40
+    assert wrong.returncode == 2
+    assert "rate: expected more than 0 requests a second, got 0" in wrong.stderr
+
+
 def test_a_killed_audit_resumes_with_the_same_record_and_asks_nothing_twice(
     tiny_world: TinyWorld, tmp_path: Path
 ) -> None:

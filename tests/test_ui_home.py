@@ -240,6 +240,7 @@ FORM = Form(bundle="model.kinprint", suspect="copy.onnx")
         ({"budget": "ten"}, "budget", "expected a whole number"),
         ({"budget": "8"}, "budget", "more than the 8 control images"),
         ({"max_cost": "much"}, "max_cost", "expected an amount"),
+        ({"rate": "fast"}, "rate", "expected a rate such as 2.5"),
         ({"max_cost": "-1"}, "max_cost", "more than 0"),
     ],
 )
@@ -269,6 +270,11 @@ def test_the_form_says_what_an_endpoint_will_cost_before_anything_is_sent(folder
     assert "costs 8.00 EUR" in checked.summary
     assert "16 s at the endpoint's rate" in checked.summary
     assert "reaches for 20 of them" in checked.summary
+    # 31 pauses of a quarter of a second
+    faster = Form(bundle="model.kinprint", suspect="api.toml", rate="4")
+    assert "8 s at the endpoint's rate" in check_form(faster, make_desk(folder), Library()).summary
+    stopped = Form(bundle="model.kinprint", suspect="api.toml", rate="0")
+    assert "more than 0" in check_form(stopped, make_desk(folder), Library()).problems["rate"]
 
 
 def test_a_missing_secret_is_told_in_the_form(folder: Path) -> None:

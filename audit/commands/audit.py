@@ -57,6 +57,9 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
+@click.option(
+    "--rate", type=float, help="Most requests a second, instead of what the endpoint file says."
+)
 @click.option("--budget", type=click.IntRange(min=1), help="Ask at most so many images a suspect.")
 @click.option(
     "--max-cost",
@@ -130,6 +133,7 @@ def command(
     scores: tuple[str, ...],
     labels_only: bool,
     device: Literal["auto", "cpu", "cuda"],
+    rate: float | None,
     budget: int | None,
     max_cost: str | None,
     max_requests: int | None,
@@ -173,9 +177,9 @@ def command(
         raise click.UsageError(
             "--output and --output-kind are for --onnx; a suspect file says it under [model]"
         )
-    if (max_cost or max_requests or ca_bundle or insecure) and not endpoints:
+    if (max_cost or max_requests or ca_bundle or insecure or rate is not None) and not endpoints:
         raise click.UsageError(
-            "--max-cost, --max-requests, --ca-bundle and --insecure are for --endpoint"
+            "--max-cost, --max-requests, --rate, --ca-bundle and --insecure are for --endpoint"
         )
     if infer_classes and endpoints:
         raise click.UsageError(
@@ -214,6 +218,7 @@ def command(
             labels_only=labels_only,
             ca_bundle=ca_bundle,
             allow_plain_http=insecure,
+            rate=rate,
         )
 
     rows: list[dict[str, Any]] = []

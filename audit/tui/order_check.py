@@ -43,6 +43,7 @@ class Form:
     beta: str = ""
     stop_early: bool = False
     budget: str = ""
+    rate: str = ""
     max_cost: str = ""
     resume: bool = False
 
@@ -81,6 +82,7 @@ def check_form(form: Form, desk: Desk, library: Library) -> Checked:
     budget = _budget(form.budget, checking)
     alpha = _rate(form.alpha, "alpha", checking)
     beta = _rate(form.beta, "beta", checking)
+    rate = _rate(form.rate, "rate", checking, example="2.5")
     max_cost = _money(form.max_cost, checking)
     unfinished = None
     order: Order | None = None
@@ -96,6 +98,7 @@ def check_form(form: Form, desk: Desk, library: Library) -> Checked:
             beta=beta,
             stop_early=form.stop_early,
             budget=budget,
+            rate=rate,
             limits=SpendingLimits(max_cost=max_cost),
         )
         _check_rates(order, checking)
@@ -175,7 +178,11 @@ def _check_plan(order: Order, checking: _Checking) -> None:
             plan = _planned(order.bundle, order, _assumed_capability(order))
             checking.summary = f"{_in_words(plan, order)}."
     except SuspectError as error:
-        checking.problems["suspect"] = str(error).splitlines()[0]
+        field, _, told = str(error).splitlines()[0].partition(": ")
+        if field == "rate":
+            checking.problems["rate"] = told
+        else:
+            checking.problems["suspect"] = str(error).splitlines()[0]
     except AuditError as error:
         field, _, told = str(error).partition(": ")
         known = {"score": "score", "budget": "budget", "max_cost": "max_cost"}
@@ -183,7 +190,9 @@ def _check_plan(order: Order, checking: _Checking) -> None:
 
 
 def _endpoint_plan(order: Order) -> str:
-    endpoint = open_remote(order.bundle, order.suspect.path, labels_only=order.labels_only)
+    endpoint = open_remote(
+        order.bundle, order.suspect.path, labels_only=order.labels_only, rate=order.rate
+    )
     try:
         plan = _planned(order.bundle, order, endpoint.capability)
         told = _in_words(plan, order)
@@ -269,14 +278,14 @@ def _budget(text: str, checking: _Checking) -> int | None:
     return int(text)
 
 
-def _rate(text: str, field: str, checking: _Checking) -> float | None:
+def _rate(text: str, field: str, checking: _Checking, *, example: str = "0.05") -> float | None:
     text = text.strip()
     if not text:
         return None
     try:
         return float(text)
     except ValueError:
-        checking.problems[field] = f"expected a rate such as 0.05, got {text!r}"
+        checking.problems[field] = f"expected a rate such as {example}, got {text!r}"
         return None
 
 

@@ -44,6 +44,8 @@ class Order:
     stop_early: bool = False
     budget: int | None = None
     """Most images that are asked."""
+    rate: float | None = None
+    """Most requests a second to an endpoint; its own file's where this is None."""
     limits: SpendingLimits = field(default_factory=SpendingLimits)
     """What an endpoint may charge; its own file's limits where these are None."""
     resume: bool = False
@@ -87,7 +89,7 @@ def open_ordered(order: Order, desk: Desk) -> Suspect:
         case SuspectKind.DESCRIBED:
             return open_described(bundle, path, device=desk.device, labels_only=order.labels_only)
         case SuspectKind.ENDPOINT:
-            return open_remote(bundle, path, labels_only=order.labels_only)
+            return open_remote(bundle, path, labels_only=order.labels_only, rate=order.rate)
 
 
 def run_order(

@@ -49,7 +49,8 @@ is asked, and you are told what to look at. Then come the queries that decide.
   on with a larger one.
 - *Stop early* ends the audit as soon as the verdict is certain, at hardly larger error rates.
 - *Alpha* and *beta* are the bundle's own rates unless you ask for others that its models support.
-- What an endpoint charges and how fast it may be asked stands in its TOML file.
+- What an endpoint charges and how fast it may be asked stands in its TOML file; *Requests/s* asks
+  it more slowly, or faster.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -100,6 +101,12 @@ is asked, and you are told what to look at. Then come the queries that decide.
                 Input(placeholder="all", compact=True),
                 told="most images asked, controls too",
                 id="budget",
+            ),
+            FormRow(
+                "Requests/s",
+                Input(placeholder="as its file says", compact=True),
+                told="most requests a second",
+                id="rate",
             ),
             FormRow(
                 "Spend at most",
@@ -179,9 +186,14 @@ is asked, and you are told what to look at. Then come the queries that decide.
             return
         self._known_kind = kind
         self.query_one("#stop-early", Check).value = kind is SuspectKind.ENDPOINT
-        self.query_one("#max-cost", Input).disabled = kind is not SuspectKind.ENDPOINT
+        is_endpoint = kind is SuspectKind.ENDPOINT
+        for name in ("max-cost", "rate"):
+            self.query_one(f"#{name}", Input).disabled = not is_endpoint
         self.query_one("#row-max-cost", FormRow).told = (
-            "in the endpoint's currency" if kind is SuspectKind.ENDPOINT else "a file costs nothing"
+            "in the endpoint's currency" if is_endpoint else "a file costs nothing"
+        )
+        self.query_one("#row-rate", FormRow).told = (
+            "most requests a second" if is_endpoint else "a file is asked at full speed"
         )
 
     def _form(self) -> Form:
@@ -195,6 +207,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
             beta=self.query_one("#beta", Input).value,
             stop_early=self.query_one("#stop-early", Check).value,
             budget=self.query_one("#budget", Input).value,
+            rate=self.query_one("#rate", Input).value,
             max_cost=self.query_one("#max-cost", Input).value,
             resume=self.query_one("#resume", Check).value,
         )
