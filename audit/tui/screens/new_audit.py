@@ -189,12 +189,13 @@ is asked, and you are told what to look at. Then come the queries that decide.
         is_endpoint = kind is SuspectKind.ENDPOINT
         for name in ("max-cost", "rate"):
             self.query_one(f"#{name}", Input).disabled = not is_endpoint
-        self.query_one("#row-max-cost", FormRow).told = (
-            "in the endpoint's currency" if is_endpoint else "a file costs nothing"
-        )
-        self.query_one("#row-rate", FormRow).told = (
-            "most requests a second" if is_endpoint else "a file is asked at full speed"
-        )
+        told = {
+            "max-cost": "in the endpoint's currency" if is_endpoint else "a file costs nothing",
+            "rate": "most requests a second" if is_endpoint else "a file is asked at full speed",
+        }
+        for name, text in told.items():
+            self._usual_notes[name.replace("-", "_")] = text
+            self.query_one(f"#row-{name}", FormRow).told = text
 
     def _form(self) -> Form:
         score = self.query_one("#score", Select).value
