@@ -8,6 +8,7 @@ optional dependency (``kinprint[aws]``).
 import configparser
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,9 +88,9 @@ class AwsDescription(EndpointDescription):
         return True
 
     @property
+    @abstractmethod
     def service(self) -> str:
         """Return the name that the signature carries."""
-        raise NotImplementedError
 
     def credential(self, folder: Path) -> Credential | None:
         """Fetch the keys."""
