@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.suspect import REFUSED, SuspectConfigError, SuspectError
+from adapters.suspect import REFUSED, OtherTaskError, SuspectConfigError, SuspectError
 from adapters.wire.protocol import Label, Scores
 
 MIN_PROBABILITY = 1e-12
@@ -103,6 +103,7 @@ def class_map(
         bundle_classes: The bundle's class names in its order, where a bundle is at hand.
 
     Raises:
+        OtherTaskError: There are more of one than of the other.
         SuspectConfigError: They do not fit, or classes are named and there is no bundle.
     """
     if class_names is None:
@@ -112,7 +113,7 @@ def class_map(
             )
         class_names = bundle_classes
     if bundle_classes is not None and len(class_names) != len(bundle_classes):
-        raise SuspectConfigError(
+        raise OtherTaskError(
             f"class_names: expected the bundle's {len(bundle_classes)} classes, "
             f"got {len(class_names)}"
         )

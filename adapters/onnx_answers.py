@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.suspect import SuspectConfigError, SuspectError
+from adapters.suspect import OtherTaskError, SuspectConfigError, SuspectError
 
 OutputKind = Literal["logits", "probabilities", "log_probabilities", "labels"]
 
@@ -80,6 +80,7 @@ def choose_output(
         wanted: Name that the caller insists on.
 
     Raises:
+        OtherTaskError: Outputs hold scores, but for another number of classes.
         SuspectConfigError: None fits, or several do; the message lists the outputs.
     """
     listed = ", ".join(f"{o.name}: {o.dtype} {list(o.values.shape)}" for o in outputs) or "none"
@@ -104,7 +105,7 @@ def choose_output(
     if len(labelled) == 1:
         return labelled[0]
     if scored and num_classes is not None:
-        raise SuspectConfigError(
+        raise OtherTaskError(
             f"num_classes: expected {num_classes}, got outputs {listed}; "
             "bundle and suspect are about different tasks"
         )

@@ -244,28 +244,70 @@ def open_onnx(
         check_one_runtime()
     model = load_model(path, device=device, limits=limits)
     try:
-        image_input = find_image_input(model.description.inputs, recipe.layout)
-        completed = complete_recipe(image_input, recipe)
-        trial = try_out(
+        return adapt_model(
             model,
-            image_input,
-            completed,
+            recipe=recipe,
             image_shape=image_shape,
             num_classes=num_classes,
             output=output,
-            output_kind=None if output_kind == "auto" else output_kind,
-            allow_random=allow_random,
-        )
-        return OnnxSuspect(
-            model=model,
-            image_input=image_input,
-            recipe=completed,
-            trial=trial,
+            output_kind=output_kind,
             labels_only=labels_only,
+            allow_random=allow_random,
         )
     except BaseException:
         model.close()
         raise
+
+
+def adapt_model(
+    model: OnnxModel,
+    *,
+    recipe: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
+    image_shape: tuple[int, int, int] | None = None,
+    num_classes: int | None = None,
+    output: str | None = None,
+    output_kind: OutputKindChoice = "auto",
+    labels_only: bool = False,
+    allow_random: bool = False,
+) -> OnnxSuspect:
+    """Find out how a loaded model wants to be asked, and make it a suspect.
+
+    One model may be several suspects, for bundles with other images; closing one closes all.
+
+    Args:
+        model: From `adapters.onnx_model.load_model`; stays open if this fails.
+        recipe: See `open_onnx`, like the rest.
+        image_shape: Likewise.
+        num_classes: Likewise.
+        output: Likewise.
+        output_kind: Likewise.
+        labels_only: Likewise.
+        allow_random: Likewise.
+
+    Raises:
+        OtherTaskError: The model answers another number of classes.
+        SuspectConfigError: What was written here or the file itself is wrong.
+        SuspectError: The file does not answer usably.
+    """
+    image_input = find_image_input(model.description.inputs, recipe.layout)
+    completed = complete_recipe(image_input, recipe)
+    trial = try_out(
+        model,
+        image_input,
+        completed,
+        image_shape=image_shape,
+        num_classes=num_classes,
+        output=output,
+        output_kind=None if output_kind == "auto" else output_kind,
+        allow_random=allow_random,
+    )
+    return OnnxSuspect(
+        model=model,
+        image_input=image_input,
+        recipe=completed,
+        trial=trial,
+        labels_only=labels_only,
+    )
 
 
 def check_one_runtime() -> None:

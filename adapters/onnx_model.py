@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from adapters.onnx_answers import Output
 from adapters.onnx_copy import FileCopy, copy_external, copy_model
 from adapters.onnx_exchange import PIXEL_BYTES, Exchange, create_exchange
+from adapters.onnx_forking import ForkServer
 from adapters.onnx_limits import MEMORY_PER_FILE_BYTE, OnnxLimits, has_nvidia_device
 from adapters.onnx_messages import Answers, Description, Loaded, LoadRequest, RunRequest
 from adapters.onnx_process import WorkerProcess
@@ -117,13 +118,22 @@ class OnnxModel:
         _end(self.process, self.exchange, self.folder)
 
 
-def load_model(path: Path, *, device: Device, limits: OnnxLimits) -> OnnxModel:
+def load_model(
+    path: Path,
+    *,
+    device: Device,
+    limits: OnnxLimits,
+    num_threads: int | None = None,
+    server: ForkServer | None = None,
+) -> OnnxModel:
     """Copy a file and load it in a new process.
 
     Args:
         path: The ONNX file.
         device: ``auto`` takes CUDA where the machine shows an NVIDIA device.
         limits: What the file may cost.
+        num_threads: Threads that answer; all cores if None.
+        server: Forks the process, which is quicker; not used where CUDA may be.
 
     Raises:
         SuspectConfigError: No ONNX file, or the device is not there.
@@ -138,7 +148,7 @@ def load_model(path: Path, *, device: Device, limits: OnnxLimits) -> OnnxModel:
     try:
         copy = copy_model(path, folder / COPY_NAME, max_bytes=limits.max_file_bytes)
         exchange = create_exchange(folder)
-        num_threads = num_cores()
+        num_threads = num_threads or num_cores()
         may_use_cuda = device != "cpu" and has_nvidia_device()
 
         def memory(external_bytes: int) -> int | None:
@@ -159,6 +169,7 @@ def load_model(path: Path, *, device: Device, limits: OnnxLimits) -> OnnxModel:
             ),
             folder=folder,
             inherit=exchange.descriptor,
+            server=None if may_use_cuda else server,
         )
         description = process.ask(None, Description, timeout_s=limits.start_timeout_s)
         external = _copy_external_files(description, path, folder, limits)

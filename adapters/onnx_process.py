@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from adapters.onnx_environment import clean_environment
+from adapters.onnx_forking import ForkedProcess, ForkServer
 from adapters.onnx_messages import (
     MAX_LINE_BYTES,
     Answers,
@@ -34,9 +36,6 @@ from adapters.suspect import SuspectConfigError, SuspectError
 
 R = TypeVar("R", Description, Loaded, Answers)
 
-KEPT_VARIABLES = ("SYSTEMROOT", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_PATH")
-"""All that the process gets of our environment: none of them holds a secret."""
-
 MAX_STDERR_BYTES = 4096
 END_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.1
@@ -49,13 +48,21 @@ _ADAPTERS: dict[str, TypeAdapter[Description | Loaded | Answers | Failure]] = {
 class WorkerProcess:
     """A running suspect process."""
 
-    def __init__(self, settings: WorkerSettings, *, folder: Path, inherit: int | None) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        *,
+        folder: Path,
+        inherit: int | None,
+        server: ForkServer | None = None,
+    ) -> None:
         """Start it.
 
         Args:
             settings: What it may do.
             folder: Its working folder.
             inherit: Descriptor of the shared memory, if it has one.
+            server: Forks it; by default it starts afresh.
         """
         self._lock = threading.Lock()
         self._timed_out = False
@@ -65,18 +72,12 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             # A full pipe must drop what native libraries print, not stop them.
             os.set_blocking(stderr, False)
-        command = [sys.executable, "-P", "-B", "-m", "adapters.onnx_worker"]
         try:
-            self._process = subprocess.Popen(
-                [*command, json.dumps(asdict(settings))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                cwd=folder,
-                env=_environment(),
-                pass_fds=() if inherit is None else (inherit,),
-                start_new_session=True,
-            )
+            self._process: subprocess.Popen[bytes] | ForkedProcess
+            if server is not None:
+                self._process = server.start(settings, folder=folder, stderr=stderr)
+            else:
+                self._process = _start_afresh(settings, folder, stderr, inherit)
         except BaseException:
             os.close(self._stderr)
             raise
@@ -228,6 +229,22 @@ class WorkerProcess:
         return ""
 
 
+def _start_afresh(
+    settings: WorkerSettings, folder: Path, stderr: int, inherit: int | None
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-B", "-m", "adapters.onnx_worker"]
+    return subprocess.Popen(
+        [*command, json.dumps(asdict(settings))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        cwd=folder,
+        env=clean_environment(),
+        pass_fds=() if inherit is None else (inherit,),
+        start_new_session=True,
+    )
+
+
 def _is_printable(value: Any) -> bool:
     """Return whether no text within a JSON value could steer a terminal."""
     if isinstance(value, str):
@@ -243,19 +260,3 @@ def _failure_text(failure: Failure) -> str:
     if failure.kind == "run":
         return f"onnx: onnxruntime cannot use this file: {failure.message}"
     return f"onnx: {failure.message}" if failure.kind != "unsupported" else failure.message
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment without credentials that finds the same packages as we do."""
-    package_root = str(Path(__file__).resolve().parent.parent)
-    paths = [package_root, *(path for path in sys.path if path and Path(path).is_absolute())]
-    return {
-        **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
-        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
-        "LANG": "C.UTF-8",
-        # Each arena reserves 64 MB of address space, and that is limited.
-        "MALLOC_ARENA_MAX": "2",
-        # numpy's own threads have nothing to do there; onnxruntime has its own.
-        "OPENBLAS_NUM_THREADS": "1",
-        "CUDA_CACHE_DISABLE": "1",
-    }

@@ -54,8 +54,12 @@ class WorkerSettings:
 
 def main() -> None:
     """Serve one suspect."""
+    serve(WorkerSettings(**json.loads(sys.argv[1])))
+
+
+def serve(settings: WorkerSettings) -> None:
+    """Serve one suspect on descriptors 0 and 1, with limits for the rest of this process's life."""
     requests, replies = _move_protocol()
-    settings = WorkerSettings(**json.loads(sys.argv[1]))
     network = confine(
         memory_bytes=settings.memory_bytes,
         max_memory_bytes=settings.max_memory_bytes,

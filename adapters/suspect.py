@@ -2,6 +2,7 @@
 
 SuspectError                      the suspect could not be asked or did not answer usably
 ├── SuspectConfigError            what the auditor wrote (file, option, TOML field) is wrong
+│   └── OtherTaskError            nothing is wrong, but the suspect is about another task
 ├── SuspectUnreachableError       nobody there, refused, or no credentials (nothing was learned)
 └── SuspectThrottledError         it keeps saying "later"; what was answered is kept, resume later
     └── SuspectFailingError       it answered before, and now fails again and again
@@ -24,6 +25,10 @@ class SuspectError(Exception):
 
 class SuspectConfigError(SuspectError):
     """An option, file or field that describes the suspect is wrong."""
+
+
+class OtherTaskError(SuspectConfigError):
+    """The suspect classifies something else than the bundle: other classes, or other images."""
 
 
 class SuspectUnreachableError(SuspectError):
