@@ -16,11 +16,11 @@ import numpy as np
 
 from adapters.suspect import Suspect, SuspectError
 from audit.api import audit_suspect
-from audit.early_stop import bundle_evidence
 from audit.errors import AuditError
 from audit.manifest import BundleContents
 from audit.outcome import Outcome, Verdict
 from audit.panel import PanelRefusal, answered_labels, open_panel
+from audit.query_scores import can_score, query_table
 from audit.reask import MAX_DIFFERING
 from audit.significance import binomial_tail, clopper_pearson
 
@@ -134,8 +134,8 @@ def bundle_faults(bundle: BundleContents) -> tuple[str, ...]:
         for model in manifest.calibration_models
         if model.weights_sha256 in used
     ]
-    if len(arrays.queries):
-        evidence = bundle_evidence(bundle)
+    if can_score(bundle, "likelihood-ratio"):
+        evidence = query_table(bundle, "likelihood-ratio")
         answered = evidence[np.arange(len(evidence)), arrays.source_query_labels]
         if answered.mean() <= 0:
             faults.append("The source's own answers do not speak for the source.")

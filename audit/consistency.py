@@ -21,6 +21,22 @@ _MAX_ALPHA = 65536
 _TOLERANCE = 1e-6
 """By how much a row of probabilities may miss a sum of 1."""
 
+_NEEDED = {
+    "likelihood-ratio": "P",
+    "matching-rate": "Q",
+    "trajectory-rate": "Q",
+    "sample-correlation": "Q",
+    "mfue-w": "N",
+    "mfue-b": "M",
+}
+"""The size that must not be 0 for a score to have something to ask."""
+_ALL_OR_NONE = {
+    "V": "query_carriers",
+    "S": "source_query_log_probabilities",
+    "P": "derived_probabilities",
+}
+"""Sizes that are Q, or 0 where a method has none."""
+
 _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
     "triggers": (np.uint8, "N height width channels"),
     "carriers": (np.uint8, "N height width channels"),
@@ -31,11 +47,15 @@ _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
     "source_probe_labels": (np.int64, "N M"),
     "queries": (np.uint8, "Q height width channels"),
     "source_query_labels": (np.int64, "Q"),
-    "derived_probabilities": (np.float64, "Q K"),
-    "innocent_probabilities": (np.float64, "Q K"),
+    "query_groups": (np.int64, "Q"),
+    "query_carriers": (np.uint8, "V height width channels"),
+    "source_query_log_probabilities": (np.float64, "S K"),
+    "derived_probabilities": (np.float64, "P K"),
+    "innocent_probabilities": (np.float64, "P K"),
     "controls": (np.uint8, "C height width channels"),
     "control_labels": (np.int64, "C"),
     "model_query_labels": (np.int64, "R Q"),
+    "model_query_log_probabilities": (np.float64, "R S K"),
     "model_trigger_losses": (np.float64, "R N"),
     "model_probe_hits": (np.int64, "R N"),
 }
@@ -105,11 +125,16 @@ def _check_not_empty(manifest: Manifest, sizes: dict[str, int]) -> None:
         raise BundleError("triggers, queries: expected at least one, got none; nothing to ask")
     if not sizes["C"]:
         raise BundleError("controls: expected at least one control image, got none")
-    needed = {"likelihood-ratio": "Q", "mfue-w": "N", "mfue-b": "M"}[manifest.default_score]
+    needed = _NEEDED[manifest.default_score]
     if not sizes[needed]:
         raise BundleError(
             f"default_score: {manifest.default_score} has nothing to ask ({needed} = 0)"
         )
+    for letter, name in _ALL_OR_NONE.items():
+        if sizes[letter] not in (0, sizes["Q"]):
+            raise BundleError(
+                f"{name}: expected as many as queries ({sizes['Q']}) or none, got {sizes[letter]}"
+            )
 
 
 def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
@@ -121,6 +146,7 @@ def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
         "model_query_labels",
     ):
         _check_range(name, getattr(arrays, name), 0, sizes["K"] - 1)
+    _check_groups(arrays.query_groups)
     _check_range("probe_alphas", arrays.probe_alphas, 0, _MAX_ALPHA)
     _check_range("model_probe_hits", arrays.model_probe_hits, 0, sizes["M"])
     _check_range("model_trigger_losses", arrays.model_trigger_losses, 0, np.finfo(float).max)
@@ -128,10 +154,23 @@ def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
         probabilities: NDArray[np.float64] = getattr(arrays, name)
         _check_range(name, probabilities, 0, 1)
         _check_sums(name, probabilities)
-    name = "source_trigger_log_probabilities"
-    log_probabilities = arrays.source_trigger_log_probabilities
-    _check_range(name, log_probabilities, np.finfo(float).min, _TOLERANCE)
-    _check_sums(name, np.exp(log_probabilities))
+    for name in (
+        "source_trigger_log_probabilities",
+        "source_query_log_probabilities",
+        "model_query_log_probabilities",
+    ):
+        log_probabilities: NDArray[np.float64] = getattr(arrays, name)
+        _check_range(name, log_probabilities, np.finfo(float).min, _TOLERANCE)
+        _check_sums(name, np.exp(log_probabilities))
+
+
+def _check_groups(groups: NDArray[np.int64]) -> None:
+    num_groups = len(np.unique(groups))
+    if num_groups and (groups.min() != 0 or groups.max() != num_groups - 1):
+        raise BundleError(
+            f"query_groups: expected the numbers 0 to {num_groups - 1} for {num_groups} groups, "
+            f"got {groups.min()} to {groups.max()}"
+        )
 
 
 def _check_range(
@@ -143,7 +182,7 @@ def _check_range(
 
 
 def _check_sums(name: str, probabilities: NDArray[np.float64]) -> None:
-    worst = np.abs(probabilities.sum(axis=1) - 1).max(initial=0)  # [_, K] -> []
+    worst = np.abs(probabilities.sum(axis=-1) - 1).max(initial=0)  # [..., K] -> []
     if worst > _TOLERANCE:
         raise BundleError(f"{name}: expected rows that sum to 1, got one that is {worst:.2g} off")
 

@@ -1,8 +1,8 @@
 """When an audit has asked enough: its answers, in the bundle's order, against a sequential test.
 
-One follows the control images (is the suspect good enough to be compared?), one the queries of the
-likelihood ratio. Both look at answers in the order that the owner signed, never in the order in
-which they came back, so that a record stops where the audit did.
+One follows the control images (is the suspect good enough to be compared?), one the queries of a
+score that is a mean over them. Both look at answers in the order that the owner signed, never in
+the order in which they came back, so that a record stops where the audit did.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,8 @@ from audit.calibration import Thresholds, conformal_thresholds
 from audit.decision_rule import MAX_REFUSED, DecisionRule
 from audit.journal import Answer
 from audit.manifest import BundleContents
-from audit.methods.likelihood_ratio import answer_evidence, evidence_table, mean_evidence
+from audit.methods.likelihood_ratio import answer_evidence
+from audit.query_scores import MEAN_SCORES, calibration_answers, query_scores, query_table
 from audit.sequential import EarlyStop, SequentialTest
 
 
@@ -62,12 +63,14 @@ def follow_controls(bundle: BundleContents, rule: DecisionRule) -> Follower | No
     return Follower("control", lambda index, label: float(label == labels[index]), test)
 
 
-def follow_queries(bundle: BundleContents, rule: DecisionRule) -> Follower | None:
-    """Return what decides the likelihood ratio early; None if nothing may."""
-    table = bundle_evidence(bundle)
-    if not rule.stopping_error or not len(table):
+def follow_queries(bundle: BundleContents, rule: DecisionRule, score: str) -> Follower | None:
+    """Return what decides a score early; None if nothing may, or the score is no mean."""
+    if not rule.stopping_error or score not in MEAN_SCORES:
         return None
-    thresholds = whole_thresholds(bundle, rule, table)
+    table = query_table(bundle, score)
+    if not len(table):
+        return None
+    thresholds = whole_thresholds(bundle, rule, score)
     test = SequentialTest(
         above=thresholds.derived_above,
         below=thresholds.independent_below,
@@ -89,19 +92,13 @@ def min_control_accuracy(bundle: BundleContents) -> float:
     return bundle.manifest.min_control_agreement * bundle.manifest.source.control_accuracy
 
 
-def bundle_evidence(bundle: BundleContents) -> NDArray[np.float64]:
-    """Return the evidence of each answer to each query, ``[Q, K]``."""
-    arrays = bundle.arrays
-    return evidence_table(
-        arrays.derived_probabilities, arrays.innocent_probabilities, bundle.manifest.epsilon
-    )
-
-
 def whole_thresholds(
-    bundle: BundleContents, rule: DecisionRule, table: NDArray[np.float64]
+    bundle: BundleContents, rule: DecisionRule, score: str, *, with_probabilities: bool = False
 ) -> Thresholds:
-    """Return the thresholds of the likelihood ratio over all queries."""
-    scores = mean_evidence(table, bundle.arrays.model_query_labels)
+    """Return the thresholds of a score over all queries."""
+    every = np.arange(len(bundle.arrays.queries))
+    answers = calibration_answers(bundle, every, with_probabilities=with_probabilities)
+    scores = query_scores(bundle, score, answers)
     is_innocent = innocents(bundle)
     return conformal_thresholds(
         scores[is_innocent], scores[~is_innocent], alpha=rule.alpha, beta=rule.beta

@@ -13,6 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+ScoreName = Literal[
+    "likelihood-ratio",
+    "matching-rate",
+    "trajectory-rate",
+    "sample-correlation",
+    "mfue-w",
+    "mfue-b",
+]
 Scalar = str | int | float | bool
 
 
@@ -98,7 +106,7 @@ class Manifest(FrozenModel):
     method: str
     crafting: dict[str, Scalar]
     """Settings and seed of the crafting run."""
-    default_score: Literal["likelihood-ratio", "mfue-w", "mfue-b"]
+    default_score: ScoreName
     """The score whose verdict counts."""
     score_version: Literal[1] = 1
     epsilon: Annotated[float, Field(gt=0, lt=1)]
@@ -130,7 +138,8 @@ class Manifest(FrozenModel):
 class Arrays:
     """The tensors of a bundle; N triggers, Q queries, C controls, R calibration models, K classes.
 
-    Images are uint8 ``[_, H, W, channels]``, counts and labels int64, the rest float64.
+    Images are uint8 ``[_, H, W, channels]``, counts and labels int64, the rest float64. What a
+    method does not have is empty: its first size is 0, or for ``model_*`` the second.
     """
 
     triggers: NDArray[np.uint8]
@@ -148,19 +157,29 @@ class Arrays:
     source_probe_labels: NDArray[np.int64]
     """The source's class of each probe, ``[N, M]``."""
     queries: NDArray[np.uint8]
-    """Queries of the likelihood ratio in the order of asking, ``[Q, H, W, C]``."""
+    """The fingerprint's images in the order of asking, ``[Q, H, W, C]``."""
     source_query_labels: NDArray[np.int64]
     """The source's class of each query, ``[Q]``."""
+    query_groups: NDArray[np.int64]
+    """Queries that count together, such as one trajectory, by number from 0 on, ``[Q]``."""
+    query_carriers: NDArray[np.uint8]
+    """The clean image or starting point of each query, ``[Q, H, W, C]``; may be empty."""
+    source_query_log_probabilities: NDArray[np.float64]
+    """The source's answer to each query, ``[Q, K]``; empty but for the sample correlation."""
     derived_probabilities: NDArray[np.float64]
-    """P: mean softmax of the derived selection models, ``[Q, K]``."""
+    """P: mean softmax of the derived selection models, ``[Q, K]``; empty without the likelihood
+    ratio."""
     innocent_probabilities: NDArray[np.float64]
-    """Q: mean softmax of the innocent selection models, ``[Q, K]``."""
+    """Q: mean softmax of the innocent selection models, ``[Q, K]``; empty likewise."""
     controls: NDArray[np.uint8]
     """``[C, H, W, channels]``"""
     control_labels: NDArray[np.int64]
     """True class of each control image, ``[C]``."""
     model_query_labels: NDArray[np.int64]
     """Class that each calibration model gives each query, ``[R, Q]``."""
+    model_query_log_probabilities: NDArray[np.float64]
+    """What each calibration model answers to each query, ``[R, Q, K]``; ``[R, 0, K]`` where
+    ``source_query_log_probabilities`` is empty."""
     model_trigger_losses: NDArray[np.float64]
     """``-log p_y`` of each calibration model on each trigger, ``[R, N]``."""
     model_probe_hits: NDArray[np.int64]

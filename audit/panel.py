@@ -31,6 +31,8 @@ class PanelAnswers:
     control_accuracy: float
     query_labels: NDArray[np.int64]
     """``[Q]``"""
+    query_log_probabilities: NDArray[np.float64]
+    """``[Q, K]``; ``[0, K]`` where the bundle's score does not take them."""
     trigger_losses: NDArray[np.float64]
     """``-log p_y`` on each trigger, ``[N]``."""
     probe_hits: NDArray[np.int64]
@@ -126,6 +128,9 @@ def ask_everything(bundle: BundleContents, suspect: Suspect, path: Path) -> Pane
         digest=suspect.identity.digest,
         control_accuracy=right,
         query_labels=answered_labels(suspect, arrays.queries),
+        query_log_probabilities=_log_probabilities(
+            suspect, arrays.queries[: len(arrays.source_query_log_probabilities)]
+        ).reshape(len(arrays.source_query_log_probabilities), bundle.manifest.task.num_classes),
         trigger_losses=_losses(suspect, arrays.triggers, arrays.trigger_labels),
         probe_hits=hits,
     )
@@ -145,10 +150,17 @@ def answered_labels(suspect: Suspect, images: NDArray[np.uint8]) -> NDArray[np.i
 def _losses(
     suspect: Suspect, images: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    losses = []
+    if not len(images):
+        return np.zeros(0)
+    return cross_entropy(_log_probabilities(suspect, images), labels)
+
+
+def _log_probabilities(suspect: Suspect, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return ``[N, K]``, or nothing for no images."""
+    parts = []
     for part in _batches(suspect, images):
         rows = suspect.predict(images[part]).log_probabilities
         if rows is None:
             raise SuspectError("output: expected probabilities or logits, got labels only")
-        losses.append(cross_entropy(rows, labels[part]))
-    return np.concatenate([np.zeros(0), *losses])
+        parts.append(rows)
+    return np.concatenate(parts) if parts else np.zeros((0, 0))

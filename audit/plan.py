@@ -14,8 +14,9 @@ from adapters.suspect import Capability
 from audit.errors import AuditError
 from audit.manifest import BundleContents
 from audit.probes import probes
+from audit.query_scores import QUERY_SCORES, can_score
 
-SCORES = ("likelihood-ratio", "mfue-w", "mfue-b")
+SCORES = (*QUERY_SCORES, "mfue-w", "mfue-b")
 """Scores that an audit can compute."""
 
 
@@ -91,12 +92,16 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
         raise AuditError("score: mfue-w needs probabilities, but this suspect gives labels only")
     if "mfue-b" in scores and manifest.probes is None:
         raise AuditError("score: mfue-b needs probes, but this bundle has none")
-    if "likelihood-ratio" in scores and not len(arrays.queries):
-        raise AuditError("score: likelihood-ratio needs queries, but this bundle has none")
+    for score in scores:
+        if score in QUERY_SCORES and not can_score(bundle, score):
+            raise AuditError(f"score: {score} needs {_needed(bundle)}, but this bundle has none")
+    if "mfue-w" in scores and not len(arrays.triggers):
+        raise AuditError("score: mfue-w needs triggers, but this bundle has none")
     groups = [_stored("control", arrays.controls)]
     for score in scores:
-        if score == "likelihood-ratio":
-            groups.append(_stored("query", arrays.queries))
+        if score in QUERY_SCORES:
+            if all(group.kind != "query" for group in groups):  # several scores share the queries
+                groups.append(_stored("query", arrays.queries))
         elif score == "mfue-w":
             groups.append(_stored("trigger", arrays.triggers))
         else:
@@ -106,6 +111,10 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
 
 def _stored(kind: str, images: NDArray[np.uint8]) -> QuestionGroup:
     return QuestionGroup(kind=kind, num_questions=len(images), images=lambda: images)
+
+
+def _needed(bundle: BundleContents) -> str:
+    return "the derived models' probabilities" if len(bundle.arrays.queries) else "queries"
 
 
 def _first(group: QuestionGroup, num: int) -> QuestionGroup:

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.manifest import BundleContents
-from audit.methods.likelihood_ratio import answer_evidence, evidence_table
+from audit.query_scores import MEAN_SCORES, answer_values, calibration_answers, can_score
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryBudget:
-    """Scores of the calibration models after 1 to Q queries, in nats."""
+    """Scores of the calibration models after 1 to Q queries."""
 
     innocent_max: NDArray[np.float64]
     """``[Q]``"""
@@ -32,17 +32,21 @@ class QueryBudget:
 
 
 def query_budget(bundle: BundleContents) -> QueryBudget | None:
-    """Return the curve of a bundle; None without queries or without models of both roles."""
-    arrays = bundle.arrays
+    """Return the curve of a bundle.
+
+    None without models of both roles, or where no score that is a mean over queries can be
+    computed.
+    """
+    default = bundle.manifest.default_score
+    score = default if default in MEAN_SCORES else "likelihood-ratio"
     is_innocent = np.array(
         [model.role == "innocent" for model in bundle.manifest.calibration_models], dtype=bool
     )
-    if not len(arrays.queries) or is_innocent.all() or not is_innocent.any():
+    if not can_score(bundle, score) or is_innocent.all() or not is_innocent.any():
         return None
-    table = evidence_table(
-        arrays.derived_probabilities, arrays.innocent_probabilities, bundle.manifest.epsilon
-    )
-    evidence = answer_evidence(table, arrays.model_query_labels)  # [R, Q]
+    every = np.arange(len(bundle.arrays.queries))
+    models = calibration_answers(bundle, every, with_probabilities=False)
+    evidence = answer_values(bundle, score, models)  # [R, Q]
     means = np.cumsum(evidence, axis=1) / np.arange(1, evidence.shape[1] + 1)
     innocent_max = means[is_innocent].max(axis=0)
     derived = means[~is_innocent]

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from audit.bundle import UNSEALED
 from audit.decision_rule import DecisionRule, bundle_rule, choose_rule
-from audit.early_stop import bundle_evidence, whole_thresholds
+from audit.early_stop import whole_thresholds
 from audit.errors import AuditError
 from audit.manifest import Arrays, BundleContents, Manifest, ModelRecord
-from audit.methods.likelihood_ratio import mean_evidence
 from audit.panel import PanelAnswers
+from audit.query_scores import QueryAnswers, deciding_query_score, query_scores
 from audit.significance import clopper_pearson
 
 Role = Literal["innocent", "derived"]
@@ -85,16 +85,9 @@ def without_known(
 
 def outliers(bundle: BundleContents, models: Sequence[NewModel]) -> list[NewModel]:
     """Return innocents that the bundle, as it is, would call derived."""
-    if not len(bundle.arrays.queries):
-        return []
-    table = bundle_evidence(bundle)
-    threshold = whole_thresholds(bundle, bundle_rule(bundle.manifest), table).derived_above
-    return [
-        model
-        for model in models
-        if model.role == "innocent"
-        and float(mean_evidence(table, model.answers.query_labels)) > threshold
-    ]
+    innocents = [model for model in models if model.role == "innocent"]
+    accused = _accused(bundle, innocents)
+    return [model for model, is_accused in zip(innocents, accused, strict=True) if is_accused]
 
 
 def recalibrate(
@@ -147,6 +140,10 @@ def recalibrate(
         model_query_labels=_stacked(
             bundle.arrays.model_query_labels, [one.answers.query_labels for one in calibrating]
         ),
+        model_query_log_probabilities=_stacked(
+            bundle.arrays.model_query_log_probabilities,
+            [one.answers.query_log_probabilities for one in calibrating],
+        ),
         model_trigger_losses=_stacked(
             bundle.arrays.model_trigger_losses, [one.answers.trigger_losses for one in calibrating]
         ),
@@ -179,15 +176,31 @@ def _split(
 
 
 def _false_positives(bundle: BundleContents, models: Sequence[NewModel]) -> HeldOutRate:
-    table = bundle_evidence(bundle)
-    threshold = whole_thresholds(bundle, bundle_rule(bundle.manifest), table).derived_above
-    given = np.array([model.answers.query_labels for model in models])
-    num_wrong = int((mean_evidence(table, given) > threshold).sum())
+    num_wrong = int(_accused(bundle, models).sum())
     return HeldOutRate(
         num_wrong=num_wrong,
         num_models=len(models),
         interval=clopper_pearson(num_wrong, len(models)),
     )
+
+
+def _accused(bundle: BundleContents, models: Sequence[NewModel]) -> NDArray[np.bool_]:
+    """Return which models score above the bundle's threshold on its queries, ``[M]``."""
+    score = deciding_query_score(bundle)
+    if score is None or not models:
+        return np.zeros(len(models), dtype=bool)
+    has_probabilities = len(bundle.arrays.source_query_log_probabilities) > 0
+    threshold = whole_thresholds(
+        bundle, bundle_rule(bundle.manifest), score, with_probabilities=has_probabilities
+    ).derived_above
+    answers = QueryAnswers(
+        queries=np.arange(len(bundle.arrays.queries)),
+        labels=np.array([model.answers.query_labels for model in models]),
+        log_probabilities=np.array([model.answers.query_log_probabilities for model in models])
+        if has_probabilities
+        else None,
+    )
+    return np.asarray(query_scores(bundle, score, answers) > threshold)
 
 
 def _record(model: NewModel) -> ModelRecord:
@@ -204,5 +217,6 @@ def _record(model: NewModel) -> ModelRecord:
 
 
 def _stacked(rows: NDArray[_Number], more: Sequence[NDArray[_Number]]) -> NDArray[_Number]:
-    """Append rows to ``[R, _]``."""
-    return np.concatenate([rows, np.array(more, dtype=rows.dtype).reshape(-1, rows.shape[1])])
+    """Append rows to ``[R, ...]``."""
+    new = np.array(more, dtype=rows.dtype).reshape(len(more), *rows.shape[1:])
+    return np.concatenate([rows, new])

@@ -124,7 +124,7 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
                     f"{further[0]}: expected no answer, because the control images end the audit"
                 )
         else:
-            queries = follow_queries(bundle, rule)
+            queries = follow_queries(bundle, rule, record.opening.scores[0])
             is_decided = queries is not None and queries.follow(given) is not None
             others = _asked_enough(plan.within(budget).groups[1:], queries, given)
             due = controls | (

@@ -3,32 +3,46 @@
 The thresholds and p-values of `audit.verdict` come from these numbers; a report shows them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED
+from audit.early_stop import innocents
 from audit.journal import Answer
 from audit.manifest import BundleContents, ModelRecord
-from audit.methods.likelihood_ratio import answer_evidence, evidence_table, mean_evidence
 from audit.methods.mfue import cross_entropy, matching_rate
 from audit.monte_carlo import estimated_loss, probe_hits
+from audit.query_scores import (
+    MEAN_SCORES,
+    QUERY_SCORES,
+    answer_values,
+    calibration_answers,
+    can_score,
+    query_scores,
+    suspect_answers,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryEvidence:
-    """What each answered query of the likelihood ratio says."""
+    """What each answered query says, for a score that is a mean over queries."""
+
+    score: str
+    """Which one, out of `audit.query_scores.MEAN_SCORES`."""
 
     queries: NDArray[np.int64]
     """Indices into the bundle's queries, in the order of asking, ``[Q]``."""
     labels: NDArray[np.int64]
     """The suspect's classes, ``[Q]``."""
     suspect: NDArray[np.float64]
-    """Evidence in nats, ``[Q]``; positive speaks for derivation."""
+    """What each answer is worth, ``[Q]``; larger speaks for derivation."""
     models: NDArray[np.float64]
-    """Evidence of the calibration models' answers, ``[R, Q]``."""
+    """What the calibration models' answers are worth, ``[R, Q]``."""
+    weights: NDArray[np.float64]
+    """How far each answer sets the suspect apart from innocents, in either direction, ``[Q]``."""
 
 
 def reference_scores(
@@ -39,16 +53,18 @@ def reference_scores(
     Args:
         bundle: What was asked.
         answers: The suspect's, by question.
-        score: ``likelihood-ratio``, ``mfue-w`` or ``mfue-b``.
+        score: One of `audit.plan.SCORES`.
 
     Returns:
         Models and scores, empty if nothing of this score was answered.
     """
     arrays, tau = bundle.arrays, bundle.manifest.tau
-    if score == "likelihood-ratio":
+    if score in QUERY_SCORES:
         asked = answered(answers, "query", len(arrays.queries))
-        table = _table(bundle)[asked]
-        values = mean_evidence(table, arrays.model_query_labels[:, asked])
+        given = suspect_answers(bundle, answers, asked)
+        has_probabilities = given.log_probabilities is not None
+        compared = calibration_answers(bundle, asked, with_probabilities=has_probabilities)
+        values = query_scores(bundle, score, compared)
     elif score == "mfue-w":
         asked = answered(answers, "trigger", len(arrays.triggers))
         labels = arrays.trigger_labels[asked]
@@ -62,31 +78,43 @@ def reference_scores(
     return tuple(zip(models, map(float, values), strict=True))
 
 
-def query_evidence(bundle: BundleContents, answers: Mapping[str, Answer]) -> QueryEvidence | None:
-    """Return the evidence query by query; None if no query was answered."""
+def query_evidence(
+    bundle: BundleContents, answers: Mapping[str, Answer], score: str
+) -> QueryEvidence | None:
+    """Return what each answer is worth; None without answers, or where the score is no mean."""
     asked = answered(answers, "query", len(bundle.arrays.queries))
-    if not len(asked):
+    if not len(asked) or score not in MEAN_SCORES or not can_score(bundle, score):
         return None
-    labels = np.array([answers[f"query/{index}"].label for index in asked], dtype=np.int64)
-    table = _table(bundle)[asked]  # [Q, K]
+    given = suspect_answers(bundle, answers, asked)
+    models = calibration_answers(bundle, asked, with_probabilities=False)
+    suspect = answer_values(bundle, score, given)[0]
+    compared = answer_values(bundle, score, models)
+    # A log-ratio is a comparison by itself; a match says much where innocents rarely match.
+    usual = compared[innocents(bundle)].mean(axis=0) if score == "matching-rate" else 0.0
     return QueryEvidence(
+        score=score,
         queries=asked,
-        labels=labels,
-        suspect=answer_evidence(table, labels),
-        models=answer_evidence(table, bundle.arrays.model_query_labels[:, asked]),
+        labels=given.labels[0],
+        suspect=suspect,
+        models=compared,
+        weights=np.abs(suspect - usual),
     )
+
+
+def shown_evidence(
+    bundle: BundleContents, answers: Mapping[str, Answer], scores: Sequence[str]
+) -> QueryEvidence | None:
+    """Return what to show of single answers: by the first score that is a mean over queries.
+
+    A score that looks at many answers at once is shown by its matches.
+    """
+    names = [*(score for score in scores if score in MEAN_SCORES), "matching-rate"]
+    return query_evidence(bundle, answers, names[0])
 
 
 def answered(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.int64]:
     """Return the indices of a kind's questions that have an answer."""
     return np.flatnonzero([f"{kind}/{index}" in answers for index in range(num)])
-
-
-def _table(bundle: BundleContents) -> NDArray[np.float64]:
-    arrays = bundle.arrays
-    return evidence_table(
-        arrays.derived_probabilities, arrays.innocent_probabilities, bundle.manifest.epsilon
-    )
 
 
 def _probe_scores(

@@ -23,10 +23,21 @@ SCHEMA_VERSION = 1
 
 SCORE_TITLES = {
     "likelihood-ratio": "Likelihood ratio of the labels",
+    "matching-rate": "Matching rate of the labels",
+    "trajectory-rate": "Share of trajectories followed",
+    "sample-correlation": "Sample correlation",
     "mfue-w": "MFUE matching rate, from probabilities",
     "mfue-b": "MFUE matching rate, from labels of probes",
 }
-_UNITS = {"likelihood-ratio": "mean evidence per query, nats"}
+_UNITS = {
+    "likelihood-ratio": "mean evidence per query, nats",
+    "trajectory-rate": "share of trajectories followed",
+    "sample-correlation": "similarity of the correlations",
+}
+
+
+_MEANS = {"likelihood-ratio": "mean evidence, nats", "matching-rate": "matching rate"}
+"""What settles as queries are answered, for scores that are means."""
 
 
 def render_html(data: ReportData) -> str:
@@ -150,18 +161,21 @@ def _figures(data: ReportData) -> dict[str, Markup]:
             label=_UNITS.get(score.name, "matching rate"),
             alternative=_scores_in_words(score, groups, num_innocent),
         )
-    if data.bundle is not None and data.evidence is not None and score.name == "likelihood-ratio":
+    evidence = data.evidence
+    if data.bundle is not None and evidence is not None and score.name == evidence.score:
         roles = [model.role for model in data.bundle.manifest.calibration_models]
-        models = data.evidence.models
+        models = evidence.models
         figures["evidence"] = evidence_figure(
-            data.evidence.suspect,
+            evidence.suspect,
             models[[role == "innocent" for role in roles]],
             models[[role == "derived" for role in roles]],
             derived_above=score.derived_above,
             independent_below=score.independent_below,
+            label=_MEANS[score.name],
             alternative=(
-                f"Mean evidence after 1 to {len(data.evidence.suspect)} queries. The suspect ends "
-                f"at {score.value:.3f}. Bands show the range of the innocent and derived models."
+                f"{_MEANS[score.name].capitalize()} after 1 to {len(evidence.suspect)} queries. "
+                f"The suspect ends at {score.value:.3f}. Bands show the range of the innocent and "
+                "derived models."
             ),
         )
     if score.strata:

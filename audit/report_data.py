@@ -20,7 +20,7 @@ from audit.manifest import BundleContents
 from audit.outcome import Outcome
 from audit.recompute import LIMITS, Result, verify_record
 from audit.record import Record, read_record, seconds
-from audit.reference_scores import QueryEvidence, class_name, query_evidence
+from audit.reference_scores import QueryEvidence, class_name, shown_evidence
 from audit.report_words import Agreement, Words, words
 from audit.server_checks import said, shown
 
@@ -44,7 +44,7 @@ class TellingQuery:
     innocent_class: str
     """The innocent models' most frequent answer, and how many of them gave it."""
     evidence: float
-    """Nats; positive speaks for derivation."""
+    """In the unit of the score; larger speaks for derivation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +110,8 @@ def report_data(
         assert verification.record is not None, "a record that is not refused was read"
         record, bundle = verification.record, verification.bundle
     evidence = None
-    if bundle is not None and "likelihood-ratio" in record.opening.scores:
-        evidence = query_evidence(bundle, record.answers)
+    if bundle is not None:
+        evidence = shown_evidence(bundle, record.answers, record.opening.scores)
     return ReportData(
         record=record,
         outcome=record.closing.outcome,
@@ -128,7 +128,7 @@ def report_data(
 
 def telling_order(evidence: QueryEvidence) -> NDArray[np.int64]:
     """Return positions of the answers that say most, in either direction, most telling first."""
-    order = np.argsort(-np.abs(evidence.suspect), kind="stable")
+    order = np.argsort(-evidence.weights, kind="stable")
     return np.asarray(order[:MAX_TELLING], dtype=np.int64)
 
 

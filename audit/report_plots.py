@@ -104,16 +104,18 @@ def evidence_figure(
     *,
     derived_above: float | None,
     independent_below: float | None,
+    label: str,
     alternative: str,
 ) -> str:
-    """Draw how the mean evidence settles, query by query.
+    """Draw how a mean over queries settles, query by query.
 
     Args:
-        suspect: Evidence per query, ``[Q]``.
+        suspect: What its answer to each query is worth, ``[Q]``.
         innocent: Of the innocent models, ``[R, Q]``.
         derived: Of the derived models, ``[S, Q]``.
         derived_above: Threshold after all queries, None if there is none.
         independent_below: Likewise.
+        label: Of the vertical axis.
         alternative: See `scores_figure`.
 
     Returns:
@@ -140,7 +142,7 @@ def evidence_figure(
         _end_labels(axes, ends, x=len(suspect))
         _thresholds(axes.axhline, derived_above, independent_below)
         axes.set_xlabel("queries answered")
-        axes.set_ylabel("mean evidence, nats")
+        axes.set_ylabel(label)
         axes.set_xlim(1, max(2, len(suspect)))
         return _svg(figure, "evidence", alternative)
 

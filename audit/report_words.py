@@ -52,6 +52,15 @@ _BEYOND = {
 }
 
 
+_WEIGHED = {
+    "likelihood-ratio": "The test weighs every answer, not only these.",
+    "matching-rate": "This share is what the test compares.",
+    "trajectory-rate": "The test counts the series of images that it so follows for the most part.",
+    "sample-correlation": "The test compares which images are answered alike, not only this.",
+}
+"""What a score makes of the answers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
     """How often queries were answered like the source: the plainest thing to compare."""
@@ -126,14 +135,13 @@ def _what_came_back(score: ScoreOutcome, agreement: Agreement | None) -> str:
     }.get(score.verdict)
     if told is None:
         told = f"The answers do not decide. {score.reason}"
-    if agreement is None or score.name != "likelihood-ratio":
+    if agreement is None or score.name.startswith("mfue"):
         return told
     fewest, most = agreement.innocent
     return (
         f"{told} It gave the source's own answer to {agreement.suspect} of the "
         f"{agreement.num_queries} deciding images; the independent models did so for "
-        f"{fewest if fewest == most else f'{fewest} to {most}'} of them. The test weighs every "
-        "answer, not only these."
+        f"{fewest if fewest == most else f'{fewest} to {most}'} of them. {_WEIGHED[score.name]}"
     )
 
 

@@ -269,8 +269,7 @@ class AuditSession:
 
     def _ask_scored(self, groups: Sequence[QuestionGroup]) -> Iterator[Answered | Standing]:
         """Ask the questions of the scores, until the one that decides has decided."""
-        decides_early = self._plan.scores[0] == "likelihood-ratio"
-        follower = follow_queries(self._bundle, self._rule) if decides_early else None
+        follower = follow_queries(self._bundle, self._rule, self._plan.scores[0])
         for group in groups:
             yield from self._ask(group, follower)
             if self._is_cut or (follower is not None and follower.follow(self._answers)):
@@ -282,9 +281,7 @@ class AuditSession:
             return
         first = self._plan.scores[0]
         outcome = judge(self._bundle, self._answers, (first,), self._rule)
-        evidence = None
-        if first == "likelihood-ratio":
-            evidence = query_evidence(self._bundle, self._answers)
+        evidence = query_evidence(self._bundle, self._answers, first)
         end = time.monotonic()
         self._next_standing = end + max(self._standing_every_s, (end - start) / _STANDING_SHARE)
         yield from (Standing(score=score, evidence=evidence) for score in outcome.scores)

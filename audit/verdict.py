@@ -6,7 +6,8 @@ answered, from the calibration models' stored answers to the same questions; whe
 early, on all of them, because that is what was bet on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from adapters.suspect import REFUSED
 from audit.calibration import Thresholds, conformal_thresholds
 from audit.decision_rule import MAX_REFUSED, MIN_QUERIES, DecisionRule, bundle_rule
 from audit.early_stop import (
-    bundle_evidence,
     follow_controls,
     follow_queries,
     innocents,
@@ -24,10 +24,16 @@ from audit.early_stop import (
 from audit.evasion import is_at_chance
 from audit.journal import Answer
 from audit.manifest import BundleContents
-from audit.methods.likelihood_ratio import mean_evidence
 from audit.methods.mfue import cross_entropy, matching_rate
 from audit.monte_carlo import estimated_loss, probe_hits
 from audit.outcome import ControlCheck, Outcome, ScoreOutcome, Verdict
+from audit.query_scores import (
+    QUERY_SCORES,
+    calibration_answers,
+    can_score,
+    query_scores,
+    suspect_answers,
+)
 from audit.sequential import EarlyStop
 from audit.significance import clopper_pearson, rank_p_value, smallest_p_value
 from audit.verdict_words import not_comparable_words, verdict_words
@@ -91,31 +97,33 @@ def check_controls(
     )
 
 
-def _likelihood_ratio(
-    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule
+def _query_score(
+    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule, *, name: str
 ) -> ScoreOutcome:
-    arrays = bundle.arrays
-    labels = _labels(answers, "query", len(arrays.queries))
-    table = bundle_evidence(bundle)
-    follower = follow_queries(bundle, rule)
+    arrays, num_in_bundle = bundle.arrays, len(bundle.arrays.queries)
+    follower = follow_queries(bundle, rule, name)
     stop = follower.follow(answers) if follower else None
     if stop is None:
-        asked = compared = _asked(answers, "query", len(arrays.queries))
+        asked = compared = _asked(answers, "query", num_in_bundle)
     else:
         # The bet was about the score over all queries, so that is what innocents are compared by.
-        asked, compared = np.arange(stop.num_values), np.arange(len(table))
+        asked, compared = np.arange(stop.num_values), np.arange(num_in_bundle)
+    given = suspect_answers(bundle, answers, asked)
+    uses_probabilities = name == "sample-correlation" and given.log_probabilities is not None
+    calibration = calibration_answers(bundle, compared, with_probabilities=uses_probabilities)
     return _decide(
         bundle,
         rule,
-        name="likelihood-ratio",
-        access="labels",
-        value=_mean(mean_evidence(table[asked], labels[asked]), len(asked)),
-        calibration=mean_evidence(table[compared], arrays.model_query_labels[:, compared]),
+        name=name,
+        access="probabilities" if uses_probabilities else "labels",
+        value=_mean(query_scores(bundle, name, given)[0], len(asked)),
+        calibration=query_scores(bundle, name, calibration),
         num_queries=len(asked),
-        num_in_bundle=len(table),
-        num_refused=int((labels[asked] == REFUSED).sum()),
-        is_evasive=all(
-            is_at_chance(labels[asked], probabilities[asked])
+        num_in_bundle=num_in_bundle,
+        num_refused=int((given.labels == REFUSED).sum()),
+        is_evasive=can_score(bundle, "likelihood-ratio")
+        and all(
+            is_at_chance(given.labels[0], probabilities[asked])
             for probabilities in (arrays.innocent_probabilities, arrays.derived_probabilities)
         ),
         stop=stop,
@@ -186,7 +194,11 @@ def _mfue_b(
     )
 
 
-_SCORERS = {"likelihood-ratio": _likelihood_ratio, "mfue-w": _mfue_w, "mfue-b": _mfue_b}
+_SCORERS: dict[str, Callable[..., ScoreOutcome]] = {
+    **{name: partial(_query_score, name=name) for name in QUERY_SCORES},
+    "mfue-w": _mfue_w,
+    "mfue-b": _mfue_b,
+}
 
 
 def _decide(

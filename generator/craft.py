@@ -1,4 +1,4 @@
-"""Crafting from end to end: the owner's model and images in, a bundle's contents out.
+"""Crafting with MFUE from end to end: the owner's model and images in, a bundle's contents out.
 
     splits -> mimic pool -> triggers -> probes -> derived models -> queries -> calibration
 
@@ -19,10 +19,11 @@ from generator.crafting.descent import DescentSettings
 from generator.crafting.mfue import craft_triggers
 from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
-from generator.errors import GenerationError, SourceError
-from generator.export import collect_arrays, control_accuracy_of, make_manifest, model_records
+from generator.errors import GenerationError
+from generator.export import collect_arrays, make_manifest, model_records
 from generator.images import ImageSet
 from generator.mimics import MimicSettings, make_mimics
+from generator.preconditions import check_source, require_trained
 from generator.references import PoolModel, require_enough, split_for_use
 from generator.settings import CraftSettings
 from generator.source import Source
@@ -47,8 +48,8 @@ class Crafted:
     arrays: Arrays
     num_mimics_found: int
     """Snapshots that an earlier, interrupted run had left."""
-    trigger_steps: float
-    """Mean number of sign steps a trigger took."""
+    summary: str
+    """What was made, for a line on the screen."""
 
 
 def craft(
@@ -81,8 +82,8 @@ def craft(
         GenerationError: Too few references, or no usable trigger.
     """
     rng = np.random.default_rng([settings.seed, 0xC4AF7])
-    control_accuracy = _check_source(source, splits.controls)
-    _require_trained(references, splits.controls)
+    control_accuracy = check_source(source, splits.controls)
+    require_trained(references, splits.controls)
     selection, calibration = split_for_use(references)
     require_enough(len(calibration), settings.alpha, "innocent")
     if not selection:
@@ -174,8 +175,11 @@ def craft(
         source,
         splits,
         settings,
-        usable,
+        settings.model_dump(),
         records,
+        method="mfue",
+        default_score="likelihood-ratio",
+        probes=usable.settings,
         model_name=model_name,
         owner=owner,
         created=created,
@@ -185,32 +189,9 @@ def craft(
         manifest=manifest,
         arrays=arrays,
         num_mimics_found=num_found,
-        trigger_steps=float(triggers.steps.mean()),
+        summary=f"{len(arrays.triggers)} triggers ({triggers.steps.mean():.0f} steps each), "
+        f"{len(arrays.queries)} queries",
     )
-
-
-def _check_source(source: Source, controls: ImageSet) -> float:
-    num_classes = len(controls.class_names)
-    try:
-        logits = predict_logits(source.model, controls.images)
-    except (RuntimeError, ValueError, IndexError) as error:
-        shape = "x".join(map(str, controls.images.shape[1:]))
-        raise SourceError(
-            f"model: {source.architecture} cannot take images of {shape} (height x width x "
-            f"channels): {str(error).splitlines()[0]}"
-        ) from error
-    if logits.ndim != 2 or logits.shape[1] != num_classes:
-        raise SourceError(
-            f"model: expected logits [N, {num_classes}] for the {num_classes} class folders, got "
-            f"{list(logits.shape)}"
-        )
-    accuracy = float((logits.argmax(axis=1) == controls.labels).mean())
-    if accuracy < 2 / num_classes and accuracy < 0.9:
-        raise SourceError(
-            f"model: only {accuracy:.0%} of {len(controls)} control images are classified right, "
-            "which is near chance; check --normalise and the order of the classes (--classes)"
-        )
-    return accuracy
 
 
 def _carriers(
@@ -229,14 +210,3 @@ def _carriers(
 
 def _probe_seed(source: Source, seed: int) -> bytes:
     return hashlib.sha256(f"{source.weights_sha256}/{seed}".encode()).digest()
-
-
-def _require_trained(innocents: Sequence[PoolModel], controls: ImageSet) -> None:
-    """Refuse innocents at chance: compared with them, every trained model looks derived."""
-    for model in innocents:
-        accuracy = control_accuracy_of(model, controls)
-        if accuracy < 1.2 / len(controls.class_names):
-            raise GenerationError(
-                f"references: {model.name} gets {accuracy:.0%} of the control images right, which "
-                "is chance; give a trained one, or more --reference-epochs or images"
-            )

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,20 +14,21 @@ from audit.bundle import write_bundle
 from audit.creation_time import creation_time
 from audit.keys import load_private_key
 from audit.significance import innocents_needed
-from generator.craft import Report, craft
+from generator.chosen_method import MFUE, ChosenMethod, choose_method, method_table, option_pairs
+from generator.craft import Crafted, Report, craft
 from generator.device import prepare_device
 from generator.errors import GenerationError
 from generator.given_references import load_references
 from generator.images import ImageSet, load_images
 from generator.normalisation import parse_normalise
 from generator.onnx_source import is_onnx, load_onnx_source
-from generator.references import train_references
+from generator.references import PoolModel, train_references
 from generator.settings import CraftSettings
 from generator.source import Source, load_source
-from generator.splits import split_images
+from generator.splits import Splits, split_images
 
 _MIN_WITH_GRADIENTS = 4
-"""Contrast queries need innocents whose gradients can be had; ONNX files have none."""
+"""Crafting against innocents needs some whose gradients can be had; ONNX files have none."""
 _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
 
 
@@ -36,6 +37,10 @@ class CraftJob(CraftSettings):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
+    method: str = MFUE
+    """`MFUE`, or a name out of `generator.crafting.fingerprint.METHODS`."""
+    method_options: dict[str, Any] = Field(default_factory=dict)
+    """Options of another method than MFUE."""
     model: str
     weights: Path | None = None
     """Left out where ``model`` is an ONNX file, which holds its weights."""
@@ -80,10 +85,14 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise GenerationError(f"config: cannot read {config_path} ({error})") from error
         fields = {name.replace("-", "_"): value for name, value in fields.items()}
+        fields |= method_table(fields)
         for name in ("images", "held_out"):
             if isinstance(fields.get(name), str):
                 fields[name] = [fields[name]]
-    fields |= {name: value for name, value in options.items() if value not in (None, ())}
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    pairs = given.pop("option", ())
+    fields |= given
+    fields["method_options"] = fields.get("method_options", {}) | option_pairs(pairs)
     if "model" in fields:
         has_weights, is_file = "weights" in fields, is_onnx(str(fields["model"]))
         if is_file and has_weights:
@@ -93,7 +102,7 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
         if not is_file and not has_weights:
             raise GenerationError("weights: expected --weights, or weights in the TOML file")
     try:
-        return CraftJob(**fields)
+        job = CraftJob(**fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
@@ -102,6 +111,12 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
                 f"{field}: expected --{field.replace('_', '-')}, or {field} in the TOML file"
             ) from error
         raise GenerationError(f"{field}: {first['msg']}, got {first['input']!r}") from error
+    _chosen(job)  # wrong options are told before anything is computed
+    return job
+
+
+def _chosen(job: CraftJob) -> ChosenMethod | None:
+    return choose_method(job.method, job.method_options, given=job.model_fields_set)
 
 
 def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> str:
@@ -119,6 +134,8 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
         GenerationError: Anything that stops crafting; nothing is written then.
         AuditError: The key cannot be read, or the bundle cannot be written.
     """
+    chosen = _chosen(job)
+    needs = chosen.method.needs if chosen else frozenset({"innocents"})
     mean, std = parse_normalise(job.normalise)
     key = load_private_key(job.key, _passphrase(job.passphrase_env))
     if not job.out.absolute().parent.is_dir():
@@ -127,7 +144,7 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
     source: Source | None = None
     if job.weights is not None:
         source = load_source(job.model, job.weights, mean=mean, std=std)
-    settings, rng = job.settings(), np.random.default_rng([job.seed, 0x1A6E5])
+    rng = np.random.default_rng([job.seed, 0x1A6E5])
     owner_images, held_out = _images(job, rng, tell)
     splits = split_images(owner_images, held_out, max_training=job.max_images, rng=rng)
     if source is None:
@@ -146,9 +163,12 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
         )
     wanted = job.train_references
     if wanted is None:
-        wanted = max(0, 2 * innocents_needed(job.alpha) - len(references))
-        num_with_gradients = sum(reference.network is not None for reference in references)
-        wanted = max(wanted, _MIN_WITH_GRADIENTS - num_with_gradients)
+        num_needed = innocents_needed(job.alpha)
+        if "innocents" in needs:  # half of them craft
+            num_needed *= 2
+            num_with_gradients = sum(reference.network is not None for reference in references)
+            num_needed = max(num_needed, len(references) + _MIN_WITH_GRADIENTS - num_with_gradients)
+        wanted = max(0, num_needed - len(references))
     if wanted:
         tell(f"Training {wanted} innocent references of the same architecture from scratch.")
         references += train_references(
@@ -162,24 +182,53 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
         )
     work = job.work or platformdirs.user_cache_path("kinprint") / "craft"
     work.mkdir(parents=True, exist_ok=True)
-    crafted = craft(
-        source,
-        splits,
-        references,
-        settings,
-        model_name=job.name or (job.weights or Path(job.model)).stem,
-        owner=job.owner,
-        created=job.created or creation_time(),
-        work=work,
-        report=report,
-    )
+    crafted = _crafted(job, chosen, source, splits, references, work, report)
     if crafted.num_mimics_found:
         tell(f"Went on from {crafted.num_mimics_found} mimics of an earlier run in {work}.")
     digest = write_bundle(job.out, crafted.manifest, crafted.arrays, key)
     return (
-        f"{len(crafted.arrays.triggers)} triggers ({crafted.trigger_steps:.0f} steps each), "
-        f"{len(crafted.arrays.queries)} queries, {len(references)} references; bundle "
-        f"{digest[:16]}, signed by {key.public_key.key_id[:16]}"
+        f"{crafted.summary}, {len(references)} references; bundle {digest[:16]}, signed by "
+        f"{key.public_key.key_id[:16]}"
+    )
+
+
+def _crafted(
+    job: CraftJob,
+    chosen: ChosenMethod | None,
+    source: Source,
+    splits: Splits,
+    references: Sequence[PoolModel],
+    work: Path,
+    report: Report,
+) -> Crafted:
+    name = job.name or (job.weights or Path(job.model)).stem
+    created = job.created or creation_time()
+    if chosen is None:
+        return craft(
+            source,
+            splits,
+            references,
+            job.settings(),
+            model_name=name,
+            owner=job.owner,
+            created=created,
+            work=work,
+            report=report,
+        )
+    from generator.craft_fingerprint import craft_fingerprint
+
+    return craft_fingerprint(
+        source,
+        splits,
+        references,
+        job.settings(),
+        chosen.method,
+        chosen.options,
+        model_name=name,
+        owner=job.owner,
+        created=created,
+        work=work,
+        report=report,
     )
 
 

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,9 @@ from audit.manifest import (
     Manifest,
     ModelRecord,
     Preprocessing,
+    ProbeSettings,
     Scalar,
+    ScoreName,
     SourceRecord,
     Task,
 )
@@ -48,7 +50,7 @@ def collect_arrays(
     report: Callable[[str, int, int], None],
 ) -> Arrays:
     """Collect the tensors, asking every calibration model what an audit asks a suspect."""
-    asked = TorchSuspect("source", source.model)
+    asked, num_classes = TorchSuspect("source", source.model), len(carriers.class_names)
     settings = usable.settings
     query_labels, losses, hits = [], [], np.zeros((len(judged), len(triggers)), dtype=np.int64)
     for model in judged:
@@ -78,11 +80,15 @@ def collect_arrays(
         source_probe_labels=usable.source_labels,
         queries=queries.images,
         source_query_labels=answer_all(asked, queries.images).argmax(axis=1),
+        query_groups=np.arange(len(queries.images)),
+        query_carriers=queries.images[:0],
+        source_query_log_probabilities=np.empty((0, num_classes)),
         derived_probabilities=queries.derived_probabilities,
         innocent_probabilities=queries.innocent_probabilities,
         controls=splits.controls.images,
         control_labels=splits.controls.labels,
         model_query_labels=np.array(query_labels, dtype=np.int64),
+        model_query_log_probabilities=np.empty((len(judged), 0, num_classes)),
         model_trigger_losses=np.array(losses, dtype=np.float64),
         model_probe_hits=hits,
     )
@@ -99,9 +105,12 @@ def make_manifest(
     source: Source,
     splits: Splits,
     settings: CraftSettings,
-    usable: UsableProbes,
+    facts: Mapping[str, Scalar],
     records: Sequence[ModelRecord],
     *,
+    method: str,
+    default_score: ScoreName,
+    probes: ProbeSettings | None,
     model_name: str,
     owner: str,
     created: str,
@@ -109,9 +118,6 @@ def make_manifest(
 ) -> Manifest:
     """Return the manifest, not sealed yet: `audit.bundle.write_bundle` fills in the digests."""
     _, height, width, channels = splits.controls.images.shape
-    facts: dict[str, Scalar] = dict(settings.model_dump())
-    facts["num_training_images"] = len(splits.training)
-    facts["num_candidates"] = len(splits.candidates)
     return Manifest(
         model_name=model_name,
         owner=owner,
@@ -129,15 +135,19 @@ def make_manifest(
             num_parameters=source.num_parameters,
             control_accuracy=control_accuracy,
         ),
-        method="mfue",
-        crafting=facts,
-        default_score="likelihood-ratio",
+        method=method,
+        crafting={
+            **facts,
+            "num_training_images": len(splits.training),
+            "num_candidates": len(splits.candidates),
+        },
+        default_score=default_score,
         epsilon=settings.epsilon,
         tau=settings.tau,
         alpha=settings.alpha,
         beta=settings.beta,
         min_control_agreement=settings.min_control_agreement,
-        probes=usable.settings,
+        probes=probes,
         models=tuple(records),
         libraries={
             "python": platform.python_version(),

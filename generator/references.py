@@ -120,8 +120,16 @@ def split_for_use(
     return selection, calibration
 
 
-def require_enough(num_calibration: int, rate: float, role: Role) -> None:
+def require_enough(
+    num_calibration: int, rate: float, role: Role, *, is_halved: bool = True
+) -> None:
     """Refuse an error rate that so few calibration models cannot support.
+
+    Args:
+        num_calibration: How many there are.
+        rate: The rate.
+        role: Of these models.
+        is_halved: Whether as many again serve to craft.
 
     Raises:
         GenerationError: States how many are needed.
@@ -129,8 +137,10 @@ def require_enough(num_calibration: int, rate: float, role: Role) -> None:
     needed = innocents_needed(rate)
     if num_calibration < needed:
         field = "alpha" if role == "innocent" else "beta"
+        given = f"half of all {role} models calibrate, so give {2 * needed}"
+        if not is_halved:
+            given = f"give {needed} ('kinprint references' makes them)"
         raise GenerationError(
             f"{field}: {rate:g} needs at least {needed} {role} calibration models, got "
-            f"{num_calibration}; half of all {role} models calibrate, so give {2 * needed} or "
-            f"raise --{field} to {1 / (num_calibration + 1):.3f}"
+            f"{num_calibration}; {given} or raise --{field} to {1 / (num_calibration + 1):.3f}"
         )

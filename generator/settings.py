@@ -13,7 +13,7 @@ class CraftSettings(FrozenModel):
     num_triggers: Annotated[int, Field(ge=1, le=10_000)] = 100
     """MFUE triggers, N."""
     num_queries: Annotated[int, Field(ge=20, le=10_000)] = 100
-    """Queries of the likelihood ratio, Q."""
+    """Queries of the likelihood ratio, Q; with another method its images or groups of images."""
     probes: Literal["ascent", "noise"] = "ascent"
     """What probes are drawn towards: the source's ascent (paper) or noise (public code)."""
     num_probes: Annotated[int, Field(ge=2, le=1000)] = 100

@@ -110,12 +110,16 @@ def small_arrays() -> Arrays:
         source_probe_labels=np.arange(NUM_TRIGGERS * NUM_PROBES).reshape(NUM_TRIGGERS, -1) % 4,
         queries=_pixels("queries", NUM_QUERIES),
         source_query_labels=query_labels,
+        query_groups=np.arange(NUM_QUERIES),
+        query_carriers=np.empty((0, SIDE, SIDE, CHANNELS), np.uint8),
+        source_query_log_probabilities=np.empty((0, 4)),
         derived_probabilities=0.5 ** HALVINGS[query_labels],
         innocent_probabilities=0.5 ** HALVINGS[(query_labels + 1) % 4],
         controls=_pixels("controls", NUM_CONTROLS),
         control_labels=np.array([0, 1, 2, 3]),
         # one derived model that answers like the source, two innocents that do not
         model_query_labels=np.array([[0, 1, 2, 3, 0], [1, 2, 3, 0, 1], [1, 1, 3, 0, 2]]),
+        model_query_log_probabilities=np.empty((3, 0, 4)),
         model_trigger_losses=np.array([[0.25, 0.5, 0.125], [2.0, 3.0, 4.0], [1.5, 2.5, 0.0]]),
         model_probe_hits=np.array([[5, 4, 6], [0, 1, 2], [1, 0, 0]]),
     )

@@ -312,11 +312,13 @@ def _arrays() -> Arrays:
         base,
         queries=_images("audited queries", NUM_QUERIES),
         source_query_labels=query_labels,
+        query_groups=np.arange(NUM_QUERIES),
         derived_probabilities=0.5 ** HALVINGS[query_labels],
         innocent_probabilities=0.5 ** HALVINGS[(query_labels + 1) % 4],
         controls=_images("audited controls", NUM_CONTROLS),
         control_labels=np.arange(NUM_CONTROLS) % 4,
         model_query_labels=(query_labels + shift) % 4,
+        model_query_log_probabilities=np.empty((len(models), 0, 4)),
         model_trigger_losses=np.full((len(models), num_triggers), LN_2),
         model_probe_hits=np.ones((len(models), num_triggers), np.int64),
     )

@@ -38,6 +38,20 @@ def _with(name: str, index: tuple[int, ...], value: float) -> dict[str, Any]:
             {"probe_ends": np.zeros((3, 0, 8, 8, 3), np.uint8)},
             "probe_ends: expected end images for ascent probes and only for them, got 0",
         ),
+        ({"query_carriers": small_arrays().queries[:2]}, "query_carriers: .* queries .5. or none"),
+        ({"query_groups": np.array([0, 1, 1, 3, 0])}, "query_groups: expected the numbers 0 to 2"),
+        ({"query_groups": np.array([1, 2, 2, 1, 2])}, "query_groups: .* for 2 groups, got 1 to 2"),
+        (
+            {"source_query_log_probabilities": np.log(np.full((5, 4), 0.25))},
+            r"model_query_log_probabilities: .* S = 5, got \[3, 0, 4\]",
+        ),
+        (
+            {
+                "source_query_log_probabilities": np.log(np.full((5, 4), 0.25)),
+                "model_query_log_probabilities": np.log(np.full((3, 5, 4), 0.3)),
+            },
+            "model_query_log_probabilities: expected rows that sum to 1",
+        ),
         ({"controls": np.zeros((0, 8, 8, 3), np.uint8)}, "control_labels: .* C = 0"),
         (_with("trigger_labels", (0,), 4), "trigger_labels: expected values from 0 to 3"),
         (_with("control_labels", (0,), -1), "control_labels: expected values from 0 to 3"),
@@ -141,6 +155,7 @@ def test_a_bundle_with_nothing_to_ask_is_not_written(tmp_path: Path) -> None:
         _queries_only(),
         queries=np.zeros((0, 8, 8, 3), np.uint8),
         source_query_labels=np.zeros(0, np.int64),
+        query_groups=np.zeros(0, np.int64),
         derived_probabilities=np.zeros((0, 4)),
         innocent_probabilities=np.zeros((0, 4)),
         model_query_labels=np.zeros((3, 0), np.int64),

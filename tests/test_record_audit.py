@@ -217,6 +217,8 @@ def _colour_bundle(path: Path) -> None:
         source_probe_labels=np.zeros((0, 0), np.int64),
         queries=queries,
         source_query_labels=query_labels,
+        query_groups=np.arange(len(queries)),
+        query_carriers=nothing,
         derived_probabilities=derived,
         innocent_probabilities=innocent,
         controls=controls,

@@ -139,9 +139,7 @@ class LiveState:
         """Return the whole curve of an audit that has ended."""
         if self._score is None:
             return None
-        evidence = None
-        if self._score.name == "likelihood-ratio":
-            evidence = query_evidence(self._bundle, self._answers)
+        evidence = query_evidence(self._bundle, self._answers, self._score.name)
         return curve_of(self._score, evidence)
 
     def meters(self, now: float) -> tuple[tuple[str, str], ...]:

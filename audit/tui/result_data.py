@@ -14,7 +14,7 @@ from audit.manifest import BundleContents
 from audit.outcome import Outcome, Verdict
 from audit.preview import unsigned_preview
 from audit.record import Record, State
-from audit.reference_scores import QueryEvidence, query_evidence, reference_scores
+from audit.reference_scores import QueryEvidence, query_evidence, reference_scores, shown_evidence
 from audit.report_data import agreement_of, facts_of
 from audit.report_words import Words, words
 from audit.store import draft_record
@@ -98,10 +98,10 @@ def result_data(
         strips = tuple(
             strip_data(score, reference_scores(bundle, answers, score.name)) for score in scores
         )
-        evidence = query_evidence(bundle, answers)
         if scores:
-            is_ratio = scores[0].name == "likelihood-ratio"
-            curve = curve_of(scores[0], evidence if is_ratio else None)
+            evidence = shown_evidence(bundle, answers, [score.name for score in scores])
+            own = query_evidence(bundle, answers, scores[0].name)
+            curve = curve_of(scores[0], own)
         if outcome is not None and outcome.verdict is Verdict.NOT_COMPARABLE:
             confusion = control_confusion(bundle, answers)
     agreement = None

@@ -13,6 +13,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--config", "config_path", type=_FILE, help="TOML with the same fields as below.")
 @click.option("--model", help="package.module:factory, file.py:factory, or an ONNX file.")
 @click.option("--weights", type=_PATH, help=".safetensors, or .pt state dict (not for ONNX).")
+@click.option("--method", metavar="NAME", help="Fingerprint method (mfue); see docs/methods.md.")
+@click.option(
+    "--option",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of a method that is not mfue; repeatable.",
+)
 @click.option("--normalise", help="Mean/std per channel in [0, 1] units: .49,.48,.45/.25,.24,.26")
 @click.option("--images", multiple=True, type=_PATH, help="Folder or ZIP of class folders.")
 @click.option(
@@ -34,7 +41,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--reference-epochs", type=float, help="Epochs of a trained reference (12).")
 @click.option("--reference-learning-rate", type=float, help="Its peak learning rate (0.1).")
 @click.option("--triggers", "num_triggers", type=int, help="MFUE triggers (100).")
-@click.option("--queries", "num_queries", type=int, help="Queries of the likelihood ratio (100).")
+@click.option("--queries", "num_queries", type=int, help="Queries, or images of the method (100).")
 @click.option("--probes", type=click.Choice(["ascent", "noise"]), help="Kind of probes (ascent).")
 @click.option("--num-probes", type=int, help="Probes per trigger (100).")
 @click.option("--alpha", type=float, help="False-positive rate of the verdict (0.1).")

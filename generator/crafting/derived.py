@@ -22,6 +22,7 @@ def make_derived(
     data: ImageSet,
     *,
     seed: int,
+    with_selection: bool = True,
     on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[list[PoolModel], list[PoolModel]]:
     """Make derived models for selection and for calibration.
@@ -31,6 +32,7 @@ def make_derived(
         mimics: Snapshots under adversarial fine-tuning, in order.
         data: Labelled images that are no candidates for queries.
         seed: Source of every random draw.
+        with_selection: Whether to make those for selection; without, there are none.
         on_step: Called with (models done, models in all).
     """
     halves = np.random.default_rng([seed, 1]).permutation(len(data))
@@ -98,6 +100,8 @@ def make_derived(
         ),
         ("noise-15", "weight noise", lambda: noisy(0.15, "noise-15")),
     ]
+    if not with_selection:
+        selection = []
     total = len(selection) + len(calibration)
     made: list[PoolModel] = []
     for name, stratum, build in [*selection, *calibration]:

@@ -313,7 +313,7 @@ def banner_of(data: ResultData) -> BannerData:
 def most_telling(data: ResultData) -> str | None:
     """Return the question whose answer says most; the first one without evidence."""
     if data.evidence is not None and len(data.evidence.queries):
-        place = abs(data.evidence.suspect).argmax()
+        place = data.evidence.weights.argmax()
         return f"query/{data.evidence.queries[place]}"
     return data.record.rows[0].question if data.record.rows else None
 

@@ -1,0 +1,153 @@
+"""Scores that are computed from the answers to a bundle's queries, for a suspect or many models.
+
+Four scores ask the same queries and differ in what they make of the answers. Two of them are means
+over the queries of a value that depends on one answer alone (`MEAN_SCORES`): these can be followed
+query by query, and an audit may stop early on them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.suspect import REFUSED
+from audit.errors import AuditError
+from audit.journal import Answer
+from audit.manifest import BundleContents
+from audit.methods.likelihood_ratio import answer_evidence, evidence_table, mean_evidence
+from audit.methods.matching_rate import match_table
+from audit.methods.sample_correlation import label_similarity, probability_similarity
+from audit.methods.trajectory_rate import trajectory_rate
+
+MEAN_SCORES = ("likelihood-ratio", "matching-rate")
+"""Means of one value per query."""
+QUERY_SCORES = (*MEAN_SCORES, "trajectory-rate", "sample-correlation")
+"""All scores that ask the bundle's queries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryAnswers:
+    """What M models answer to some of a bundle's queries."""
+
+    queries: NDArray[np.int64]
+    """Indices into the bundle's queries, ``[Q]``."""
+    labels: NDArray[np.int64]
+    """``[M, Q]``, `REFUSED` where there is none."""
+    log_probabilities: NDArray[np.float64] | None = None
+    """``[M, Q, K]``, NaN where a query was refused; None where there are only labels."""
+
+
+def query_table(bundle: BundleContents, score: str) -> NDArray[np.float64]:
+    """Return what each answer to each query is worth, for one of `MEAN_SCORES`.
+
+    Args:
+        bundle: Its queries.
+        score: ``likelihood-ratio`` (nats) or ``matching-rate`` (1 or 0).
+
+    Returns:
+        ``[Q, K]``; larger speaks for derivation. No rows where the bundle lacks what it takes.
+    """
+    arrays, manifest = bundle.arrays, bundle.manifest
+    if score == "matching-rate":
+        return match_table(arrays.source_query_labels, manifest.task.num_classes)
+    assert score == "likelihood-ratio", "no other score is a mean over queries"
+    return evidence_table(
+        arrays.derived_probabilities, arrays.innocent_probabilities, manifest.epsilon
+    )
+
+
+def can_score(bundle: BundleContents, score: str) -> bool:
+    """Return whether a bundle has what one of `QUERY_SCORES` takes."""
+    arrays = bundle.arrays
+    needed = arrays.derived_probabilities if score == "likelihood-ratio" else arrays.queries
+    return len(needed) > 0
+
+
+def deciding_query_score(bundle: BundleContents) -> str | None:
+    """Return the score that tells a bundle's models apart by its queries; None without any."""
+    default = bundle.manifest.default_score
+    candidates = (default,) if default in QUERY_SCORES else MEAN_SCORES
+    return next((score for score in candidates if can_score(bundle, score)), None)
+
+
+def query_scores(bundle: BundleContents, score: str, answers: QueryAnswers) -> NDArray[np.float64]:
+    """Return the score of each model on the queries that were answered.
+
+    Args:
+        bundle: Whose queries.
+        score: One of `QUERY_SCORES`.
+        answers: By models ``[M]``.
+
+    Returns:
+        ``[M]``; larger speaks for derivation.
+
+    Raises:
+        AuditError: An unknown score.
+    """
+    arrays, queries = bundle.arrays, answers.queries
+    source_labels = arrays.source_query_labels[queries]
+    if score in MEAN_SCORES:
+        return mean_evidence(query_table(bundle, score)[queries], answers.labels)
+    if score == "trajectory-rate":
+        return trajectory_rate(answers.labels, source_labels, arrays.query_groups[queries])
+    if score != "sample-correlation":
+        raise AuditError(f"score: expected one of {', '.join(QUERY_SCORES)}, got {score!r}")
+    if answers.log_probabilities is not None:
+        return probability_similarity(
+            answers.log_probabilities, arrays.source_query_log_probabilities[queries]
+        )
+    return label_similarity(answers.labels, source_labels, bundle.manifest.task.num_classes)
+
+
+def suspect_answers(
+    bundle: BundleContents, answers: Mapping[str, Answer], queries: NDArray[np.int64]
+) -> QueryAnswers:
+    """Return one suspect's answers to some queries, ``[1, Q]``.
+
+    Probabilities are taken where the bundle has the source's to compare with and the suspect gave
+    them with every class that it named.
+
+    Args:
+        bundle: Whose queries.
+        answers: By question id; a missing one counts as a refusal.
+        queries: Indices, ``[Q]``.
+    """
+    given = [answers.get(f"query/{index}") for index in queries]
+    labels = np.array([REFUSED if one is None else one.label for one in given], dtype=np.int64)
+    named = [one for one in given if one is not None and one.label != REFUSED]
+    rows = None
+    if (
+        len(bundle.arrays.source_query_log_probabilities)
+        and named
+        and all(one.log_probabilities is not None for one in named)
+    ):
+        nothing = np.full(bundle.manifest.task.num_classes, np.nan)
+        rows = np.array(
+            [
+                nothing
+                if one is None or one.label == REFUSED or one.log_probabilities is None
+                else one.log_probabilities
+                for one in given
+            ]
+        )[None]
+    return QueryAnswers(queries=queries, labels=labels[None], log_probabilities=rows)
+
+
+def calibration_answers(
+    bundle: BundleContents, queries: NDArray[np.int64], *, with_probabilities: bool
+) -> QueryAnswers:
+    """Return what the calibration models answer to some queries, ``[R, Q]``."""
+    arrays = bundle.arrays
+    return QueryAnswers(
+        queries=queries,
+        labels=arrays.model_query_labels[:, queries],
+        log_probabilities=arrays.model_query_log_probabilities[:, queries]
+        if with_probabilities
+        else None,
+    )
+
+
+def answer_values(bundle: BundleContents, score: str, answers: QueryAnswers) -> NDArray[np.float64]:
+    """Return what each answer is worth, ``[M, Q]``, for one of `MEAN_SCORES`."""
+    return answer_evidence(query_table(bundle, score)[answers.queries], answers.labels)
