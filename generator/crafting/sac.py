@@ -70,7 +70,8 @@ def craft(
     else:
         right_images(source, carriers, labels, rng)  # refuses a source near chance
         chosen = rng.permutation(len(carriers))[:num_images]
-        images = cutmix(carriers[chosen], carriers[rng.permutation(chosen)], options.patch, rng)
+        # each with the next one: no image is pasted into itself
+        images = cutmix(carriers[chosen], carriers[np.roll(chosen, -1)], options.patch, rng)
         findings = {"clean_images": len(carriers), "pasted_into": len(chosen)}
     on_step(1, 1)
     return Fingerprint(
