@@ -57,6 +57,7 @@ _COMMANDS = {
     "probe": ("audit.commands.probe", "Say what an ONNX file is and how it wants its images."),
     "endpoint": ("audit.commands.endpoint", "Write and check the file that describes an API."),
     "audit": ("audit.commands.audit", "Ask suspects whether they derive from the source."),
+    "sweep": ("audit.commands.sweep", "Ask many suspects with many bundles."),
     "record": ("audit.commands.record", "List, export and delete the audits of this machine."),
     "verify": ("audit.commands.verify", "Check a record and compute its verdict again."),
     "report": ("audit.commands.report", "Write a report of a record for people."),

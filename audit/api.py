@@ -103,35 +103,70 @@ def audit_suspect(
         AuditError: A setting does not fit, or bundle and suspect do not.
         SuspectError: The suspect did not answer.
     """
+    opened = Journal(Path(journal) if journal is not None else default_journal())
+    try:
+        return audit_into(
+            opened,
+            bundle,
+            suspect,
+            scores=scores,
+            budget=budget,
+            resume=resume,
+            alpha=alpha,
+            beta=beta,
+            stop_early=stop_early,
+            limits=limits,
+            stamp=stamp,
+            on_event=on_event,
+        )
+    finally:
+        opened.close()
+
+
+def audit_into(
+    journal: Journal,
+    bundle: BundleContents,
+    suspect: Suspect,
+    *,
+    scores: tuple[str, ...] = (),
+    budget: int | None = None,
+    resume: bool = False,
+    alpha: float | None = None,
+    beta: float | None = None,
+    stop_early: bool | None = None,
+    limits: SpendingLimits | None = None,
+    stamp: Callable[[bytes], bytes] | None = None,
+    on_event: Callable[[AuditEvent], None] | None = None,
+) -> Outcome:
+    """Audit a suspect to the end, into an open journal that stays open.
+
+    Arguments and errors as in `audit_suspect`; several audits may share a journal.
+    """
     scores = scores or scores_to_ask(bundle, suspect)
     spending = plan_spending(bundle, suspect, scores, budget=budget, limits=limits)
     if spending is not None:
         budget = spending.budget
-    opened = Journal(Path(journal) if journal is not None else default_journal())
-    try:
-        session = AuditSession(
-            bundle,
-            suspect,
-            opened,
-            scores=scores,
-            budget=budget,
-            resume=resume,
-            rule=choose_rule(
-                bundle.manifest,
-                alpha=alpha,
-                beta=beta,
-                stop_early=suspect.identity.kind != "onnx" if stop_early is None else stop_early,
-            ),
-            stamp=stamp,
-            limits=limits,
-        )
-        for event in session.run():
-            if on_event is not None:
-                on_event(event)
-            if isinstance(event, Finished):
-                return event.outcome
-    finally:
-        opened.close()
+    session = AuditSession(
+        bundle,
+        suspect,
+        journal,
+        scores=scores,
+        budget=budget,
+        resume=resume,
+        rule=choose_rule(
+            bundle.manifest,
+            alpha=alpha,
+            beta=beta,
+            stop_early=suspect.identity.kind != "onnx" if stop_early is None else stop_early,
+        ),
+        stamp=stamp,
+        limits=limits,
+    )
+    for event in session.run():
+        if on_event is not None:
+            on_event(event)
+        if isinstance(event, Finished):
+            return event.outcome
     raise AuditError("audit: ended without an outcome")
 
 

@@ -7,6 +7,9 @@ AuditError                       anything that stops an audit
 ├── UntrustedKeyError            the signature is right, but nobody told us to trust its key
 ├── MismatchError                bundle and suspect do not fit each other (shape, classes)
 ├── BudgetSpentError             one request more would exceed what the audit may send or cost
+├── NothingToResumeError         the journal has no unfinished audit of this pair
+├── ClusterError                 the cluster of a sweep cannot be used
+│   └── ClusterLostError         it could, and is gone; what was asked is kept
 └── JournalError                 the journal cannot be used (locked, another audit's, disk full)
     └── NoJournalError           the file that was named is no journal
 """
@@ -38,6 +41,18 @@ class MismatchError(AuditError):
 
 class BudgetSpentError(AuditError):
     """One request more would exceed what the audit may send or cost; it can be resumed."""
+
+
+class NothingToResumeError(AuditError):
+    """The journal has no unfinished audit of this pair and these settings."""
+
+
+class ClusterError(AuditError):
+    """Nobody answers at the cluster's address, or its workers are other versions than we are."""
+
+
+class ClusterLostError(ClusterError):
+    """The cluster went away in the middle of a sweep, which can go on later."""
 
 
 class JournalError(AuditError):

@@ -82,13 +82,16 @@ class Journal:
     """Answers of many audits in one file.
 
     Args:
-        path: The file; made with its folder if it does not exist.
+        path: The file; made with its folder if it does not exist. None keeps everything in memory,
+            for audits that count only once they are copied to a file (`audit.journal_copy`).
 
     Raises:
         JournalError: The file is no journal, is of another version or cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        self._is_in_memory = path is None
+        path = path or Path(":memory:")
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
@@ -143,9 +146,27 @@ class Journal:
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk has rolled back already
+                    self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write what is written inside the block at its end, or nothing of it where that fails.
+
+        Raises:
+            JournalError: It could not be written.
+        """
+        try:
+            with self._transaction():
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+        except sqlite3.Error as error:
+            raise JournalError(f"journal: cannot write {self._path} ({error})") from error
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -347,6 +368,8 @@ class Journal:
         Raises:
             JournalError: The disk did not take it.
         """
+        if self._is_in_memory:
+            return
         try:
             with self._lock:
                 if self._log is None:

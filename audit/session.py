@@ -23,7 +23,7 @@ from audit.control import AuditControl
 from audit.decision_rule import DecisionRule, bundle_rule
 from audit.early_stop import Follower, follow_controls, follow_queries
 from audit.environment import environment_versions
-from audit.errors import AuditError, MismatchError
+from audit.errors import MismatchError, NothingToResumeError
 from audit.journal import Answer, AskedBundle, Asking, Journal
 from audit.manifest import BundleContents
 from audit.outcome import ControlCheck, Outcome, ScoreOutcome, Verdict
@@ -145,7 +145,8 @@ class AuditSession:
         standing_every_s: Yield a `Standing` about so often, in seconds; None never does.
 
     Raises:
-        AuditError: A score or the budget does not fit, or there is nothing to resume.
+        NothingToResumeError: There is nothing to resume.
+        AuditError: A score or the budget does not fit.
     """
 
     def __init__(
@@ -180,7 +181,7 @@ class AuditSession:
         settings |= {name: identity.details[name] for name in _HOW_READ if name in identity.details}
         earlier = journal.unfinished(digest, identity, settings) if resume else None
         if resume and earlier is None:
-            raise AuditError(
+            raise NothingToResumeError(
                 f"resume: no unfinished audit of {identity.name} with this bundle and these "
                 "scores in the journal; start it without --resume"
             )

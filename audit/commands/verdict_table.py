@@ -9,7 +9,7 @@ from rich.table import Table
 
 from audit.commands.result_console import result_console
 
-_STYLES = {
+STYLES = {
     "derived": "bold red",
     "independent": "green",
     "inconclusive": "yellow",
@@ -41,7 +41,8 @@ def print_verdicts(
     shown = [
         position
         for position, title in enumerate(titles)
-        if console.width >= _WIDE or title not in _LEAST_WANTED
+        if (console.width >= _WIDE or title not in _LEAST_WANTED)
+        and (title != "MFUE rate" or any(line[position] != "-" for line in lines))
     ]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position in shown:
@@ -54,7 +55,7 @@ def print_verdicts(
         )
     for line in lines:
         cells = [escape(cell) for cell in line]
-        cells[1] = f"[{_STYLES[line[1]]}]{cells[1]}[/]"
+        cells[1] = f"[{STYLES[line[1]]}]{cells[1]}[/]"
         table.add_row(*(cells[position] for position in shown))
     console.print(table)
     console.print()

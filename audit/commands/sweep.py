@@ -1,0 +1,371 @@
+"""``kinprint sweep``: ask many suspects with many bundles, and go on where it was ended."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from audit.sweep.engine import Engine
+    from audit.sweep.run import Sweep, SweepEvent
+    from audit.sweep.table import SweepTable
+
+_EXISTING = click.Path(exists=True, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+DAY_S = 86400.0
+
+
+@click.command("sweep", short_help="Ask many suspects with many bundles.")
+@click.option(
+    "--bundles",
+    "bundles_path",
+    metavar="DIR",
+    type=_EXISTING,
+    required=True,
+    help="Folder of bundles, or one bundle.",
+)
+@click.option(
+    "--suspects",
+    "suspects_path",
+    metavar="DIR|LIST.toml",
+    type=_EXISTING,
+    help="Folder of ONNX, suspect and endpoint files, with those below it, or a list of some.",
+)
+@click.option(
+    "--watch",
+    "watch_path",
+    metavar="DIR",
+    type=_FOLDER,
+    help="Like --suspects, and look again and again for what is new, until interrupted.",
+)
+@click.option(
+    "--every",
+    "every_s",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    help="Time between two looks, for --watch.",
+)
+@click.option(
+    "-o",
+    "--out",
+    "folder",
+    metavar="RESULTS",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the results; one that is there already is gone on with.",
+)
+@click.option("--trust", multiple=True, type=_FILE, help="Public key that may have signed.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Suspect files at once; by default all cores."
+)
+@click.option(
+    "--cluster", metavar="ADDRESS", help="Dask scheduler that spreads the work (docs/cluster.md)."
+)
+@click.option(
+    "--local-cluster",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Start a Dask cluster of N workers on this machine only.",
+)
+@click.option("--score", "scores", multiple=True, help="Score to compute; the first one decides.")
+@click.option("--labels-only", is_flag=True, help="Use labels only, whatever a suspect tells.")
+@click.option(
+    "--resize", is_flag=True, help="Ask also models that take images of another size, enlarged."
+)
+@click.option("--alpha", type=float, help="False-positive rate; by default each bundle's.")
+@click.option("--beta", type=float, help="Miss rate; by default each bundle's.")
+@click.option(
+    "--stop-early/--ask-all",
+    default=True,
+    show_default=True,
+    help="Stop asking a suspect when the verdict is certain enough.",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option("--budget", type=click.IntRange(min=1), help="Ask at most so many images a pair.")
+@click.option("--max-cost", metavar="AMOUNT", help="What one endpoint may cost with one bundle.")
+@click.option(
+    "--max-requests",
+    type=click.IntRange(min=1),
+    help="Requests that one endpoint may get with one bundle.",
+)
+@click.option("--rate", type=float, help="Most requests a second to each endpoint.")
+@click.option("--yes", is_flag=True, help="Ask endpoints that cost money, whatever it comes to.")
+@click.option("--ca-bundle", type=_FILE, help="PEM file of authorities, for endpoints.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Let credentials travel over plain HTTP to another machine; the records say so.",
+)
+@click.option(
+    "--again-after",
+    "again_after_days",
+    metavar="DAYS",
+    type=click.FloatRange(min=0),
+    help="Ask endpoints again whose answers are older; files answer the same for ever.",
+)
+@click.option("--retry-failed", is_flag=True, help="Ask again what could not be asked.")
+@click.option(
+    "--auditor-key", metavar="KEY", type=_FILE, help="Sign a record of every pair with this key."
+)
+@click.option("--passphrase-env", metavar="NAME", help="Variable with the key's passphrase.")
+@click.option(
+    "--fdr",
+    metavar="RATE",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of innocents among the accused that the report allows (Benjamini-Hochberg).",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON line per pair, as they come.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["derived", "inconclusive", "never"]),
+    default="inconclusive",
+    show_default=True,
+    help="Which verdicts give a non-zero exit status.",
+)
+def command(
+    bundles_path: Path,
+    suspects_path: Path | None,
+    watch_path: Path | None,
+    every_s: float,
+    folder: Path,
+    trust: tuple[Path, ...],
+    jobs: int | None,
+    cluster: str | None,
+    local_cluster: int | None,
+    scores: tuple[str, ...],
+    labels_only: bool,
+    resize: bool,
+    alpha: float | None,
+    beta: float | None,
+    stop_early: bool,
+    device: Literal["auto", "cpu", "cuda"],
+    budget: int | None,
+    max_cost: str | None,
+    max_requests: int | None,
+    rate: float | None,
+    yes: bool,
+    ca_bundle: Path | None,
+    insecure: bool,
+    again_after_days: float | None,
+    retry_failed: bool,
+    auditor_key: Path | None,
+    passphrase_env: str | None,
+    fdr: float,
+    as_json: bool,
+    quiet: bool,
+    fail_on: str,
+) -> int:
+    """Ask every suspect with every bundle that is about the same task.
+
+    What was asked is kept in RESULTS: a table, the journal, a page to look at. The same command
+    again goes on after an interruption, and asks only what is new or has changed.
+
+    Exit status as for 'kinprint audit': of all pairs the gravest counts. Pairs that are about
+    different tasks do not count, unless there are no others (15).
+    """
+    from adapters.onnx_model import num_cores
+    from audit.commands.agreement import amount
+    from audit.commands.passphrase import passphrase_from
+    from audit.errors import AuditError
+    from audit.keys import load_private_key, load_trust
+    from audit.sweep.listing import read_bundles
+    from audit.sweep.run import Sweep, SweepBundle
+    from audit.sweep.tasks import SweepSettings
+
+    place = _place(suspects_path, watch_path)
+    if sum(choice is not None for choice in (jobs, cluster, local_cluster)) > 1:
+        raise click.UsageError("--jobs, --cluster and --local-cluster exclude one another")
+    if auditor_key is None and passphrase_env is not None:
+        raise click.UsageError("--passphrase-env needs --auditor-key KEY")
+    known = load_trust(trust)
+    bundles = [
+        SweepBundle(path=path, data=data, contents=contents)
+        for path, data, contents in read_bundles(bundles_path, known)
+    ]
+    num_jobs = jobs or num_cores()
+    is_here = cluster is None and local_cluster is None
+    settings = SweepSettings(
+        scores=scores,
+        alpha=alpha,
+        beta=beta,
+        stop_early=stop_early,
+        labels_only=labels_only,
+        resize=resize,
+        budget=budget,
+        device=device,
+        num_threads=max(1, num_cores() // num_jobs) if is_here else 1,
+        max_requests=max_requests,
+        max_cost=None if max_cost is None else str(amount(max_cost)),
+        rate=rate,
+        ca_bundle=ca_bundle,
+        allow_plain_http=insecure,
+        is_agreed=yes,
+    )
+    for one in bundles:
+        _check(settings, one)
+    key = None
+    if auditor_key is not None:
+        key = load_private_key(auditor_key, passphrase_from(passphrase_env))
+    with ExitStack() as stack:
+        sweep = Sweep(
+            folder,
+            bundles,
+            settings,
+            known,
+            auditor_key=key,
+            retry_failed=retry_failed,
+            again_after_s=None if again_after_days is None else again_after_days * DAY_S,
+        )
+        stack.enter_context(closing(sweep))
+        engine = _engine(sweep, num_jobs, cluster, local_cluster)
+        stack.enter_context(closing(engine))
+        try:
+            _run(
+                sweep,
+                engine,
+                place,
+                every_s=every_s if watch_path is not None else None,
+                as_json=as_json,
+                is_shown=not quiet,
+            )
+        except BaseException:
+            with suppress(AuditError):  # what ended the sweep is the thing to tell
+                _write_page(sweep, folder, fdr)
+            raise
+        page = _write_page(sweep, folder, fdr)
+        status = _status(sweep.table, fail_on)
+        _print(sweep.table, page, fdr, as_json=as_json, status=status)
+        return status
+
+
+def _place(suspects_path: Path | None, watch_path: Path | None) -> Path:
+    if (suspects_path is None) == (watch_path is None):
+        raise click.UsageError("suspects: give --suspects DIR, --suspects LIST.toml or --watch DIR")
+    place = suspects_path or watch_path
+    assert place is not None, "one of the two is given"
+    return place
+
+
+def _check(settings: Any, bundle: Any) -> None:
+    """Refuse what no pair of this bundle could be asked with, before anything is asked."""
+    from adapters.suspect import Capability
+    from audit.decision_rule import choose_rule
+    from audit.plan import make_plan
+
+    manifest = bundle.contents.manifest
+    choose_rule(manifest, alpha=settings.alpha, beta=settings.beta, stop_early=settings.stop_early)
+    make_plan(
+        bundle.contents, settings.scores or (manifest.default_score,), Capability.PROBABILITIES
+    ).within(settings.budget)
+
+
+def _engine(sweep: "Sweep", num_jobs: int, cluster: str | None, num_local: int | None) -> "Engine":
+    if cluster is not None or num_local is not None:
+        try:
+            from audit.sweep.dask_engine import connect, connect_locally
+        except ImportError as error:
+            raise click.UsageError(
+                "--cluster and --local-cluster need the extra 'cluster': "
+                "pip install 'kinprint[cluster]'"
+            ) from error
+        if cluster is not None:
+            return connect(cluster, sweep.parcel, sweep.results)
+        assert num_local is not None, "one of the two is given"
+        return connect_locally(num_local, sweep.parcel, sweep.results)
+    from audit.sweep.process_engine import ProcessEngine
+
+    return ProcessEngine(sweep.parcel, num_jobs, sweep.results)
+
+
+def _run(
+    sweep: "Sweep",
+    engine: "Engine",
+    place: Path,
+    *,
+    every_s: float | None,
+    as_json: bool,
+    is_shown: bool,
+) -> None:
+    """Sweep once, or until somebody interrupts."""
+    from audit.commands.sweep_progress import SweepProgress
+
+    try:
+        while True:
+            with SweepProgress(is_shown=is_shown) as progress:
+                for event in sweep.run(place, engine):
+                    progress.show(event)
+                    if as_json:
+                        for line in _lines(event):
+                            click.echo(json.dumps(line))
+            if every_s is None:
+                return
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        if every_s is None:
+            raise
+        # That is how one ends a watch; what was found is told.
+
+
+def _lines(event: "SweepEvent") -> Iterator[dict[str, Any]]:
+    from audit.sweep.run import PairDone
+
+    if isinstance(event, PairDone):
+        row = {name: value for name, value in event.row.items() if name not in _NOT_TOLD}
+        yield {"type": "pair", **row, "is_duplicate": event.is_duplicate}
+
+
+_NOT_TOLD = ("file_id", "adjusted_p_value")
+
+
+def _write_page(sweep: "Sweep", folder: Path, fdr: float) -> Path:
+    from audit.errors import AuditError
+    from audit.files import write_atomically
+    from audit.sweep.page import render_page
+    from audit.sweep.run import PAGE_NAME
+
+    page = folder / PAGE_NAME
+    sweep.table.adjust()
+    try:
+        write_atomically(page, [render_page(sweep.table, fdr=fdr).encode()])
+    except OSError as error:
+        raise AuditError(f"page: cannot write {page}: {error.strerror}") from error
+    return page
+
+
+def _status(table: "SweepTable", fail_on: str) -> int:
+    from audit.exit_codes import ExitCode, gravest
+
+    found = [
+        ExitCode(row["exit_code"])
+        for row in table.rows("SELECT DISTINCT exit_code FROM results WHERE exit_code IS NOT NULL")
+    ]
+    # Of many suspects most are about something else.
+    counted: list[ExitCode] = [code for code in found if code is not ExitCode.NOT_COMPARABLE]
+    if not counted and found:
+        return ExitCode.NOT_COMPARABLE
+    return gravest(counted, fail_on)
+
+
+def _print(table: "SweepTable", page: Path, fdr: float, *, as_json: bool, status: int) -> None:
+    from audit.sweep.summary import summarise
+
+    summary = summarise(table, fdr=fdr)
+    if as_json:
+        told = {"type": "summary", **summary.as_json(), "page": str(page), "exit_code": status}
+        click.echo(json.dumps(told))
+        return
+    from audit.commands.sweep_table import print_summary
+
+    print_summary(summary, page)

@@ -1,0 +1,101 @@
+"""How far a sweep is, on standard error: a bar with the time left, or now and then a line."""
+
+import sys
+import time
+from types import TracebackType
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from audit.sweep.run import Listed, Noted, PairDone, Progressed, SweepEvent
+
+LINE_EVERY_S = 30.0
+"""Time between two lines where standard error is no terminal, seconds."""
+
+
+class SweepProgress:
+    """Follows the events of a sweep.
+
+    Args:
+        is_shown: False keeps silent, but for what people must hear about.
+    """
+
+    def __init__(self, *, is_shown: bool) -> None:
+        console = Console(stderr=True)
+        self._is_terminal = console.is_terminal
+        self._is_shown = is_shown
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (is_shown and self._is_terminal),
+        )
+        self._task = self._bar.add_task("listing", total=None)
+        self._num_derived = self._num_failed = 0
+        self._started = self._last_line = time.monotonic()
+        self._first_done: int | None = None
+
+    def __enter__(self) -> "SweepProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, event: SweepEvent) -> None:
+        """Show one event."""
+        match event:
+            case Listed(num_names=num, is_complete=is_complete):
+                self._bar.update(self._task, description=f"{num} found")
+                if is_complete:
+                    self._bar.reset(self._task, total=num, description="suspects")
+                    self._started = time.monotonic()
+            case PairDone(row=row):
+                self._num_derived += row["verdict"] == "derived"
+                self._num_failed += row["status"] in ("failed", "broken off")
+            case Progressed(num_done=done, num_names=num):
+                self._bar.update(self._task, completed=done, description=self._told())
+                self._line(done, num)
+            case Noted(text=text):
+                click.echo(text, err=True)
+            case _:
+                pass
+
+    def _told(self) -> str:
+        told = f"suspects ({self._num_derived} derived"
+        return told + (f", {self._num_failed} failed)" if self._num_failed else ")")
+
+    def _line(self, done: int, num: int) -> None:
+        if self._is_terminal or not self._is_shown:
+            return
+        now = time.monotonic()
+        if self._first_done is None:
+            self._first_done = done
+        if now - self._last_line < LINE_EVERY_S or done == self._first_done:
+            return
+        self._last_line = now
+        left_s = (now - self._started) / (done - self._first_done) * (num - done)
+        print(f"{self._told()}: {done} of {num}, {_duration(left_s)} left", file=sys.stderr)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,1 @@
+"""Kinprint's sweeps: many suspects asked with many bundles, on one machine or on several."""

@@ -1,0 +1,302 @@
+"""Ask one suspect with many bundles: what a worker of a sweep does, wherever it runs.
+
+Each pair is an audit like any other (`audit.api.audit_into`). A file is loaded once, in one process
+of its own, and asked with all bundles; nothing that goes wrong with it goes further than its rows.
+"""
+
+import errno
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from adapters.onnx_file import OutputKindChoice, adapt_model, check_one_runtime
+from adapters.onnx_forking import ForkServer, can_fork
+from adapters.onnx_input import RecipeOptions, find_image_input
+from adapters.onnx_limits import OnnxLimits
+from adapters.onnx_model import OnnxModel, load_model
+from adapters.onnx_suspect_file import PreprocessingTable, merged_options, read_suspect_file
+from adapters.suspect import OtherTaskError, Suspect, SuspectError
+from audit.api import audit_into
+from audit.bundle import parse_bundle
+from audit.discovery import SuspectKind
+from audit.errors import MismatchError
+from audit.exit_codes import ExitCode, code_for_error, code_for_verdict
+from audit.journal import Journal
+from audit.journal_copy import AuditCopy, take_audit
+from audit.keys import Trust
+from audit.manifest import BundleContents
+from audit.session import AuditEvent, Finished, Started
+from audit.sweep.engine import SweepEndsError
+from audit.sweep.tasks import (
+    PairResult,
+    PairStatus,
+    Parcel,
+    SuspectTask,
+    SweepSettings,
+    TaskResult,
+)
+
+_OUR_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN)
+"""Errors of this machine, not of the suspect: no disk, memory, descriptors or processes left."""
+
+
+class Asks(Protocol):
+    """One audit of a sweep: asks, and hands over what the journal holds of it."""
+
+    def __call__(
+        self, bundle: BundleContents, on_event: Callable[[AuditEvent], None]
+    ) -> AuditCopy | None:
+        """Audit to the end; every event is told."""
+        ...
+
+
+class FileAsker:
+    """Asks suspect files; lives as long as its worker. Several threads may use one.
+
+    Args:
+        parcel: What every worker has.
+        name: What to call this worker.
+
+    Raises:
+        AuditError: A bundle is not what its owner signed.
+    """
+
+    def __init__(self, parcel: Parcel, name: str) -> None:
+        trust = Trust(keys=parcel.trusted)
+        contents = [parse_bundle(data, trust) for data in parcel.bundles]
+        self._bundles = {one.manifest_sha256: one for one in contents}
+        self._settings, self._name = parcel.settings, name
+        self._server = ForkServer() if can_fork() else None
+        self._journal = Journal(None)
+        if parcel.settings.device == "cuda":
+            check_one_runtime()
+
+    def close(self) -> None:
+        """End the processes that wait for suspects."""
+        if self._server is not None:
+            self._server.close()
+        self._journal.close()
+
+    def ask(self, task: SuspectTask) -> TaskResult:
+        """Ask one suspect with its bundles; what goes wrong is in the result."""
+        cpu = time.process_time()
+        bundles = [self._bundles[sha256] for sha256 in task.bundles]
+        pairs: list[PairResult] = []
+        # Bundles that want the same images share what was found out about the model.
+        bundles.sort(key=lambda bundle: repr(_images_of(bundle)))
+        loaded = _LoadedFile(task, self._settings, self._server)
+        try:
+            for bundle in bundles:
+                pairs.append(ask_pair(bundle, self._asks(loaded)))
+        finally:
+            loaded.close()
+        return TaskResult(
+            task=task,
+            pairs=tuple(pairs),
+            worker=self._name,
+            cpu_s=time.process_time() - cpu,
+        )
+
+    def _asks(self, loaded: "_LoadedFile") -> Asks:
+        settings = self._settings
+
+        def asks(
+            bundle: BundleContents, on_event: Callable[[AuditEvent], None]
+        ) -> AuditCopy | None:
+            audits: list[str] = []
+
+            def follow(event: AuditEvent) -> None:
+                if isinstance(event, Started):
+                    audits.append(event.audit)
+                on_event(event)
+
+            try:
+                audit_into(
+                    self._journal,
+                    bundle,
+                    loaded.suspect_for(bundle),
+                    scores=settings.scores or (bundle.manifest.default_score,),
+                    budget=settings.budget,
+                    alpha=settings.alpha,
+                    beta=settings.beta,
+                    stop_early=settings.stop_early,
+                    on_event=follow,
+                )
+            finally:
+                copies = [take_audit(self._journal, audit) for audit in audits]
+            return copies[0]
+
+        return asks
+
+
+def ask_pair(bundle: BundleContents, asks: Asks) -> PairResult:
+    """Run one audit of a sweep; never raises but for what ends the process."""
+    started = time.monotonic()
+    events: list[AuditEvent] = []
+
+    def follow(event: AuditEvent) -> None:
+        if isinstance(event, Started | Finished):
+            events.append(event)
+
+    try:
+        copy = asks(bundle, follow)
+    except Exception as error:
+        return failed_pair(
+            bundle.manifest_sha256,
+            error,
+            seconds=time.monotonic() - started,
+            audit=next((one.audit for one in events if isinstance(one, Started)), None),
+        )
+    begun, finished = events[0], events[-1]
+    assert isinstance(begun, Started), "the first event of an audit"
+    assert isinstance(finished, Finished), "an audit that returns has finished"
+    spent = finished.spending
+    return PairResult(
+        bundle=bundle.manifest_sha256,
+        status=PairStatus.ASKED if finished.is_complete else PairStatus.STOPPED,
+        reason=finished.outcome.text,
+        exit_code=code_for_verdict(finished.outcome.verdict, is_complete=finished.is_complete),
+        seconds=time.monotonic() - started,
+        outcome=finished.outcome,
+        is_complete=finished.is_complete,
+        audit=begun.audit,
+        copy=copy,
+        cost=f"{spent.cost:f}" if spent is not None and spent.currency else None,
+        currency=(spent.currency or None) if spent is not None else None,
+    )
+
+
+def failed_pair(
+    bundle: str, error: Exception, *, seconds: float = 0.0, audit: str | None = None
+) -> PairResult:
+    """Return the row of a pair that has no outcome, with its reason."""
+    code = code_for_error(error)
+    if isinstance(error, OtherTaskError | MismatchError):
+        status, code = PairStatus.MISMATCHED, ExitCode.NOT_COMPARABLE
+    elif code is None:
+        status = PairStatus.BROKEN_OFF
+    elif code is ExitCode.STOPPED or isinstance(error, SweepEndsError):
+        status, code = PairStatus.STOPPED, ExitCode.STOPPED
+    elif isinstance(error.__cause__, OSError) and error.__cause__.errno in _OUR_TROUBLE:
+        status = PairStatus.BROKEN_OFF
+    else:
+        status = PairStatus.FAILED
+    unexpected = f"unexpected {type(error).__name__}: " if code is None else ""
+    return PairResult(
+        bundle=bundle,
+        status=status,
+        reason=f"{unexpected}{error}",
+        exit_code=ExitCode.UNEXPECTED if code is None else code,
+        seconds=seconds,
+        audit=audit if status is PairStatus.STOPPED else None,
+    )
+
+
+class _LoadedFile:
+    """A model that is loaded when the first bundle needs it, and again only if it died."""
+
+    def __init__(
+        self, task: SuspectTask, settings: SweepSettings, server: ForkServer | None
+    ) -> None:
+        self._task, self._settings, self._server = task, settings, server
+        self._model: OnnxModel | None = None
+        self._refusal: Exception | None = None
+        self._suspect: tuple[tuple[object, ...], Suspect] | None = None
+
+    def close(self) -> None:
+        if self._model is not None:
+            self._model.close()
+
+    def suspect_for(self, bundle: BundleContents) -> Suspect:
+        """Return the model as a suspect for a bundle.
+
+        Raises:
+            SuspectError: It cannot be one.
+        """
+        images = _images_of(bundle)
+        model = self._running_model()
+        if self._suspect is not None and self._suspect[0] == images:
+            return self._suspect[1]
+        task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+        options, output, kind, allow_random = _as_described(self._task)
+        recipe = merged_options(options, RecipeOptions(mean=contract.mean, std=contract.std))
+        if self._task.kind is SuspectKind.ONNX and not self._settings.resize:
+            _require_shape(model, bundle)
+        suspect = adapt_model(
+            model,
+            recipe=recipe,
+            image_shape=(task.height, task.width, task.channels),
+            num_classes=task.num_classes,
+            output=output,
+            output_kind=kind,
+            labels_only=self._settings.labels_only,
+            allow_random=allow_random,
+        )
+        self._suspect = images, suspect
+        return suspect
+
+    def _running_model(self) -> OnnxModel:
+        if self._refusal is not None:
+            raise self._refusal
+        if self._model is not None and self._model.process.is_running:
+            return self._model
+        self.close()
+        self._model = self._suspect = None
+        try:
+            model = load_model(
+                _model_path(self._task),
+                device=self._settings.device,
+                limits=OnnxLimits(),
+                num_threads=self._settings.num_threads,
+                server=self._server,
+            )
+        except SuspectError as error:
+            self._refusal = error  # what one bundle's try has shown, the next one need not repeat
+            raise
+        self._model = model
+        if self._task.sha256 not in (None, model.copy.sha256):
+            self._refusal = ChangedMeanwhileError(
+                "onnx: the file changed after the sweep had looked at it"
+            )
+            raise self._refusal
+        return model
+
+
+class ChangedMeanwhileError(Exception):
+    """The file is another one than the coordinator saw; the next run asks what it is by then."""
+
+
+def _as_described(
+    task: SuspectTask,
+) -> tuple[PreprocessingTable, str | None, OutputKindChoice, bool]:
+    if task.kind is not SuspectKind.DESCRIBED:
+        return PreprocessingTable(), None, "auto", False
+    described = read_suspect_file(Path(task.path))
+    model = described.model
+    return described.preprocessing, model.output, model.output_kind, model.allow_random
+
+
+def _model_path(task: SuspectTask) -> Path:
+    path = Path(task.path)
+    if task.kind is not SuspectKind.DESCRIBED:
+        return path
+    return path.parent / read_suspect_file(path).model.file
+
+
+def _require_shape(model: OnnxModel, bundle: BundleContents) -> None:
+    """Refuse a model whose file fixes other images than the bundle's."""
+    task, recipe = bundle.manifest.task, find_image_input(model.description.inputs, None).recipe
+    size = (task.height, task.width)
+    if recipe.size not in (None, size) or recipe.channels not in (None, task.channels):
+        height, width = recipe.size or ("any", "any")
+        raise OtherTaskError(
+            f"images: the bundle has {task.height}x{task.width}x{task.channels}, the model takes "
+            f"{height}x{width}x{recipe.channels or 'any'}; --resize asks it all the same"
+        )
+
+
+def _images_of(bundle: BundleContents) -> tuple[object, ...]:
+    task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+    shape = (task.height, task.width, task.channels, task.num_classes)
+    return (*shape, tuple(contract.mean), tuple(contract.std))

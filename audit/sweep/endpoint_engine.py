@@ -1,0 +1,175 @@
+"""The endpoints of a sweep, asked by threads of the coordinator.
+
+Never on another machine: an endpoint's pace is its vendor's and not ours, its secret stays in one
+place, and every answer, which may be paid, is in the sweep's own journal before it is used. So one
+limit on requests holds for the whole sweep, wherever its files are asked.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from pydantic import ValidationError
+
+from audit.api import audit_into, open_remote
+from audit.errors import AuditError, NothingToResumeError
+from audit.exit_codes import code_for_verdict
+from audit.journal import Journal
+from audit.journal_copy import AuditCopy
+from audit.manifest import BundleContents
+from audit.outcome import Outcome
+from audit.session import AuditEvent, Started
+from audit.spending import plan_spending
+from audit.sweep.asking import ask_pair
+from audit.sweep.engine import Results, SweepEndsError, lost_task
+from audit.sweep.tasks import PairResult, PairStatus, SuspectTask, SweepSettings, TaskResult
+
+NUM_THREADS = 4
+"""Endpoints that are asked at once."""
+WORKER = "coordinator"
+
+
+class EndpointEngine:
+    """Asks endpoints; see `audit.sweep.engine.Engine`.
+
+    Args:
+        bundles: By SHA-256 of the manifest.
+        settings: How pairs are asked.
+        journal: The sweep's.
+        results: Where results go.
+        note_audit: Told suspect, bundle and audit before the first question.
+    """
+
+    def __init__(
+        self,
+        bundles: Mapping[str, BundleContents],
+        settings: SweepSettings,
+        journal: Journal,
+        results: Results,
+        note_audit: Callable[[str, str, str], None],
+    ) -> None:
+        self._bundles, self._settings, self._journal = bundles, settings, journal
+        self._results, self._note_audit = results, note_audit
+        self._ending = threading.Event()
+        self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="endpoint")
+
+    @property
+    def num_slots(self) -> int:
+        """Return the number of threads."""
+        return NUM_THREADS
+
+    def submit(self, task: SuspectTask) -> None:
+        """Take a task."""
+
+        def done(future: "Future[TaskResult]") -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            told = f"unexpected {type(error).__name__}: {error}"
+            self._results.put(future.result() if error is None else lost_task(task, told))
+
+        self._pool.submit(self._ask, task).add_done_callback(done)
+
+    def close(self) -> None:
+        """Let what is under way come to the end of its batch, and its answers to the journal."""
+        self._ending.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask(self, task: SuspectTask) -> TaskResult:
+        pairs = [
+            self._pair(task, self._bundles[bundle], audit)
+            for bundle, audit in zip(task.bundles, task.audits, strict=True)
+        ]
+        return TaskResult(task=task, pairs=tuple(pairs), worker=WORKER)
+
+    def _pair(self, task: SuspectTask, bundle: BundleContents, audit: str | None) -> PairResult:
+        known = None if audit is None else self._finished(bundle, audit)
+        if known is not None:
+            return known
+
+        def asks(
+            bundle: BundleContents, on_event: Callable[[AuditEvent], None]
+        ) -> AuditCopy | None:
+            def follow(event: AuditEvent) -> None:
+                if isinstance(event, Started):
+                    self._note_audit(task.suspect, bundle.manifest_sha256, event.audit)
+                on_event(event)
+                if self._ending.is_set():
+                    raise SweepEndsError("the sweep was ended; the next run goes on")
+
+            self._audit(task, bundle, follow, resume=audit is not None)
+            return None
+
+        return ask_pair(bundle, asks)
+
+    def _audit(
+        self,
+        task: SuspectTask,
+        bundle: BundleContents,
+        on_event: Callable[[AuditEvent], None],
+        *,
+        resume: bool,
+    ) -> None:
+        settings = self._settings
+        suspect = open_remote(
+            bundle,
+            task.path,
+            labels_only=settings.labels_only,
+            ca_bundle=settings.ca_bundle,
+            allow_plain_http=settings.allow_plain_http,
+            rate=settings.rate,
+        )
+        scores = settings.scores or (bundle.manifest.default_score,)
+        try:
+            spending = plan_spending(
+                bundle, suspect, scores, budget=settings.budget, limits=settings.limits
+            )
+            is_limited = settings.budget is not None or (spending and spending.limits.are_set)
+            if spending and not (spending.tariff.is_free or is_limited or settings.is_agreed):
+                raise AuditError(
+                    f"{spending.estimate.text}. Nobody agreed to that and nothing limits it: give "
+                    "--max-cost, --max-requests or --budget, or --yes. Nothing was sent."
+                )
+
+            def audit(resume: bool) -> None:
+                audit_into(
+                    self._journal,
+                    bundle,
+                    suspect,
+                    scores=scores,
+                    budget=settings.budget,
+                    resume=resume,
+                    alpha=settings.alpha,
+                    beta=settings.beta,
+                    stop_early=settings.stop_early,
+                    limits=settings.limits,
+                    on_event=on_event,
+                )
+
+            try:
+                audit(resume)
+            except NothingToResumeError:
+                audit(False)
+        finally:
+            suspect.close()
+
+    def _finished(self, bundle: BundleContents, audit: str) -> PairResult | None:
+        """Return the result of an audit that ended just before an earlier run did."""
+        rows = self._journal.read_rows(
+            "SELECT outcome_json FROM audits WHERE id = ? AND finished IS NOT NULL", (audit,)
+        )
+        try:
+            outcome = Outcome.model_validate_json(rows[0][0]) if rows else None
+        except ValidationError:  # another version judged it
+            return None
+        if outcome is None:
+            return None
+        return PairResult(
+            bundle=bundle.manifest_sha256,
+            status=PairStatus.ASKED,
+            reason=outcome.text,
+            exit_code=code_for_verdict(outcome.verdict, is_complete=True),
+            seconds=0.0,
+            outcome=outcome,
+            audit=audit,
+        )

@@ -1,0 +1,175 @@
+"""The page of a sweep: one HTML file without scripts that asks for nothing from outside.
+
+It shows the suspects that speak most for derivation and says how many more there are; the table
+beside it (``sweep.sqlite``) has them all.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from audit.inspection import printable
+from audit.sweep.summary import RANKING, RankedPair, Summary, ranked_pair, summarise
+from audit.sweep.table import SweepTable
+
+MAX_SUSPECTS = 500
+"""Rows of the heat map."""
+MAX_PAIRS = 500
+"""Rows of the ranked list."""
+
+_TONES = {
+    "derived": "derived",
+    "independent": "independent",
+    "inconclusive": "inconclusive",
+    "not comparable": "not",
+    "mismatched": "none",
+    "failed": "failed",
+    "broken off": "failed",
+    "stopped": "inconclusive",
+    "waiting": "none",
+}
+_MARKS = {
+    "derived": "D",
+    "independent": "i",
+    "inconclusive": "?",
+    "not comparable": "n",
+    "mismatched": "·",
+    "failed": "!",
+    "broken off": "!",
+    "stopped": "…",
+    "waiting": "…",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One pair in the heat map."""
+
+    tone: str
+    mark: str
+    heat: float
+    """0 at the innocents' upper threshold or below p = 1, 1 for the smallest p-value."""
+    title: str
+    """In words, for whoever points at it or cannot see it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspectRow:
+    """One suspect in the heat map."""
+
+    name: str
+    path: str
+    cells: tuple[Cell, ...]
+
+
+def render_page(table: SweepTable, *, fdr: float) -> str:
+    """Return a sweep as one HTML file.
+
+    Args:
+        table: The sweep's table.
+        fdr: Share of innocents among the accused that is allowed.
+
+    Raises:
+        AuditError: The table cannot be read.
+    """
+    summary = summarise(table, fdr=fdr)
+    bundles = table.rows("SELECT * FROM bundles WHERE is_present ORDER BY model_name, bundle")
+    ranked = [
+        ranked_pair(row, fdr)
+        for row in table.rows(
+            f"SELECT * FROM results WHERE p_value IS NOT NULL ORDER BY {RANKING} LIMIT ?",
+            (MAX_PAIRS,),
+        )
+    ]
+    rows = _suspect_rows(table, [row["bundle"] for row in bundles])
+    return _template().render(
+        summary=summary,
+        bundles=bundles,
+        rows=rows,
+        num_left_out=max(0, summary.num_names - len(rows)),
+        ranked=ranked,
+        num_ranked=_num_ranked(table),
+        counts=_counts(summary),
+        record_link=_record_link,
+        name_of=_name_of,
+    )
+
+
+def _suspect_rows(table: SweepTable, bundles: list[str]) -> list[SuspectRow]:
+    """Return the suspects of the heat map, the most suspicious first, then what went wrong."""
+    rows = []
+    for (file_id,) in table.rows(
+        "SELECT file_id FROM results GROUP BY file_id ORDER BY MIN(COALESCE(p_value, 2)), "
+        "MAX(CASE WHEN p_value IS NULL THEN -1e300 ELSE score END) DESC, MIN(suspect) LIMIT ?",
+        (MAX_SUSPECTS,),
+    ):
+        found = {
+            row["bundle_sha256"]: row
+            for row in table.rows("SELECT * FROM results WHERE file_id = ?", (file_id,))
+        }
+        path = next(iter(found.values()))["suspect"]
+        cells = tuple(_cell(found[bundle]) for bundle in bundles)
+        rows.append(SuspectRow(name=_name_of(path), path=path, cells=cells))
+    return rows
+
+
+def _cell(row: Any) -> Cell:
+    result = row["verdict"] if row["status"] == "asked" else row["status"]
+    heat = 0.0
+    if row["p_value"] is not None and row["smallest_p_value"] < 1:
+        heat = (1 - row["p_value"]) / (1 - row["smallest_p_value"])
+    told = [f"{_name_of(row['suspect'])} with {row['model']}: {result}"]
+    if row["p_value"] is not None:
+        told.append(f"score {row['score']:.3f}, p = {row['p_value']:.3g}")
+    elif row["reason"]:
+        told.append(row["reason"])
+    return Cell(
+        tone=_TONES[result],
+        mark=_MARKS[result],
+        heat=round(min(1.0, max(0.0, heat)), 3),
+        title=". ".join(told),
+    )
+
+
+def _counts(summary: Summary) -> list[tuple[str, str, int]]:
+    return [
+        (name, _TONES[name], summary.by_result[name])
+        for name in _TONES
+        if summary.by_result.get(name)
+    ]
+
+
+def _num_ranked(table: SweepTable) -> int:
+    ((num,),) = table.rows("SELECT COUNT(*) FROM results WHERE p_value IS NOT NULL")
+    return int(num)
+
+
+def _record_link(pair: RankedPair) -> str:
+    return quote(pair.record or "")
+
+
+def _name_of(path: str) -> str:
+    return os.path.basename(path) or path
+
+
+def _shown(value: Any) -> Any:
+    """Let no control character or change of text direction through."""
+    return printable(value) if type(value) is str else value
+
+
+@cache
+def _template() -> Template:
+    source = resources.files("audit.sweep").joinpath("sweep.html.j2").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    return environment.from_string(source)

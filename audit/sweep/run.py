@@ -1,0 +1,363 @@
+"""A sweep as a stream of events: list, tell suspects apart, ask, journal, write.
+
+The coordinator is the only one that writes: the sweep's journal, which holds every answer, and its
+table, which says what became of each pair. Audits of files come back whole and are in the journal
+before their pair counts; whatever is killed when, a pair that counts is never asked again and only
+what was under way is.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from adapters.suspect import SuspectError
+from audit.discovery import SuspectKind
+from audit.environment import environment_versions
+from audit.errors import AuditError
+from audit.journal import Journal
+from audit.journal_copy import put_audits
+from audit.keys import PrivateKey, Trust
+from audit.manifest import BundleContents
+from audit.store import export_record
+from audit.sweep.endpoint_engine import EndpointEngine
+from audit.sweep.engine import Engine, Results
+from audit.sweep.identity import identify, is_unchanged
+from audit.sweep.listing import Entry, list_suspects
+from audit.sweep.table import PAGE, Candidate, SweepTable
+from audit.sweep.tasks import PairStatus, Parcel, SuspectTask, SweepSettings, TaskResult
+
+TABLE = "sweep.sqlite"
+JOURNAL = "journal.sqlite"
+RECORDS = "records"
+PAGE_NAME = "sweep.html"
+LOCK = ".lock"
+
+TASKS_PER_SLOT = 2
+"""One that is asked, and one that waits beside it so that nobody waits for the coordinator."""
+MAX_ENDPOINTS_WAITING = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """Names were found; the last one says how many there are."""
+
+    num_names: int
+    is_complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDone:
+    """A row of the table's ``results`` is new."""
+
+    row: dict[str, Any]
+    is_duplicate: bool
+    """The suspect was asked under another name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progressed:
+    """Names whose suspects need nothing more."""
+
+    num_done: int
+    num_names: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """Something that people should hear about: a worker died, another joined."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """All names of this listing are done."""
+
+    num_names: int
+    num_asked: int
+    """Pairs that were asked in this run."""
+    cpu_s: float
+    """CPU time of the workers, seconds."""
+
+
+SweepEvent = Listed | PairDone | Progressed | Noted | Swept
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepBundle:
+    """A bundle of a sweep."""
+
+    path: Path
+    data: bytes
+    """The file."""
+    contents: BundleContents
+
+
+class Sweep:
+    """A folder of results, and what it takes to fill it.
+
+    Args:
+        folder: Where table, journal, records and page are; made if it does not exist.
+        bundles: What to ask with.
+        settings: How every pair is asked.
+        trust: Keys that signed the bundles.
+        auditor_key: Signs a record of every pair; None writes none.
+        retry_failed: Ask also what failed for a reason that lies in the suspect.
+        again_after_s: Ask endpoints again whose answers are older; None never does.
+
+    Raises:
+        AuditError: The folder cannot be used, or another sweep is at work in it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        bundles: Sequence[SweepBundle],
+        settings: SweepSettings,
+        trust: Trust,
+        *,
+        auditor_key: PrivateKey | None = None,
+        retry_failed: bool = False,
+        again_after_s: float | None = None,
+    ) -> None:
+        self._folder, self._settings = folder, settings
+        self._bundles = {one.contents.manifest_sha256: one for one in bundles}
+        self._key, self._retry_failed = auditor_key, retry_failed
+        self._again_after_s = again_after_s
+        self.parcel = Parcel(
+            bundles=tuple(one.data for one in bundles),
+            trusted=trust.keys,
+            settings=settings,
+            versions=tuple(sorted(environment_versions().items())),
+        )
+        self.results: Results = Results()
+        self._in_flight: dict[str, SuspectTask] = {}
+        self._num_names = self._num_done = self._num_asked = 0
+        self._cpu_s = 0.0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AuditError(f"results: cannot make {folder}: {error.strerror}") from error
+        self._lock = _lock_folder(folder)
+        try:
+            self.table = SweepTable(folder / TABLE)
+            self._journal = Journal(folder / JOURNAL)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._endpoints = EndpointEngine(
+            {key: one.contents for key, one in self._bundles.items()},
+            settings,
+            self._journal,
+            self.results,
+            self._note_audit,
+        )
+
+    def close(self) -> None:
+        """End what is asked by this process, and close the files."""
+        self._endpoints.close()
+        self._journal.close()
+        self.table.close()
+        os.close(self._lock)
+
+    def run(self, place: Path, engine: Engine) -> Iterator[SweepEvent]:
+        """List the suspects, and ask what was not asked before.
+
+        Args:
+            place: A folder or a list.
+            engine: Asks files; was made with `parcel` and `results`.
+
+        Yields:
+            What happens; `Swept` last.
+
+        Raises:
+            AuditError: The list is wrong, the disk is full, the cluster is gone. What was asked
+                until then is kept.
+        """
+        self._num_done = self._num_asked = 0
+        self._cpu_s = 0.0
+        listing = self.table.begin(
+            [
+                (one.path, one.contents, self._settings.asked_as(one.contents))
+                for one in self._bundles.values()
+            ],
+            {"suspects": str(place.absolute()), "began": time.time()},
+        )
+        yield from self._list(place, listing)
+        for candidate in self.table.candidates():
+            yield from self._take(candidate, engine)
+            yield from self._collect()
+        while self._in_flight:
+            yield from self._collect(wait=True)
+        self.table.adjust()
+        yield Swept(num_names=self._num_names, num_asked=self._num_asked, cpu_s=self._cpu_s)
+
+    def _list(self, place: Path, listing: int) -> Iterator[SweepEvent]:
+        self._num_names, page = 0, list[Entry]()
+        for entry in list_suspects(place):
+            page.append(entry)
+            if len(page) == PAGE:
+                self.table.note(page, listing)
+                self._num_names += len(page)
+                page.clear()
+                yield Listed(num_names=self._num_names, is_complete=False)
+        self.table.note(page, listing)
+        self.table.end_listing(listing)
+        ((count,),) = self.table.rows("SELECT COUNT(*) FROM files WHERE seen = ?", (listing,))
+        self._num_names = int(count)
+        yield Listed(num_names=self._num_names, is_complete=True)
+
+    def _take(self, candidate: Candidate, engine: Engine) -> Iterator[SweepEvent]:
+        """Find out which suspect a name stands for, and have it asked if it is new."""
+        if candidate.entry.problem:
+            yield from self._refused(candidate)
+            return
+        is_known = candidate.suspect is not None and is_unchanged(
+            candidate.entry.path.parent, self.table.beside(candidate.file)
+        )
+        suspect, sha256 = candidate.suspect, candidate.sha256
+        if not is_known:
+            try:
+                identified = identify(
+                    candidate.entry, allow_plain_http=self._settings.allow_plain_http
+                )
+            except SuspectError as error:
+                self.table.refuse(candidate.file, str(error))
+                yield from self._refused(candidate)
+                return
+            self.table.know(candidate.file, identified)
+            suspect, sha256 = identified.key, identified.sha256
+        assert suspect is not None, "known by now"
+        if suspect in self._in_flight:
+            self._num_done += 1
+            return
+        is_endpoint = candidate.entry.kind is SuspectKind.ENDPOINT
+        before = 0.0
+        if is_endpoint and self._again_after_s is not None:
+            before = time.time() - self._again_after_s
+        missing = self.table.missing(suspect, retry_failed=self._retry_failed, asked_before=before)
+        if not missing:
+            self._num_done += 1
+            if not is_known:
+                yield from self._rows("file_id = ?", (candidate.file,), is_duplicate=True)
+            yield self._progress()
+            return
+        task = SuspectTask(
+            suspect=suspect,
+            path=str(candidate.entry.path),
+            kind=candidate.entry.kind,
+            sha256=sha256,
+            bundles=tuple(row["bundle"] for row in missing),
+            audits=tuple(
+                row["audit"] if row["status"] == PairStatus.STOPPED else None for row in missing
+            ),
+        )
+        while self._is_full(is_endpoint, engine):
+            yield from self._collect(wait=True)
+        self._in_flight[suspect] = task
+        (self._endpoints if is_endpoint else engine).submit(task)
+
+    def _is_full(self, is_endpoint: bool, engine: Engine) -> bool:
+        num = sum(
+            (task.kind is SuspectKind.ENDPOINT) is is_endpoint for task in self._in_flight.values()
+        )
+        most = MAX_ENDPOINTS_WAITING if is_endpoint else TASKS_PER_SLOT * max(1, engine.num_slots)
+        return num >= most
+
+    def _refused(self, candidate: Candidate) -> Iterator[SweepEvent]:
+        self._num_done += 1
+        yield from self._rows("file_id = ?", (candidate.file,), is_duplicate=False)
+        yield self._progress()
+
+    def _collect(self, *, wait: bool = False) -> Iterator[SweepEvent]:
+        """Write what has come back; all of it at once, because the disk is waited for."""
+        done: list[TaskResult] = []
+        notes: list[str] = []
+        with suppress(Empty):
+            while True:
+                result = self.results.get(block=wait and not done)
+                if isinstance(result, AuditError):
+                    self._keep(done)
+                    raise result
+                if isinstance(result, str):
+                    notes.append(result)
+                else:
+                    done.append(result)
+        yield from (Noted(text=text) for text in notes)
+        self._keep(done)
+        for one in done:
+            places = ", ".join("?" * len(one.pairs))
+            yield from self._rows(
+                f"suspect_key = ? AND bundle_sha256 IN ({places})",
+                (one.task.suspect, *(pair.bundle for pair in one.pairs)),
+                first=one.task.path,
+            )
+        if done:
+            yield self._progress()
+
+    def _keep(self, done: Sequence[TaskResult]) -> None:
+        pairs = [pair for one in done for pair in one.pairs]
+        put_audits(self._journal, [pair.copy for pair in pairs if pair.copy is not None])
+        for one in done:
+            records = {
+                pair.audit: self._record(pair.audit, one.task, pair.bundle)
+                for pair in one.pairs
+                if pair.audit is not None and pair.outcome is not None and self._key is not None
+            }
+            self.table.write(one.task, one.pairs, worker=one.worker, records=records)
+            del self._in_flight[one.task.suspect]
+            self._num_done += 1
+            self._num_asked += len(one.pairs)
+            self._cpu_s += one.cpu_s
+
+    def _record(self, audit: str, task: SuspectTask, bundle: str) -> str:
+        """Sign and write a pair's record; returns its path within the sweep's folder."""
+        assert self._key is not None, "asked for only with a key"
+        name = f"{task.suspect[:16]}-{bundle[:12]}-{audit}.kinrecord"
+        path = Path(RECORDS, task.suspect[:2], name)
+        target = self._folder / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AuditError(f"record: cannot make {target.parent}: {error.strerror}") from error
+        export_record(self._journal, audit, target, self._key)
+        return path.as_posix()
+
+    def _rows(
+        self, which: str, values: tuple[object, ...], *, is_duplicate: bool = False, first: str = ""
+    ) -> Iterator[PairDone]:
+        for row in self.table.rows(f"SELECT * FROM results WHERE {which}", values):
+            told = {name: row[name] for name in row.keys()}  # noqa: SIM118 (a Row is no mapping)
+            other = is_duplicate or bool(first and told["suspect"] != first)
+            yield PairDone(row=told, is_duplicate=other)
+
+    def _progress(self) -> Progressed:
+        return Progressed(num_done=self._num_done, num_names=self._num_names)
+
+    def _note_audit(self, suspect: str, bundle: str, audit: str) -> None:
+        self.table.note_audit(suspect, bundle, audit, "coordinator")
+
+
+def _lock_folder(folder: Path) -> int:
+    """Take a folder for ourselves until this process ends, however it does."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise AuditError(f"results: cannot write to {folder}: {error.strerror}") from error
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows: two sweeps of one folder would get in each other's way
+        pass
+    except OSError as error:
+        os.close(descriptor)
+        raise AuditError(
+            f"results: another sweep is at work in {folder}; wait for it, or name another folder"
+        ) from error
+    return descriptor

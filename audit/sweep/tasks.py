@@ -1,0 +1,164 @@
+"""What goes to a worker of a sweep and what comes back: frozen values that travel well.
+
+A task is one suspect with all bundles that it has not been asked with. Bundles travel apart from
+tasks, once per worker, as the bytes that their owner signed.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+from adapters.onnx_model import Device
+from adapters.tariff import SpendingLimits
+from audit.discovery import SuspectKind
+from audit.journal_copy import AuditCopy
+from audit.keys import PublicKey
+from audit.manifest import BundleContents
+from audit.outcome import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """How every pair of a sweep is asked."""
+
+    scores: tuple[str, ...] = ()
+    """Scores to compute, the deciding one first; each bundle's own if empty."""
+    alpha: float | None = None
+    """False-positive rate; each bundle's own if None."""
+    beta: float | None = None
+    """Miss rate; each bundle's own if None."""
+    stop_early: bool = True
+    """Stop asking when the verdict is certain enough."""
+    labels_only: bool = False
+    resize: bool = False
+    """Ask also models that take images of another size than the bundle's."""
+    budget: int | None = None
+    """Largest number of images per pair."""
+    device: Device = "auto"
+    num_threads: int | None = None
+    """Threads per suspect file; all cores if None."""
+    max_requests: int | None = None
+    """Requests per pair, for endpoints."""
+    max_cost: str | None = None
+    """Cost per pair, for endpoints; an exact decimal."""
+    rate: float | None = None
+    """Requests a second, instead of what the endpoint file says."""
+    ca_bundle: Path | None = None
+    allow_plain_http: bool = False
+    is_agreed: bool = False
+    """Ask endpoints that cost money though nothing limits what they cost."""
+
+    @property
+    def limits(self) -> SpendingLimits:
+        """What one pair may send and cost."""
+        return SpendingLimits(
+            max_requests=self.max_requests,
+            max_cost=None if self.max_cost is None else Decimal(self.max_cost),
+        )
+
+    def asked_as(self, bundle: BundleContents) -> str:
+        """Return what tells two ways of asking a pair apart: a change means asking anew.
+
+        Whatever only limits how far an audit goes is not part of it.
+        """
+        told = {
+            "scores": list(self.scores or (bundle.manifest.default_score,)),
+            "score_version": bundle.manifest.score_version,
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "stop_early": self.stop_early,
+            "labels_only": self.labels_only,
+            "resize": self.resize,
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """What every worker needs, sent once."""
+
+    bundles: tuple[bytes, ...]
+    """Bundle files."""
+    trusted: tuple[PublicKey, ...]
+    settings: SweepSettings
+    versions: tuple[tuple[str, str], ...]
+    """Of the coordinator; a worker must have the same."""
+
+    @property
+    def key(self) -> str:
+        """Return a name for this content."""
+        digest = hashlib.sha256()
+        for bundle in self.bundles:
+            digest.update(hashlib.sha256(bundle).digest())
+        told = [asdict(self.settings), self.versions, [key.key_id for key in self.trusted]]
+        digest.update(json.dumps(told, default=str).encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspectTask:
+    """One suspect to be asked."""
+
+    suspect: str
+    """Its key: equal for equal suspects, whatever they are called."""
+    path: str
+    """One of its names."""
+    kind: SuspectKind
+    sha256: str | None
+    """Of the ONNX file, which must be the same when it is asked; None for an endpoint."""
+    bundles: tuple[str, ...]
+    """SHA-256 of the manifests of the bundles to ask with."""
+    audits: tuple[str | None, ...] = ()
+    """Audit per bundle that an earlier run of the sweep began, for endpoints."""
+
+
+class PairStatus(StrEnum):
+    """What became of a pair."""
+
+    ASKED = "asked"
+    """There is an outcome."""
+    MISMATCHED = "mismatched"
+    """Bundle and suspect are about different tasks; nothing was asked."""
+    STOPPED = "stopped"
+    """A limit or the endpoint ended it; the next run goes on."""
+    FAILED = "failed"
+    """The suspect cannot be asked, or does not answer usably."""
+    BROKEN_OFF = "broken off"
+    """The worker died, or something unexpected happened; the next run asks again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairResult:
+    """What asking one suspect with one bundle came to."""
+
+    bundle: str
+    """SHA-256 of the manifest."""
+    status: PairStatus
+    reason: str
+    """The outcome in words, or why there is none."""
+    exit_code: int
+    seconds: float
+    outcome: Outcome | None = None
+    is_complete: bool = True
+    """False if a budget ended it before it could decide."""
+    audit: str | None = None
+    copy: AuditCopy | None = None
+    """The audit's rows; None where it is in the sweep's journal already."""
+    cost: str | None = None
+    """Exact decimal."""
+    currency: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """What came of a task."""
+
+    task: SuspectTask
+    pairs: tuple[PairResult, ...]
+    worker: str
+    """Who asked."""
+    cpu_s: float = 0.0
+    """CPU time of the worker and what it started, seconds; 0 where nobody measured."""
