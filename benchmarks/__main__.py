@@ -13,8 +13,11 @@ BENCHMARKS = {
     "onnx_throughput": "images per second through an ONNX suspect, against a bare onnxruntime loop",
     "http_throughput": "requests per second of an audit over HTTP, against a load generator in C",
     "onnx_fuzz": "thousands of broken ONNX files through an audit's door",
+    "arena": "every fingerprint on suspects that nobody tuned for (needs --data; an hour)",
     "crafting": "seconds and memory of 'kinprint craft' (needs --model, --weights and --images)",
 }
+
+_NEED_DATA = ("arena", "crafting")
 
 
 def main() -> int:
@@ -26,10 +29,10 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "name", nargs="?", choices=list(BENCHMARKS), help="default: all but crafting"
+        "name", nargs="?", choices=list(BENCHMARKS), help="default: all that need no other data"
     )
     options, rest = parser.parse_known_args()
-    names = [options.name] if options.name else [n for n in BENCHMARKS if n != "crafting"]
+    names = [options.name] if options.name else [n for n in BENCHMARKS if n not in _NEED_DATA]
     for name in names:
         print(f"== {name}: {BENCHMARKS[name]}", flush=True)
         sys.argv = [f"benchmarks.{name}", *rest]

@@ -23,7 +23,7 @@ def export_onnx(network: nn.Module, path: Path, *, image_shape: tuple[int, int, 
     """
     height, width, channels = image_shape
     example = torch.zeros(2, channels, height, width)
-    with _quiet():
+    with quiet():
         torch.onnx.export(
             network.cpu().eval(),
             (example,),
@@ -61,14 +61,14 @@ def quantise_int8(
             return None if batch is None else {"input": batch}
 
     # The quantiser leaves its intermediate files beside the model it reads.
-    with TemporaryDirectory(dir=out.parent) as folder, _quiet():
+    with TemporaryDirectory(dir=out.parent) as folder, quiet():
         private = Path(folder) / path.name
         private.write_bytes(path.read_bytes())
         quantize_static(private, out, Batches(), quant_format=QuantFormat.QDQ, per_channel=True)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep exporters from talking: they warn about things that nobody can act on."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -1,0 +1,196 @@
+"""The auditor's side of an arena: every suspect asked with every bundle, through a real audit."""
+
+import dataclasses
+import hashlib
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from adapters.suspect import Suspect
+from audit.api import scores_to_ask
+from audit.bundle import read_bundle
+from audit.canonical import canonical_bytes
+from audit.decision_rule import choose_rule
+from audit.journal import Answer, Journal
+from audit.manifest import BundleContents, FrozenModel
+from audit.session import AuditSession
+from audit.verdict import judge
+from benchmarks.arena.build import Built, Population, open_member
+from benchmarks.arena.config import ArenaConfig
+from benchmarks.arena.data import load_data
+from benchmarks.arena.fingerprints import trust_of
+from benchmarks.arena.processing import processings
+
+
+class Asked(FrozenModel):
+    """One suspect's result with one bundle."""
+
+    bundle: str
+    suspect: str
+    kind: str
+    """Attack or stratum; deployment changes are kinds of their own."""
+    is_derived: bool
+    accuracy: float
+    """On the scoring images, without processing."""
+    control_accuracy: float
+    """On the bundle's control images, as deployed."""
+    source_accuracy: float
+    scores: dict[str, float]
+    verdict: str
+    """Of the deciding score with all queries."""
+    early_verdict: str
+    """Of an audit that stops early."""
+    early_queries: int
+    """Queries that it asks, control images not counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    config: ArenaConfig
+    population: Population
+    root: Path
+    bundles: Mapping[str, Path]
+
+
+def ask_everybody(
+    config: ArenaConfig,
+    population: Population,
+    bundles: Mapping[str, Path],
+    *,
+    root: Path,
+    workers: int,
+    tell: Callable[[str], None],
+) -> list[Asked]:
+    """Ask all suspects, cached by bundle and suspect.
+
+    Args:
+        config: Which scores and processings.
+        population: Who.
+        bundles: Bundle files by fingerprint name.
+        root: Folder of the images.
+        workers: Processes.
+        tell: Says how far it is.
+    """
+    job = _Job(config=config, population=population, root=root, bundles=bundles)
+    suspects = population.of("derived", "innocent")
+    rows: list[Asked] = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        waiting = {pool.submit(_ask_one, job, one) for one in suspects}
+        for number, future in enumerate(as_completed(waiting), start=1):
+            rows += future.result()
+            tell(f"asked {number} of {len(suspects)} suspects")
+    return sorted(rows, key=lambda row: (row.bundle, not row.is_derived, row.suspect))
+
+
+def _ask_one(job: _Job, one: Built) -> list[Asked]:
+    config = job.config
+    data = load_data(config.data, job.root, job.population.folder, config.seed)
+    suspect: Suspect | None = None
+    rows = []
+    try:
+        for name, path in job.bundles.items():
+            wanted = next(entry for entry in config.fingerprint if entry.name == name)
+            bundle = read_bundle(path, trust_of())
+            for kind, label, wrap in _ways(config, one):
+                told = {
+                    "bundle": bundle.manifest_sha256,
+                    "suspect": one.key,
+                    "processing": label,
+                    "scores": list(wanted.scores),
+                    "seed": config.seed,
+                }
+                digest = hashlib.sha256(canonical_bytes(told)).hexdigest()[:24]
+                kept = job.population.folder / "asked" / f"{digest}.json"
+                if kept.is_file():
+                    rows.append(Asked.model_validate_json(kept.read_bytes()))
+                    continue
+                if suspect is None:
+                    suspect = open_member(job.population, one, data)
+                row = _audited(bundle, wrap(suspect), wanted.scores, one, name, kind, label)
+                kept.parent.mkdir(exist_ok=True)
+                partial = kept.with_suffix(".part")
+                partial.write_text(row.model_dump_json(), encoding="utf-8")
+                partial.replace(kept)
+                rows.append(row)
+    finally:
+        if suspect is not None:
+            suspect.close()
+    return rows
+
+
+def _ways(
+    config: ArenaConfig, one: Built
+) -> Iterator[tuple[str, str, Callable[[Suspect], Suspect]]]:
+    """Yield (kind, name of the processing, wrapper) for every way in which a member is deployed."""
+    yield one.member.kind, "", lambda suspect: suspect
+    if one.member.name in config.processing.of:
+        for name, wrap in processings(config.processing, config.seed):
+            yield name, name, wrap
+
+
+def _audited(
+    bundle: BundleContents,
+    suspect: Suspect,
+    scores: tuple[str, ...],
+    one: Built,
+    name: str,
+    kind: str,
+    label: str,
+) -> Asked:
+    scores = scores or scores_to_ask(bundle, suspect)
+    # Everybody is scored: the arena reports suspects of low accuracy apart itself.
+    whole = _always_comparable(bundle)
+    answers = _answers(whole, suspect, scores)
+    outcome = judge(whole, answers, scores)
+    early = judge(
+        bundle,
+        answers,
+        scores[:1],
+        choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=True),
+    )
+    return Asked(
+        bundle=name,
+        suspect=f"{one.member.name} + {label}" if label else one.member.name,
+        kind=kind,
+        is_derived=one.member.role == "derived",
+        accuracy=one.accuracy,
+        control_accuracy=float(
+            np.mean(
+                [
+                    answers[f"control/{index}"].label == known
+                    for index, known in enumerate(bundle.arrays.control_labels)
+                ]
+            )
+        ),
+        source_accuracy=bundle.manifest.source.control_accuracy,
+        scores={score.name: score.value for score in outcome.scores},
+        verdict=judge(bundle, answers, scores[:1]).verdict.value,
+        early_verdict=early.verdict.value,
+        early_queries=early.scores[0].num_queries if early.scores else 0,
+    )
+
+
+def _answers(
+    bundle: BundleContents, suspect: Suspect, scores: tuple[str, ...]
+) -> Mapping[str, Answer]:
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "journal.sqlite")
+        try:
+            session = AuditSession(bundle, suspect, journal, scores=scores)
+            for _ in session.run():
+                pass  # every answer is kept by the session
+        finally:
+            journal.close()
+    return session.answers
+
+
+def _always_comparable(bundle: BundleContents) -> BundleContents:
+    """Return the bundle without its floor on control images."""
+    manifest = bundle.manifest.model_copy(update={"min_control_agreement": 0.0})
+    return dataclasses.replace(bundle, manifest=manifest)

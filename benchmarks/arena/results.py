@@ -1,0 +1,205 @@
+"""What an arena leaves behind: tables as Markdown and JSON, pictures, settings and machine."""
+
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.arena.asking import Asked
+from benchmarks.arena.build import Population
+from benchmarks.arena.config import ArenaConfig
+from benchmarks.arena.plots import draw_accuracy, draw_heat_map, draw_noise, draw_roc
+from benchmarks.arena.tables import (
+    PAPER_AUC,
+    Column,
+    as_json,
+    auc_by_accuracy,
+    auc_by_kind,
+    columns,
+    decisions,
+    group_of,
+    in_words,
+    is_collapsed,
+    markdown_table,
+    separation_table,
+)
+from benchmarks.results_file import machine
+
+_WEIGHTS = ("weight changes", "deployment changes")
+_MAIN = {
+    "derived from weights": _WEIGHTS,
+    "extraction": ("extraction",),
+    "input processing": ("input processing",),
+}
+
+
+def write_arena(
+    config: ArenaConfig, population: Population, rows: Sequence[Asked], folder: Path
+) -> str:
+    """Write everything and return the tables as Markdown.
+
+    Args:
+        config: What was wanted.
+        population: Who was there.
+        rows: What they scored.
+        folder: Where it goes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    below = config.collapsed_below
+    found = columns(rows)
+    pages = [f"# Arena {config.name}\n", _population_page(population, rows, below)]
+    figures: dict[str, object] = {}
+    for title, groups in _MAIN.items():
+        tables = {
+            column.title: separation_table(column, groups, below=below, seed=config.seed)
+            for column in found
+        }
+        tables = {name: table for name, table in tables.items() if table}
+        figures[title] = {name: as_json(table) for name, table in tables.items()}
+        measures = ["AUC", "ARUC", "TPR at 1 % FPR", "TPR at 10 % FPR", "EER"]
+        pages.append(
+            f"## Against all innocents: {title}\n\n"
+            + markdown_table(
+                ["score", *measures, "AUC in the paper"],
+                [
+                    [name, *(in_words(table.get(measure)) for measure in measures), _paper(name)]
+                    for name, table in tables.items()
+                ],
+            )
+        )
+    pages.append(_attacks_page(found, folder, below, figures))
+    for column in found:
+        pages.append(_bands_page(column, figures))
+    for name in dict.fromkeys(row.bundle for row in rows):
+        pages.append(_decisions_page(name, [row for row in rows if row.bundle == name], figures))
+    pages.append(_suspects_page(found, below))
+    draw_roc(found, folder / "roc.png", below=below)
+    draw_accuracy(found[0], folder / "score-against-accuracy.png")
+    text = "\n".join(pages)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    document = {
+        "config": config.model_dump(mode="json"),
+        "machine": machine(),
+        "libraries": {
+            name: importlib.metadata.version(name)
+            for name in ("numpy", "torch", "onnxruntime-gpu", "scipy")
+        },
+        "seconds_to_make_the_models": sum(one.seconds for one in population.built),
+        "figures": figures,
+        "suspects": [row.model_dump(mode="json") for row in rows],
+    }
+    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return text
+
+
+def _paper(title: str) -> str:
+    known = PAPER_AUC.get(title.rpartition(": ")[2]) or PAPER_AUC.get(title)
+    return "" if known is None else f"{known:.2f}"
+
+
+def _population_page(population: Population, rows: Sequence[Asked], below: float) -> str:
+    by_kind: dict[tuple[str, str], list[float]] = {}
+    for one in population.built:
+        by_kind.setdefault((one.member.role, one.member.kind), []).append(one.accuracy)
+    first = [row for row in rows if row.bundle == rows[0].bundle]
+    num_collapsed = sum(is_collapsed(row, below) for row in first)
+    told = (
+        f"{sum(row.is_derived for row in first)} derived and "
+        f"{sum(not row.is_derived for row in first)} independent suspects; {num_collapsed} of them "
+        f"have less than {below:.0%} of the source's accuracy and are left out of the figures "
+        "(the last table shows them). Intervals: 95 %, bootstrap over kinds.\n"
+    )
+    table = markdown_table(
+        ["role", "kind", "models", "accuracy"],
+        [
+            [role, kind, str(len(values)), f"{min(values):.1%} to {max(values):.1%}"]
+            for (role, kind), values in by_kind.items()
+        ],
+    )
+    return f"{told}\n## Population\n\n{table}"
+
+
+def _attacks_page(
+    found: Sequence[Column], folder: Path, below: float, figures: dict[str, object]
+) -> str:
+    tables = {column.title: auc_by_kind(column, below=below) for column in found}
+    kinds = list(dict.fromkeys(kind for table in tables.values() for kind in table))
+    grid = [[table.get(kind, (np.nan, 0))[0] for kind in kinds] for table in tables.values()]
+    draw_heat_map(list(tables), kinds, grid, folder / "attacks.png")
+    figures["AUC by attack"] = {
+        name: {kind: value for kind, (value, _) in table.items()} for name, table in tables.items()
+    }
+    noise = {
+        name: {
+            float(kind.removeprefix("DP-Logits ")): value
+            for kind, (value, _) in table.items()
+            if kind.startswith("DP-Logits") and not kind.endswith("fixed")
+        }
+        for name, table in tables.items()
+    }
+    draw_noise(found, noise, folder / "dp-logits.png")
+    return "## AUC by attack, against all innocents\n\n" + markdown_table(
+        ["attack", "suspects", *tables],
+        [
+            [
+                kind,
+                str(max(table.get(kind, (0, 0))[1] for table in tables.values())),
+                *(f"{table[kind][0]:.3f}" if kind in table else "" for table in tables.values()),
+            ]
+            for kind in kinds
+        ],
+    )
+
+
+def _bands_page(column: Column, figures: dict[str, object]) -> str:
+    bands = auc_by_accuracy(column, (*_WEIGHTS, "extraction"))
+    figures[f"AUC by accuracy: {column.title}"] = bands
+    return f"## AUC within accuracy bands: {column.title}\n\n" + markdown_table(
+        ["accuracy", "derived", "independent", "AUC"],
+        [
+            [f"{start:.0%} to {start + 0.05:.0%}", str(guilty), str(cleared), f"{area:.3f}"]
+            for start, guilty, cleared, area in bands
+        ],
+    )
+
+
+def _decisions_page(name: str, rows: Sequence[Asked], figures: dict[str, object]) -> str:
+    table = decisions(rows)
+    figures[f"verdicts: {name}"] = table
+    header = list(next(iter(table.values())))
+    return f"## Verdicts of audits that stop early: {name}\n\n" + markdown_table(
+        ["suspects", *header],
+        [[kind, *(_cell(row[column]) for column in header)] for kind, row in table.items()],
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"{value[0]:.0%} to {value[1]:.0%}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _suspects_page(found: Sequence[Column], below: float) -> str:
+    shown: dict[str, Asked] = {}
+    scores: dict[str, dict[str, float]] = {}
+    for column in found:
+        for row in column.rows:
+            shown.setdefault(row.suspect, row)
+            scores.setdefault(row.suspect, {})[column.title] = row.scores[column.score]
+    titles = [column.title for column in found]
+    return "## Every suspect\n\n" + markdown_table(
+        ["suspect", "group", "kind", "accuracy", "collapsed", *titles],
+        [
+            [
+                name,
+                group_of(row),
+                row.kind,
+                f"{row.control_accuracy:.0%}",
+                "yes" if is_collapsed(row, below) else "",
+                *(f"{scores[name][t]:.3f}" if t in scores[name] else "" for t in titles),
+            ]
+            for name, row in shown.items()
+        ],
+    )
