@@ -61,6 +61,17 @@ def test_from_home_to_an_exported_record_by_keys(folder: Path) -> None:
     assert "behaves like a model derived from the source" in page
 
 
+def test_what_is_typed_last_counts_also_where_start_follows_at_once(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await choose(pilot, "copy.onnx")
+        app.screen.query_one("#budget", Input).value = "14"
+        await pilot.press("ctrl+s")
+        await shows(pilot, "The budget ended the audit")
+        await shows(pilot, "asked 14 of 14")
+
+    drive(make_desk(folder), play)
+
+
 def test_an_independent_suspect_is_told_so_and_stands_on_home_afterwards(folder: Path) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
         await choose(pilot, "stranger.onnx")

@@ -9,7 +9,7 @@ import pytest
 from record_builder import audited_contents, finish_audit
 from textual.pilot import Pilot
 from textual.widgets import Input
-from ui_desk import drive, make_desk, make_folder, shows, text_of, until
+from ui_desk import drive, make_desk, make_folder, shows, until
 from ui_snapshots import check_snapshot
 
 from audit.api import open_file
@@ -68,20 +68,8 @@ def order_for(desk: Desk, suspect: str) -> Order:
     )
 
 
-async def settled(pilot: Pilot[None]) -> None:
-    """Wait until nothing changes any more; no cursor blinks."""
-    for field in pilot.app.screen.query(Input):
-        field.cursor_blink = False
-    before, same = "", 0
-    while same < 3:
-        await pilot.pause(0.1)
-        now = text_of(pilot.app)  # type: ignore[arg-type]  # the only app there is
-        before, same = now, same + 1 if now == before else 0
-
-
 async def check(app: KinprintApp, pilot: Pilot[None], name: str, size: tuple[int, int]) -> None:
-    await settled(pilot)
-    check_snapshot(app, f"{name}-{size[0]}x{size[1]}")
+    await check_snapshot(app, pilot, f"{name}-{size[0]}x{size[1]}")
 
 
 def test_home(desk: Desk, size: tuple[int, int]) -> None:
@@ -128,7 +116,6 @@ def test_live(desk: Desk, size: tuple[int, int], suspect: str, verdict: str) -> 
         screen = LiveScreen(order_for(desk, f"{suspect}.onnx"))
         await app.push_screen(screen)
         await shows(pilot, verdict)
-        await settled(pilot)
         screen.query_one(Meters).values = METERS
         await check(app, pilot, f"live-{suspect}", size)
 

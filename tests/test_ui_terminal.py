@@ -13,13 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from record_builder import audited_contents
-from ui_desk import make_desk, make_folder
-
-from generator.demo.server import start_server, write_endpoint_file
+from ui_desk import Patience, make_desk, make_folder
+from ui_gate import gated
 
 KINPRINT = f"{sys.executable} -m kinprint"
-WAIT_S = 30.0
 SIZES = ("COLUMNS", "LINES")
 
 
@@ -69,9 +66,16 @@ class Terminal:
 
     def waits_for_a_command(self) -> None:
         """Wait until the shell has the screen back as it was."""
-        deadline = time.monotonic() + WAIT_S
+        patience = Patience()
         while self.is_alternate or self.running != "sh":
-            assert time.monotonic() < deadline, f"not the shell's yet:\n{self.screen}"
+            assert not patience.is_over, f"not the shell's yet:\n{self.screen}"
+            time.sleep(0.05)
+
+    def leaves_the_screen(self) -> None:
+        """Wait until the program has given the screen back, though it may still run."""
+        patience = Patience()
+        while self.is_alternate:
+            assert not patience.is_over, f"still there:\n{self.screen}"
             time.sleep(0.05)
 
     def child(self) -> int:
@@ -84,9 +88,9 @@ class Terminal:
 
     def shows(self, text: str) -> None:
         """Wait until a text stands on the screen."""
-        deadline = time.monotonic() + WAIT_S
+        patience = Patience()
         while text not in self.screen.replace("\u00a0", " "):
-            assert time.monotonic() < deadline, f"{text!r} is not on the screen:\n{self.screen}"
+            assert not patience.is_over, f"{text!r} is not on the screen:\n{self.screen}"
             time.sleep(0.05)
 
     def close(self) -> None:
@@ -124,7 +128,7 @@ def command(folder: Path, *arguments: str) -> str:
 
 def test_an_audit_by_keys_ends_with_a_usable_terminal(folder: Path, terminal: Terminal) -> None:
     terminal.enter(command(folder))
-    terminal.shows("copy.onnx")
+    terminal.shows("Press Enter on a suspect")
     terminal.press("2", "Enter")
     terminal.shows("What happens")
     terminal.press("C-s")
@@ -141,14 +145,8 @@ def test_an_audit_by_keys_ends_with_a_usable_terminal(folder: Path, terminal: Te
 def test_a_killed_screen_goes_on_where_it_was(
     folder: Path, terminal: Terminal, number: signal.Signals
 ) -> None:
-    manifest = audited_contents().manifest
-    contract, names = manifest.preprocessing, manifest.task.class_names
-    with start_server(
-        folder / "copy.onnx", names, mean=contract.mean, std=contract.std, delay_s=0.2
-    ) as server:
-        write_endpoint_file(folder / "api.toml", server.port, names)
-        text = (folder / "api.toml").read_text().replace("concurrency = 4", "concurrency = 1")
-        (folder / "api.toml").write_text(text)
+    with gated(folder, "copy") as gate:
+        gate.let(5)
         line = command(folder, str(folder / "model.kinprint"), str(folder / "api.toml"))
         terminal.enter(line)
         terminal.shows("What happens")
@@ -159,8 +157,12 @@ def test_a_killed_screen_goes_on_where_it_was(
             # Nothing can tidy up after itself then: Enter is no line end until the reset.
             terminal.press("reset; echo as", "Space", "new", "C-j")
             terminal.shows("as new")
+            gate.open()
         else:
+            terminal.leaves_the_screen()
+            gate.open()  # it waits for the answer that is under way, and asks no more
             terminal.waits_for_a_command()
+            assert gate.num_asked == 6
         terminal.enter("clear; " + line)
         terminal.shows("[x] with the unfinished audit")
         terminal.press("C-s")
@@ -228,17 +230,16 @@ def test_serving_is_for_this_machine_only(folder: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     try:
-        deadline = time.monotonic() + WAIT_S
-        page = ""
+        patience, page = Patience(), ""
         while not page:
-            assert time.monotonic() < deadline, "nothing is served"
+            assert not patience.is_over, "nothing is served"
             with suppress(OSError):
                 page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read().decode()
             time.sleep(0.05)
         listening = listening_addresses(port)
     finally:
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
     assert "Kinprint" in page
     assert "from this machine only; there is no password" in told
     assert listening == {"127.0.0.1"}

@@ -31,7 +31,8 @@ from audit.tui.preferences import Preferences
 
 Answer = TypeVar("Answer")
 Rule = Callable[[str, int, int], int]
-WAIT_S = 20.0
+WAIT_S, MIN_LOOKS = 30.0, 500
+"""How long and how often something is looked for: a busy machine takes longer for each look."""
 
 
 def wrong_rule(kind: str, index: int, label: int) -> int:
@@ -121,21 +122,46 @@ def drive(
     play: Callable[[KinprintApp, Pilot[None]], Awaitable[Answer]],
     *,
     size: tuple[int, int] = (100, 32),
+    at_end: Callable[[], object] = lambda: None,
     **options: Any,
 ) -> Answer:
-    """Open the app at a size and let ``play`` press the keys."""
+    """Open the app at a size and let ``play`` press the keys.
+
+    Args:
+        desk: Where things lie.
+        play: Presses them.
+        size: Columns and rows.
+        at_end: Called before the app ends, however that comes.
+        options: Of the app.
+    """
 
     async def run() -> Answer:
         app = KinprintApp(desk, **options)
         async with app.run_test(size=size, notifications=True) as pilot:
-            return await play(app, pilot)
+            try:
+                return await play(app, pilot)
+            finally:
+                at_end()
 
     return asyncio.run(run())
 
 
+class Patience:
+    """Says when waiting is in vain; ask once per look."""
+
+    def __init__(self) -> None:
+        self._deadline, self._num_looks = time.monotonic() + WAIT_S, 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there were time and looks enough."""
+        self._num_looks += 1
+        return self._num_looks >= MIN_LOOKS and time.monotonic() > self._deadline
+
+
 async def until(pilot: Pilot[None], holds: Callable[[], object], what: str = "") -> None:
     """Wait until something holds."""
-    deadline = time.monotonic() + WAIT_S
+    patience = Patience()
     while True:
         await pilot.pause(0.02)
         try:
@@ -143,7 +169,7 @@ async def until(pilot: Pilot[None], holds: Callable[[], object], what: str = "")
                 return
         except LookupError:  # a widget that is not there yet
             pass
-        assert time.monotonic() < deadline, f"waited in vain {what}"
+        assert not patience.is_over, f"waited in vain {what}"
 
 
 def text_of(app: KinprintApp) -> str:

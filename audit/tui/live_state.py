@@ -135,12 +135,16 @@ class LiveState:
         """Return what became of the control images."""
         return control_confusion(self._bundle, self._answers)
 
-    def final_curve(self) -> Curve | None:
-        """Return the whole curve of an audit that has ended."""
+    def final_curve(self, earlier: Curve | None) -> Curve | None:
+        """Return the whole curve of an audit that has ended.
+
+        Args:
+            earlier: What is known of it already.
+        """
         if self._score is None:
-            return None
+            return earlier
         evidence = query_evidence(self._bundle, self._answers, self._score.name)
-        return curve_of(self._score, evidence)
+        return curve_of(self._score, evidence, earlier)
 
     def meters(self, now: float) -> tuple[tuple[str, str], ...]:
         """Return the key figures."""

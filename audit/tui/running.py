@@ -3,6 +3,7 @@
 Events are posted in bunches, so that an audit at full speed leaves the screen time to draw.
 """
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -92,33 +93,57 @@ def open_ordered(order: Order, desk: Desk) -> Suspect:
             return open_remote(bundle, path, labels_only=order.labels_only, rate=order.rate)
 
 
-def run_order(
-    order: Order, desk: Desk, control: AuditControl, post: Callable[[Message], object]
-) -> None:
+class Outbox:
+    """Posts what an audit tells: answers in bunches, anything else at once.
+
+    Args:
+        post: Takes messages, from any thread.
+    """
+
+    def __init__(self, post: Callable[[Message], object]) -> None:
+        self.post = post
+        self._lock = threading.Lock()
+        self._bunch: list[AuditEvent] = []
+        self._posted = 0.0
+
+    def add(self, event: AuditEvent) -> None:
+        """Post an event, or keep it for the next bunch."""
+        with self._lock:
+            self._bunch.append(event)
+        # Anything but an answer is worth a look at once.
+        if not isinstance(event, Answered) or time.monotonic() > self._posted + POST_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Post what was kept: a suspect that falls silent must not hide its last answers."""
+        with self._lock:
+            if self._bunch:
+                self.post(EventsArrived(tuple(self._bunch)))
+                self._bunch.clear()
+                self._posted = time.monotonic()
+
+
+def run_order(order: Order, desk: Desk, control: AuditControl, outbox: Outbox) -> None:
     """Run an audit to its end; whatever happens becomes a message.
 
     Args:
         order: What to audit.
         desk: Where the journal is.
         control: Pauses and stops it.
-        post: Takes messages, from this thread.
+        outbox: Takes messages, from this thread.
     """
     try:
         suspect = open_ordered(order, desk)
         try:
-            _follow(order, suspect, desk, control, post)
+            _follow(order, suspect, desk, control, outbox)
         finally:
             suspect.close()
     except Exception as error:
-        post(AuditFailed(error))
+        outbox.post(AuditFailed(error))
 
 
 def _follow(
-    order: Order,
-    suspect: Suspect,
-    desk: Desk,
-    control: AuditControl,
-    post: Callable[[Message], object],
+    order: Order, suspect: Suspect, desk: Desk, control: AuditControl, outbox: Outbox
 ) -> None:
     # SQLite connections stay in their thread.
     journal = Journal(desk.journal)
@@ -141,21 +166,13 @@ def _follow(
             control=control,
             standing_every_s=STANDING_EVERY_S,
         )
-        post(SuspectOpened(suspect, questions_of(session.plan), scores))
-        bunch: list[AuditEvent] = []
-        posted = 0.0
+        outbox.post(SuspectOpened(suspect, questions_of(session.plan), scores))
         try:
             for event in session.run():
                 if isinstance(event, Started | Finished):
-                    post(AnswersKnown(session.answers))
-                bunch.append(event)
-                # Anything but an answer is worth a look at once.
-                if not isinstance(event, Answered) or time.monotonic() > posted + POST_EVERY_S:
-                    post(EventsArrived(tuple(bunch)))
-                    bunch.clear()
-                    posted = time.monotonic()
+                    outbox.post(AnswersKnown(session.answers))
+                outbox.add(event)
         finally:
-            if bunch:
-                post(EventsArrived(tuple(bunch)))
+            outbox.flush()
     finally:
         journal.close()

@@ -28,7 +28,7 @@ from audit.session import (
 from audit.tui.live_state import LiveState, Phase
 from audit.tui.looking import looked_at
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
-from audit.tui.running import Order, run_order
+from audit.tui.running import Order, Outbox, run_order
 from audit.tui.screens.ask_number import AskNumber
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.screens.confirm import Confirm
@@ -79,6 +79,7 @@ connection at any time and go on later; nothing is asked twice.
         super().__init__()
         self._order = order
         self._control = AuditControl()
+        self._outbox = Outbox(self.post_message)
         self._suspect: Suspect | None = None
         self._state = LiveState(order.bundle)
         self._is_following = True
@@ -141,11 +142,11 @@ connection at any time and go on later; nothing is asked twice.
         self.query_one("#plot-panel").border_title = "Score against queries"
         self._log(f"opening {self._order.suspect.path.name}")
         self._draw()
-        self._run(self._order, self._control)
+        self._run(self._order, self._control, self._outbox)
 
     @work(thread=True, group="audit")
-    def _run(self, order: Order, control: AuditControl) -> None:
-        run_order(order, self.desk, control, self.post_message)
+    def _run(self, order: Order, control: AuditControl, outbox: Outbox) -> None:
+        run_order(order, self.desk, control, outbox)
 
     def on_suspect_opened(self, event: SuspectOpened) -> None:
         """Show what will be asked."""
@@ -201,14 +202,14 @@ connection at any time and go on later; nothing is asked twice.
                     f"stopped after {event.num_answered} of {event.num_questions}; all answers are "
                     "kept"
                 )
+                self._show_marks(state.newest)
             case Finished():
                 self._log(f"{event.outcome.verdict.value}: {event.outcome.text}")
-                self._show_marks(None)
+                self._show_marks(state.newest)
                 if event.outcome.verdict is Verdict.NOT_COMPARABLE:
                     self._show_confusion()
-                curve = state.final_curve()
-                if curve is not None:
-                    self.query_one(EvidencePlot).curve = curve
+                plot = self.query_one(EvidencePlot)
+                plot.curve = state.final_curve(plot.curve)
 
     def _show_confusion(self) -> None:
         """Show in the plot's place what became of the control images, and what may be wrong."""
@@ -268,6 +269,10 @@ connection at any time and go on later; nothing is asked twice.
 
     def _tick(self) -> None:
         if self.is_asking:
+            self._outbox.flush()
+            newest = self._state.newest
+            if self._is_following and newest not in (None, self.query_one(QueryGrid).chosen):
+                self._show_marks(newest)  # the last answers came too fast to look at each
             self._draw()
 
     def _draw(self) -> None:

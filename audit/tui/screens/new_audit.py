@@ -65,7 +65,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
     def __init__(self, *, bundle_path: Path | None, suspect_path: Path | None) -> None:
         super().__init__()
         self._bundle_path, self._suspect_path = bundle_path, suspect_path
-        self._checked: Checked | None = None
+        self._checked: FormChecked | None = None
         self._known_kind: SuspectKind | None = None
         self._wants_start = False
         self._usual_notes: dict[str, str] = {}
@@ -155,7 +155,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
         """Say what is wrong, or what the audit will do."""
         if event.form != self._form():
             return  # it has changed since
-        checked = self._checked = event.checked
+        self._checked, checked = event, event.checked
         for row in self.query(FormRow):
             name = (row.id or "").removeprefix("row-").replace("-", "_")
             row.problem = checked.problems.get(name, "")
@@ -169,7 +169,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
                 self.query_one("#row-resume", FormRow).told = "none to go on with"
         self.query_one("#start", Button).disabled = checked.order is None
         self.query_one("#summary", Static).update(self._summary(checked))
-        if self._wants_start and checked.order is not None:
+        if self._wants_start:
             self.action_start()
 
     def _summary(self, checked: Checked) -> Content:
@@ -227,15 +227,15 @@ is asked, and you are told what to look at. Then come the queries that decide.
 
         if self.app.screen is not self:
             return
-        checked = self._checked
-        if checked is None or checked.order is None:
-            if checked is None:
-                self._wants_start = True
-                return
+        # What was checked before the last change is not what the user wants now.
+        self._wants_start = self._checked is None or self._checked.form != self._form()
+        if self._checked is None or self._wants_start:
+            return
+        checked = self._checked.checked
+        if checked.order is None:
             wrong = ", ".join(name.replace("_", " ") for name in checked.problems)
             self.notify(f"Not yet: look at {wrong}.", severity="warning")
             return
-        self._wants_start = False
         self.app.switch_screen(LiveScreen(checked.order))
 
     def action_browse(self) -> None:
