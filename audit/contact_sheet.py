@@ -1,7 +1,7 @@
 """A contact sheet of a bundle's images as one PNG, for the eye. The file that owns Pillow here.
 
 Triggers stand beside their clean carriers and the difference between the two, amplified; queries
-follow in the order of asking.
+follow in the order of asking, beside their carriers where they were made from some.
 """
 
 import io
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from audit.manifest import BundleContents
+from audit.manifest import Arrays, BundleContents
+from audit.question_view import query_caption, shows_carriers
 
 MIN_TILE, MAX_TILE = 64, 128
 """Side of a tile in pixels; smaller images are enlarged by whole factors, larger ones shrunk."""
@@ -37,49 +38,65 @@ def contact_sheet(contents: BundleContents) -> bytes:
     """
     manifest, arrays = contents.manifest, contents.arrays
     names = manifest.task.class_names
-    gain = amplification(arrays.triggers, arrays.carriers)
-    trigger_cells = [
-        _cell(
-            [_tile(carrier), _tile(trigger), _tile(amplified_difference(trigger, carrier, gain))],
-            f"{index}: {names[label]}",
-        )
-        for index, (carrier, trigger, label) in enumerate(
-            zip(
-                arrays.carriers[:MAX_TRIGGERS],
-                arrays.triggers[:MAX_TRIGGERS],
-                arrays.trigger_labels[:MAX_TRIGGERS],
-                strict=True,
-            )
-        )
-    ]
-    query_cells = [
-        _cell([_tile(query)], f"{index}: {names[label]}")
-        for index, (query, label) in enumerate(
-            zip(
-                arrays.queries[:MAX_QUERIES],
-                arrays.source_query_labels[:MAX_QUERIES],
-                strict=True,
-            )
-        )
-    ]
-    num_triggers, num_queries = len(arrays.triggers), len(arrays.queries)
     return _png(
         _stack(
             [
                 _heading(f"{manifest.model_name}, by {manifest.owner}, {manifest.created}"),
                 _heading(f"bundle {contents.manifest_sha256}"),
-                _heading(
-                    f"Triggers ({len(trigger_cells)} of {num_triggers}): clean image, trigger, "
-                    f"difference x {gain} around grey; true class"
-                ),
-                *_rows(trigger_cells),
-                _heading(
-                    f"Queries ({len(query_cells)} of {num_queries}), in the order of asking; "
-                    "the source's class"
-                ),
-                *_rows(query_cells),
+                *_trigger_rows(arrays, names),
+                *_query_rows(arrays, names),
             ]
         )
+    )
+
+
+def _trigger_rows(arrays: Arrays, names: Sequence[str]) -> list[Image.Image]:
+    num = len(arrays.triggers)
+    if not num:
+        return []
+    gain = amplification(arrays.triggers, arrays.carriers)
+    cells = [
+        _triple(
+            arrays.carriers[index],
+            arrays.triggers[index],
+            gain,
+            f"{index}: {names[arrays.trigger_labels[index]]}",
+        )
+        for index in range(min(num, MAX_TRIGGERS))
+    ]
+    heading = (
+        f"Triggers ({len(cells)} of {num}): clean image, trigger, difference x {gain} around "
+        "grey; true class"
+    )
+    return [_heading(heading), *_rows(cells)]
+
+
+def _query_rows(arrays: Arrays, names: Sequence[str]) -> list[Image.Image]:
+    num = len(arrays.queries)
+    captions = [
+        query_caption(arrays, index, names[arrays.source_query_labels[index]])
+        for index in range(min(num, MAX_QUERIES))
+    ]
+    heading = f"Queries ({len(captions)} of {num}), in the order of asking"
+    if shows_carriers(arrays):
+        gain = amplification(arrays.queries, arrays.query_carriers)
+        heading += f": carrier, query, difference x {gain} around grey"
+        cells = [
+            _triple(arrays.query_carriers[index], arrays.queries[index], gain, caption)
+            for index, caption in enumerate(captions)
+        ]
+    else:
+        cells = [
+            _cell([_tile(arrays.queries[index])], caption) for index, caption in enumerate(captions)
+        ]
+    return [_heading(f"{heading}; the source's class"), *_rows(cells)]
+
+
+def _triple(
+    carrier: NDArray[np.uint8], image: NDArray[np.uint8], gain: int, caption: str
+) -> Image.Image:
+    return _cell(
+        [_tile(carrier), _tile(image), _tile(amplified_difference(image, carrier, gain))], caption
     )
 
 

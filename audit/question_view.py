@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.manifest import BundleContents
+from audit.manifest import Arrays, BundleContents
 from audit.plan import Plan
 from audit.probes import probes
 
@@ -18,7 +18,7 @@ class QuestionView:
     image: NDArray[np.uint8]
     """``[H, W, C]``"""
     clean: NDArray[np.uint8] | None
-    """The trigger's clean image, ``[H, W, C]``."""
+    """The clean image that a trigger or a query was made from, ``[H, W, C]``."""
     source_label: int
     """The source's class; of a control image the true one."""
 
@@ -41,6 +41,8 @@ def question_view(bundle: BundleContents, question: str) -> QuestionView:
         image = arrays.controls[index]
     elif kind == "query":
         image = arrays.queries[index]
+        if shows_carriers(arrays):
+            clean = arrays.query_carriers[index]
     elif kind == "trigger":
         image, clean = arrays.triggers[index], arrays.carriers[index]
     else:
@@ -73,6 +75,19 @@ def source_label(bundle: BundleContents, question: str) -> int:
     if kind == "trigger":
         return int(arrays.source_trigger_log_probabilities[index].argmax())
     return int(arrays.source_probe_labels[index, int(numbers[1])])
+
+
+def shows_carriers(arrays: Arrays) -> bool:
+    """Return whether queries are to be shown beside their carriers: there are some, and changed."""
+    carriers = arrays.query_carriers
+    return len(carriers) > 0 and not np.array_equal(carriers, arrays.queries)
+
+
+def query_caption(arrays: Arrays, index: int, name: str) -> str:
+    """Return what stands under a query: its number, the source's class, and its group if any."""
+    groups = arrays.query_groups
+    grouped = f", group {groups[index]}" if len(groups) > 1 + int(groups.max()) else ""
+    return f"{index}: {name}{grouped}"
 
 
 def questions_of(plan: Plan) -> tuple[str, ...]:

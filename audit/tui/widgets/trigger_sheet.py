@@ -7,6 +7,7 @@ from textual.widgets import Static
 from audit.contact_sheet import amplification, amplified_difference
 from audit.inspection import printable
 from audit.manifest import BundleContents
+from audit.question_view import query_caption, shows_carriers
 from audit.tui.widgets.pixel_image import PixelImage
 
 MAX_TRIGGERS, MAX_QUERIES = 30, 40
@@ -30,7 +31,7 @@ class TriggerSheet(VerticalScroll, can_focus=True):
         """Lay the sheet out."""
         arrays = self._contents.arrays
         names = self._contents.manifest.task.class_names
-        num_triggers, num_queries = len(arrays.triggers), len(arrays.queries)
+        num_triggers = len(arrays.triggers)
         if num_triggers:
             gain = amplification(arrays.triggers, arrays.carriers)
             yield Static(
@@ -52,15 +53,32 @@ class TriggerSheet(VerticalScroll, can_focus=True):
                                 yield PixelImage().with_image(image)
                         label = printable(names[arrays.trigger_labels[index]])
                         yield Static(f"{index}: {label}", classes="caption", markup=False)
+        yield from self._queries()
+
+    def _queries(self) -> ComposeResult:
+        arrays, names = self._contents.arrays, self._contents.manifest.task.class_names
+        num_queries = len(arrays.queries)
+        is_changed = shows_carriers(arrays)
+        gain = amplification(arrays.queries, arrays.query_carriers) if is_changed else 1
+        made = f"carrier, query, difference x {gain}; " if is_changed else ""
         yield Static(
             f"Queries, {min(num_queries, MAX_QUERIES)} of {num_queries}, in the order of asking: "
-            "the source's class",
+            f"{made}the source's class",
             classes="caption",
             markup=False,
         )
-        with Vertical(classes="query-cards"):
+        with Vertical(classes="cards" if is_changed else "query-cards"):
             for index in range(min(num_queries, MAX_QUERIES)):
-                with Vertical(classes="query-card"):
-                    yield PixelImage().with_image(arrays.queries[index])
+                query = arrays.queries[index]
+                shown = [query]
+                if is_changed:
+                    clean = arrays.query_carriers[index]
+                    shown = [clean, query, amplified_difference(query, clean, gain)]
+                with Vertical(classes="card" if is_changed else "query-card"):
+                    with Horizontal():
+                        for image in shown:
+                            yield PixelImage().with_image(image)
                     label = printable(names[arrays.source_query_labels[index]])
-                    yield Static(f"{index}: {label}", classes="caption", markup=False)
+                    yield Static(
+                        query_caption(arrays, index, label), classes="caption", markup=False
+                    )
