@@ -1,0 +1,1 @@
+"""What a deployer would run to notice that somebody fingerprints the model."""
