@@ -68,10 +68,17 @@ class DaskEngine:
             self._num_tasks += 1
             number = self._num_tasks
             key = f"kinprint-{self._parcel.key}-{id(self)}-{number}"
-            future = self._client.submit(
-                _ask, self._parcel.key, task, key=key, pure=False, retries=0
-            )
-            self._running[number] = future, task
+            try:
+                future = self._client.submit(_ask, self._parcel.key, task, key=key, pure=False)
+            except Exception:
+                if self._client.status in ("running", "connecting"):
+                    raise
+                future = None
+            else:
+                self._running[number] = future, task
+        if future is None:
+            self._lose()
+            return
         future.add_done_callback(lambda done: self._done(number, done))
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ limit on requests holds for the whole sweep, wherever its files are asked.
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -100,7 +101,10 @@ class EndpointEngine:
             self._audit(task, bundle, follow, resume=audit is not None)
             return None
 
-        return ask_pair(bundle, asks)
+        result = ask_pair(bundle, asks)
+        if result.status is PairStatus.FAILED:  # a vendor may be back tomorrow, or a secret there
+            return replace(result, status=PairStatus.BROKEN_OFF)
+        return result
 
     def _audit(
         self,

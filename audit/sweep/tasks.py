@@ -125,9 +125,10 @@ class PairStatus(StrEnum):
     STOPPED = "stopped"
     """A limit or the endpoint ended it; the next run goes on."""
     FAILED = "failed"
-    """The suspect cannot be asked, or does not answer usably."""
+    """The suspect's file cannot be asked, or does not answer usably; it never will."""
     BROKEN_OFF = "broken off"
-    """The worker died, or something unexpected happened; the next run asks again."""
+    """The worker died, an endpoint was away, or something unexpected happened; the next run asks
+    again."""
 
 
 @dataclass(frozen=True, kw_only=True)
