@@ -4,6 +4,7 @@ The perturbation counts whole 8-bit levels and moves by whole levels, so every i
 that a PNG file can hold and every loss is that of such an image. Images stop one by one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ class DescentSettings:
     """Steps without improvement before an image takes the next step length or stops."""
     min_improvement: float = 0.02
     """Decrease of the loss, relative to its size, that counts as improvement."""
+    enough: float = -math.inf
+    """Loss at which an image stops at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ def descend(
         stage[tired] += 1
         waited[tired] = 0
         current[tired] = best[tired]  # a shorter step goes on from the best image
-        going = stage[active] < len(levels)
+        going = (stage[active] < len(levels)) & (losses > settings.enough)
         active, gradients = active[going], gradients[going]
         if on_step is not None:
             on_step(len(carriers) - len(active), len(carriers))

@@ -23,8 +23,8 @@ def frozen(pool: Sequence[nn.Module]) -> list[nn.Module]:
     return [copy.deepcopy(model).eval().requires_grad_(False) for model in pool]
 
 
-def micro_batches(images: NDArray[np.uint8], device: torch.device) -> Iterator[slice]:
-    """Cut a batch ``[N, H, W, C]`` into parts that bound memory, whatever the images' size."""
+def micro_batches(images: NDArray[np.uint8] | Tensor, device: torch.device) -> Iterator[slice]:
+    """Cut a batch of images, channels last or first, into parts that bound memory."""
     limit = _MAX_BATCH_BYTES_CUDA if device.type == "cuda" else _MAX_BATCH_BYTES
     size = max(1, limit // (4 * int(np.prod(images.shape[1:]))))
     return (slice(start, start + size) for start in range(0, len(images), size))
