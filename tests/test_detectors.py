@@ -19,6 +19,7 @@ from benchmarks.arena.detectors.daeit import (
 )
 from benchmarks.arena.detectors.detection import Detector, evaluate
 from benchmarks.arena.detectors.near_duplicates import NearDuplicates, block_means
+from benchmarks.arena.detectors.scadn import SCADN, Painter, stripe_masks
 from benchmarks.arena.detectors.she import SHE
 from generator.crafting.adv_tra import TrajectoryOptions
 from generator.crafting.adv_tra import craft as craft_trajectories
@@ -76,6 +77,7 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
     "label stability": LabelStability,
     "transformation classifier": lambda: TransformationClassifier(max_images=100),
     "near-duplicates": NearDuplicates,
+    "scadn": lambda: SCADN(width=4, num_steps=40),
 }
 
 
@@ -267,3 +269,45 @@ def test_trajectories_are_near_duplicates_and_clean_images_are_not(model: nn.Mod
 def test_neighbours_and_blocks_are_at_least_one() -> None:
     with pytest.raises(ValueError, match="near-duplicates: expected side and num_neighbours"):
         NearDuplicates(num_neighbours=0)
+
+
+def gradients(num: int, seed: int, size: int = 16) -> Pixels:
+    """Smooth slopes of brightness, which stripes can be filled in from."""
+    rng = np.random.default_rng(seed)
+    start, down, right = rng.uniform(-60, 60, (3, num, 1, 1, 3))
+    along = np.linspace(-1, 1, size)
+    smooth = 128 + start + down * along[:, None, None] + right * along[:, None]
+    return np.asarray(smooth.clip(0, 255).astype(np.uint8))
+
+
+def test_stripes_of_every_scale_hide_each_pixel_twice() -> None:
+    for scale in (2, 4, 8):
+        masks = stripe_masks(12, 8, scale)
+        assert masks.shape == (4, 12, 8)
+        assert (masks.sum(dim=0) == 2).all()
+        # Every other stripe is hidden, the first one included.
+        assert masks[2, 0].tolist() == [1 - (x * scale // 8) % 2 for x in range(8)]
+
+
+def test_the_painter_does_not_see_what_is_hidden() -> None:
+    torch.manual_seed(0)
+    painter = Painter(1, 2)
+    mask = stripe_masks(10, 10, 2)[:1]
+    seen = torch.rand(1, 1, 10, 10, generator=torch.Generator().manual_seed(0))
+    other = torch.where(mask[:, None] == 1, 1 - seen, seen)
+    assert torch.equal(painter(seen, mask), painter(other, mask))
+    assert not torch.equal(painter(seen, mask), painter(1 - seen, mask))
+
+
+def test_what_cannot_be_filled_in_from_its_surroundings_stands_out() -> None:
+    detector, normal = SCADN(width=4, num_steps=150), gradients(100, 0)
+    detector.fit(Identity(), normal, np.zeros(100, dtype=np.int64))
+    noisy = gradients(100, 2).astype(int) + np.random.default_rng(3).integers(-90, 91, normal.shape)
+    queries = noisy.clip(0, 255).astype(np.uint8)
+    found = evaluate(detector, gradients(100, 1), queries, num_draws=20)
+    assert found.auroc.value > 0.9
+
+
+def test_filling_in_takes_some_images_to_learn_from() -> None:
+    with pytest.raises(ValueError, match="scadn: expected at least 10 training images, got 9"):
+        SCADN().fit(Identity(), gradients(9, 0), np.zeros(9, dtype=np.int64))
