@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from audit.decision_rule import MIN_QUERIES
 from audit.manifest import Arrays, FrozenModel, Scalar
 from generator.craft import Crafted, Report
 from generator.crafting.derived import make_derived
@@ -108,8 +109,13 @@ def craft_fingerprint(
         rng=np.random.default_rng([settings.seed, 0xF19E2]),
         on_step=lambda done, total: report(method.name, done, total),
     )
-    if not len(found.images):
-        raise GenerationError(f"{method.name}: expected at least 1 image, got none")
+    if len(found.images) < MIN_QUERIES:
+        told = ", ".join(f"{name} {value}" for name, value in found.findings.items())
+        raise GenerationError(
+            f"{method.name}: expected at least {MIN_QUERIES} images, because fewer cannot decide, "
+            f"got {len(found.images)} of {settings.num_queries} ({told}); give more images with "
+            "--held-out, or other options"
+        )
     judged = [*calibration, *derived_calibration]
     arrays = _arrays(source, splits, settings, method, found, judged, report)
     facts: dict[str, Scalar] = {
