@@ -16,7 +16,7 @@ SWITCH_INTERVAL_S = 0.001
 
 
 @click.command("ui", short_help="Pick, watch and export audits on a screen.")
-@click.argument("bundle", required=False, type=_EXISTING)
+@click.argument("bundle", required=False, type=click.Path(exists=True, path_type=Path))
 @click.argument("suspect", required=False, type=_EXISTING)
 @click.option(
     "--folder",
@@ -50,8 +50,21 @@ def command(
     serve: bool,
     port: int,
 ) -> None:
-    """Open the terminal UI, at a new audit if BUNDLE or SUSPECT is named."""
+    """Open the terminal UI, at a new audit if BUNDLE or SUSPECT is named.
+
+    A folder of results of 'kinprint sweep' instead of BUNDLE opens that sweep.
+    """
     from audit.keys import load_trust
+    from audit.tui.sweep_data import is_sweep
+
+    sweep = None
+    if bundle is not None and bundle.is_dir():
+        if suspect is not None or not is_sweep(bundle):
+            raise click.UsageError(
+                f"bundle: expected a bundle, or the results of a sweep, got the folder {bundle}; "
+                "--folder says where bundles and suspects are"
+            )
+        sweep, bundle = bundle.absolute(), None
 
     load_trust(trust)  # a wrong key is told before the screen opens
     if serve:
@@ -80,6 +93,7 @@ def command(
         device=device,
         first_bundle=None if bundle is None else bundle.absolute(),
         first_suspect=None if suspect is None else suspect.absolute(),
+        first_sweep=sweep,
     )
     app = KinprintApp(desk, theme=theme, keymap=load_keymap(config))
     sys.setswitchinterval(SWITCH_INTERVAL_S)

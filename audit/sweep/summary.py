@@ -83,7 +83,7 @@ def summarise(table: SweepTable, *, fdr: float) -> Summary:
         str(row["result"]): int(row["num"])
         for row in table.rows(
             "SELECT CASE WHEN status = 'asked' THEN verdict ELSE status END AS result, "
-            "COUNT(*) AS num FROM results GROUP BY 1 ORDER BY num DESC"
+            "COUNT(*) AS num FROM results GROUP BY 1 ORDER BY num DESC, 1"
         )
     }
     ((num_accused,),) = table.rows(

@@ -66,6 +66,10 @@ class KinprintApp(App[None]):
             self.set_keymap(self._user_keymap)
         self._end_on_signals()
         self.push_screen(HomeScreen())
+        if self.desk.first_sweep is not None:
+            from audit.tui.screens.sweep import SweepScreen
+
+            self.push_screen(SweepScreen(self.desk.first_sweep))
         if self.desk.first_bundle is not None:
             self.push_screen(
                 NewAuditScreen(

@@ -25,6 +25,8 @@ class Desk:
     first_bundle: Path | None = None
     """Named on the command line."""
     first_suspect: Path | None = None
+    first_sweep: Path | None = None
+    """Folder of results that was named instead."""
 
     def trust(self, also: Iterable[Path] = ()) -> Trust:
         """Return the keys that count now.

@@ -1,6 +1,7 @@
 """Export: a signed record, and reports made of it."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,6 +34,7 @@ class ExportScreen(ModalScreen[None]):
 
     Args:
         data: What is exported.
+        journal: Where the audit is; the desk's journal if None.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -43,9 +45,9 @@ class ExportScreen(ModalScreen[None]):
         Binding("down", "app.focus_next", "Down", show=False),
     ]
 
-    def __init__(self, data: ResultData) -> None:
+    def __init__(self, data: ResultData, *, journal: Path | None = None) -> None:
         super().__init__()
-        self._data = data
+        self._data, self._journal = data, journal
 
     def compose(self) -> ComposeResult:
         """Lay out the form."""
@@ -87,7 +89,8 @@ class ExportScreen(ModalScreen[None]):
         from audit.tui.app import KinprintApp
 
         assert isinstance(self.app, KinprintApp)
-        return self.app.desk
+        desk = self.app.desk
+        return desk if self._journal is None else replace(desk, journal=self._journal)
 
     def _report_note(self) -> str:
         if self._data.bundle_path is None:

@@ -47,6 +47,7 @@ class ResultScreen(KinprintScreen):
         bundle: Its bundle, where it is open already.
         bundle_path: Its file.
         bundles: Where to look for it otherwise.
+        journal: Where the audit is; the desk's journal if None.
     """
 
     PLACE = "Home / Result"
@@ -77,8 +78,10 @@ innocent model, every answer, and where bundle, suspect and answers come from.
         bundle: BundleContents | None = None,
         bundle_path: Path | None = None,
         bundles: tuple[FoundBundle, ...] = (),
+        journal: Path | None = None,
     ) -> None:
         super().__init__()
+        self._journal = journal
         self._audit, self._bundle, self._bundle_path = audit, bundle, bundle_path
         self._bundles = bundles
         self.data: ResultData | None = None
@@ -98,7 +101,7 @@ innocent model, every answer, and where bundle, suspect and answers come from.
     def _load(self) -> None:
         try:
             data = result_data(
-                self.desk.journal,
+                self._journal or self.desk.journal,
                 self._audit,
                 bundle=self._bundle,
                 bundle_path=self._bundle_path,
@@ -245,6 +248,8 @@ innocent model, every answer, and where bundle, suspect and answers come from.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Show only the keys that do something now."""
+        if action in ("go_on", "compare") and self._journal is not None:
+            return False  # a sweep goes on, and compares, by itself
         if action == "go_on":
             return self.data is not None and self.data.state is not State.COMPLETE
         return action not in ("export", "copy", "compare") or self.data is not None
@@ -269,7 +274,7 @@ innocent model, every answer, and where bundle, suspect and answers come from.
         from audit.tui.screens.export import ExportScreen
 
         if self.data is not None:
-            self.app.push_screen(ExportScreen(self.data))
+            self.app.push_screen(ExportScreen(self.data, journal=self._journal))
 
     def action_compare(self) -> None:
         """Show all audits of this bundle."""

@@ -1,0 +1,94 @@
+"""A sweep on the screen: what is listed, opened and told; a folder that is none is refused."""
+
+from pathlib import Path
+
+import pytest
+from in_process import run
+from record_builder import AUDITOR_KEY, TRUST, copy_rule
+from sweep_world import World
+from textual.pilot import Pilot
+from textual.widgets import Static
+from ui_desk import drive, make_desk, shows, text_of, until
+
+from audit.record import parse_record
+from audit.tui.app import KinprintApp
+from audit.tui.desk import Desk
+from audit.tui.screens.result import ResultScreen
+from audit.tui.screens.sweep import SweepScreen
+from audit.tui.widgets.sweep_pairs import SweepPairs
+
+SIZE = (140, 40)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    made.add_some()
+    (made.suspects / "broken.onnx").write_bytes(b"no model at all")
+    made.run()
+    return made
+
+
+def desk_of(world: World) -> Desk:
+    return make_desk(world.suspects, trusted=[world.owner], first_sweep=world.results)
+
+
+def listed(app: KinprintApp) -> list[str]:
+    return [row.name for row in app.screen.query_one(SweepPairs)._shown]
+
+
+def test_pairs_are_listed_the_most_suspicious_first_and_filtered(world: World) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "broken.onnx")
+        assert listed(app)[0] == "copy.onnx"
+        assert listed(app)[-1] == "broken.onnx"
+        assert "● derived" in text_of(app)
+        assert "expected an ONNX model" in text_of(app)
+        told = str(app.screen.query_one("#hint", Static).render())
+        assert "4 different suspects, 1 bundle: 2 independent, 1 derived, 1 failed." in told
+        await pilot.press("slash", *"stranger")
+        await until(pilot, lambda: listed(app) == ["stranger.onnx"])
+        await pilot.press("escape")
+        await until(pilot, lambda: len(listed(app)) == 4)
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, SweepScreen))
+
+    drive(desk_of(world), play, size=SIZE)
+
+
+def test_enter_shows_what_a_verdict_rests_on_and_exports_it(world: World) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "copy.onnx")
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: isinstance(app.screen, ResultScreen))
+        await until(pilot, lambda: app.screen.data is not None)  # type: ignore[attr-defined]
+        await shows(pilot, "copy.onnx")
+        assert "Go on" not in text_of(app)
+        await pilot.press("x")
+        await shows(pilot, "Export the evidence")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: list(world.suspects.glob("*.kinrecord")))
+
+    drive(desk_of(world), play, size=SIZE)
+    (path,) = world.suspects.glob("copy.onnx.*.kinrecord")
+    record = parse_record(path.read_bytes(), TRUST)
+    assert record.signer_key_id == AUDITOR_KEY.public_key.key_id
+    assert record.closing.outcome is not None
+    assert record.closing.outcome.verdict == "derived"
+
+
+def test_a_sweep_that_goes_on_is_read_again(world: World) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "copy.onnx")
+        world.add("later.onnx", copy_rule)
+        world.run()
+        await pilot.press("r")
+        await until(pilot, lambda: "later.onnx" in listed(app))
+
+    drive(desk_of(world), play, size=SIZE)
+
+
+def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
+    done = run("ui", tmp_path)
+    assert done.returncode == 2
+    assert "the results of a sweep, got the folder" in done.stderr
