@@ -2,8 +2,16 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from generator.crafting.fingerprint import Pools
+from generator.images import ImageSet
+from generator.torch_suspect import predict_logits
+
+SIDE, CLASSES = 4, 4
+"""Of the images and the models of `linear_world`."""
 
 
 class LinearModel(nn.Module):
@@ -18,8 +26,37 @@ class LinearModel(nn.Module):
         self, weights: Sequence[Sequence[float]], bias: Sequence[float] | None = None
     ) -> None:
         super().__init__()
-        self.weights = nn.Parameter(torch.tensor(weights, dtype=torch.float32))
-        self.bias = nn.Parameter(torch.tensor(bias or [0.0] * len(weights)))
+        self.map = nn.Linear(len(weights[0]), len(weights))
+        with torch.no_grad():
+            self.map.weight.copy_(torch.tensor(weights))
+            self.map.bias.copy_(torch.tensor(bias or [0.0] * len(weights)))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return pixels.flatten(1) @ self.weights.T + self.bias
+        logits: Tensor = self.map(pixels.flatten(1))
+        return logits
+
+
+def linear_world(
+    channels: int = 3,
+    num_derived: int = 2,
+    num_innocents: int = 2,
+    likeness: float = 1.0,
+    num_classes: int = CLASSES,
+) -> tuple[nn.Module, Pools, ImageSet]:
+    """Return a source, models that lean towards it, innocents, and images as the source sees them.
+
+    Every model's weights have a part that all share, ``likeness`` times as large as the other part,
+    which is nearly the source's in a derived model and an innocent's own.
+    """
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(size=(2, num_classes, SIDE * SIDE * channels))
+    derived = [0.9 * own + 0.1 * rng.normal(size=own.shape) for _ in range(num_derived)]
+    innocents = [rng.normal(size=own.shape) for _ in range(num_innocents)]
+    source, *others = (
+        LinearModel((3 * (likeness * shared + weights)).tolist())
+        for weights in (own, *derived, *innocents)
+    )
+    images = rng.integers(60, 196, (60, SIDE, SIDE, channels), dtype=np.uint8)
+    labels = predict_logits(source, images).argmax(axis=1)
+    pools = Pools(derived=others[:num_derived], innocents=others[num_derived:])
+    return source, pools, ImageSet(images, labels, ())

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_model import LinearModel
+from linear_model import CLASSES, SIDE, LinearModel, linear_world
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
@@ -18,28 +18,7 @@ from generator.errors import GenerationError
 from generator.images import ImageSet
 from generator.torch_suspect import predict_logits
 
-SIDE, CLASSES = 4, 4
-
-
-def world(channels: int = 3) -> tuple[nn.Module, Pools, ImageSet]:
-    """A linear source, two models that lean towards it, two innocents that agree where it is sure.
-
-    Only the part of the weights that innocents do not share tells them from derived models.
-    """
-    rng = np.random.default_rng(0)
-    shared, own = rng.normal(size=(2, CLASSES, SIDE * SIDE * channels))
-    derived = [own, 0.9 * own + 0.1 * rng.normal(size=own.shape)]
-    innocents = [rng.normal(size=own.shape) for _ in range(2)]
-    source, first, second, third, fourth = (
-        LinearModel((3 * (shared + weights)).tolist()) for weights in (own, *derived, *innocents)
-    )
-    images = rng.integers(60, 196, (60, SIDE, SIDE, channels), dtype=np.uint8)
-    labels = predict_logits(source, images).argmax(axis=1)
-    pools = Pools(derived=[first, second], innocents=[third, fourth])
-    return source, pools, ImageSet(images, labels, ())
-
-
-SOURCE, POOLS, CARRIERS = world()
+SOURCE, POOLS, CARRIERS = linear_world()
 
 
 def craft(
@@ -201,7 +180,7 @@ def test_a_source_near_chance_is_refused() -> None:
 
 
 def test_one_channel_will_do() -> None:
-    source, pools, data = world(channels=1)
+    source, pools, data = linear_world(channels=1)
     made = craft(source, pools, data, num=5)
     assert made.images.shape == (5, SIDE, SIDE, 1)
     assert (scores(made, pools) >= 0.85 - 1e-6).all()
