@@ -167,6 +167,12 @@ def test_nobody_at_the_address_is_told(world: World, monkeypatch: pytest.MonkeyP
     assert f"cluster: expected a Dask scheduler at {address}" in done.stderr
 
 
+def test_tls_without_certificates_is_told_before_anybody_is_called(world: World) -> None:
+    done = run(*world.command("--cluster", "tls://127.0.0.1:9"))
+    assert done.returncode == 14
+    assert "expected certificates for a tls:// address, found none" in done.stderr
+
+
 def test_a_scheduler_that_goes_away_ends_the_sweep_which_goes_on_later(world: World) -> None:
     for number in range(8):
         world.add(f"{number}.onnx", copy_rule)

@@ -15,6 +15,7 @@ from typing import Any
 from dask import config
 from distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker
 from distributed.scheduler import KilledWorker
+from distributed.security import Security
 
 from audit.environment import environment_versions
 from audit.errors import ClusterError, ClusterLostError
@@ -158,6 +159,11 @@ def connect(address: str, parcel: Parcel, results: Results) -> DaskEngine:
     Raises:
         ClusterError: Nobody answers there, or the workers are other versions than we are.
     """
+    if address.startswith("tls:") and not _has_certificates():
+        raise ClusterError(
+            "cluster: expected certificates for a tls:// address, found none; Dask's configuration "
+            "names them (docs/cluster.md)"
+        )
     try:
         client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False, name="kinprint")
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
@@ -266,6 +272,10 @@ def _ask(key: str, task: SuspectTask) -> TaskResult:
     if isinstance(asker, Exception):
         raise asker
     return asker.ask(task)
+
+
+def _has_certificates() -> bool:
+    return Security().get_connection_args("client").get("ssl_context") is not None
 
 
 def _check_versions(client: Client, parcel: Parcel) -> None:

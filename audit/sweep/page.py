@@ -46,6 +46,11 @@ _MARKS = {
 }
 
 
+_UNDECIDED_HEAT = 0.45
+"""A small p-value without the verdict is warm, never hot."""
+_SHOWN = {"mismatched": "another task"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """One pair in the heat map."""
@@ -53,7 +58,7 @@ class Cell:
     tone: str
     mark: str
     heat: float
-    """0 at the innocents' upper threshold or below p = 1, 1 for the smallest p-value."""
+    """0 for p = 1, 1 for a derived suspect with the smallest p-value that its bundle can give."""
     title: str
     """In words, for whoever points at it or cannot see it."""
 
@@ -104,7 +109,8 @@ def _suspect_rows(table: SweepTable, bundles: list[str]) -> list[SuspectRow]:
     """Return the suspects of the heat map, the most suspicious first, then what went wrong."""
     rows = []
     for (file_id,) in table.rows(
-        "SELECT file_id FROM results GROUP BY file_id ORDER BY MIN(COALESCE(p_value, 2)), "
+        "SELECT file_id FROM results GROUP BY file_id "
+        "ORDER BY MIN(COALESCE(verdict, '') != 'derived'), MIN(COALESCE(p_value, 2)), "
         "MAX(CASE WHEN p_value IS NULL THEN -1e300 ELSE score END) DESC, MIN(suspect) LIMIT ?",
         (MAX_SUSPECTS,),
     ):
@@ -123,6 +129,8 @@ def _cell(row: Any) -> Cell:
     heat = 0.0
     if row["p_value"] is not None and row["smallest_p_value"] < 1:
         heat = (1 - row["p_value"]) / (1 - row["smallest_p_value"])
+        if result != "derived":
+            heat *= _UNDECIDED_HEAT
     told = [f"{_name_of(row['suspect'])} with {row['model']}: {result}"]
     if row["p_value"] is not None:
         told.append(f"score {row['score']:.3f}, p = {row['p_value']:.3g}")
@@ -138,7 +146,7 @@ def _cell(row: Any) -> Cell:
 
 def _counts(summary: Summary) -> list[tuple[str, str, int]]:
     return [
-        (name, _TONES[name], summary.by_result[name])
+        (_SHOWN.get(name, name), _TONES[name], summary.by_result[name])
         for name in _TONES
         if summary.by_result.get(name)
     ]
