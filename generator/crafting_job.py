@@ -22,6 +22,7 @@ from generator.given_references import load_references
 from generator.images import ImageSet, load_images
 from generator.normalisation import parse_normalise
 from generator.onnx_source import is_onnx, load_onnx_source
+from generator.ranks import current_ranks
 from generator.references import PoolModel, train_references
 from generator.settings import CraftSettings
 from generator.source import Source, load_source
@@ -185,6 +186,8 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
     crafted = _crafted(job, chosen, source, splits, references, work, report)
     if crafted.num_mimics_found:
         tell(f"Went on from {crafted.num_mimics_found} mimics of an earlier run in {work}.")
+    if not current_ranks().is_first:
+        return crafted.summary  # everybody has the same bundle; one writes it
     digest = write_bundle(job.out, crafted.manifest, crafted.arrays, key)
     return (
         f"{crafted.summary}, {len(references)} references; bundle {digest[:16]}, signed by "

@@ -20,6 +20,7 @@ from torch import nn
 from audit.files import write_atomically
 from generator.device import seeded
 from generator.images import ImageSet
+from generator.ranks import current_ranks
 from generator.training import FreeAdversary, TrainingRecipe, train
 
 
@@ -73,12 +74,13 @@ def make_mimics(
     run = _run_digest(source, data, settings, seed)
     current = copy.deepcopy(source)
     pool: list[nn.Module] = []
-    num_found = 0
+    num_found, ranks = 0, current_ranks()
     for number in range(settings.num_mimics):
         path = None if work is None else work / f"mimic-{run[:16]}-{number:02d}.safetensors"
-        if path is not None and _restored(current, path):
+        # One epoch builds on the one before: the first process trains, the others wait.
+        if ranks.is_first and path is not None and _restored(current, path):
             num_found += 1
-        else:
+        elif ranks.is_first:
 
             def report(step: int, total: int, number: int = number) -> None:
                 if on_step is not None:
@@ -88,6 +90,7 @@ def make_mimics(
             train(current, data, recipe, generator=generator, on_step=report)
             if path is not None:
                 write_atomically(path, [safetensors.torch.save(_tensors(current))])
+        ranks.share(current, owner=0)
         pool.append(copy.deepcopy(current).eval())
     return pool, num_found
 

@@ -18,6 +18,7 @@ from generator.errors import GenerationError
 from generator.given_references import LISTING
 from generator.images import ImageSet
 from generator.onnx_export import export_onnx
+from generator.ranks import current_ranks
 from generator.reference_kinds import KINDS, MadeReference, ReferenceRecipe, make_reference
 from generator.source import Source
 
@@ -51,23 +52,30 @@ def make_reference_folder(
     Raises:
         GenerationError: The folder holds references made in another way.
     """
+    ranks = current_ranks()
     folder.mkdir(parents=True, exist_ok=True)
-    _check_settings(folder / _SETTINGS, source, data, recipe)
-    num_found = 0
-    for number in range(num_references):
+    if ranks.is_first:
+        _check_settings(folder / _SETTINGS, source, data, recipe)
+    ranks.wait()
+    if not ranks.is_first:
+        _check_settings(folder / _SETTINGS, source, data, recipe)
+    num_found = sum(_path(folder, number).exists() for number in range(num_references))
+    ranks.wait()  # everybody has counted before anybody makes one
+    for number in ranks.mine(range(num_references)):
         path = _path(folder, number)
-        if path.exists():
-            num_found += 1
-        else:
+        if not path.exists():
 
             def report(step: int, total: int, number: int = number) -> None:
                 on_step(number * 1000 + 1000 * step // total, num_references * 1000)
 
             made = make_reference(source, data, number, recipe, on_step=report)
             _write(made, path, image_shape=data.images.shape[1:], with_weights=factory is not None)
-        if factory is not None:
+        if factory is not None and ranks.is_first:
             _write_listing(folder, num_references, factory, source)
         on_step((number + 1) * 1000, num_references * 1000)
+    ranks.wait()
+    if factory is not None and ranks.is_first:
+        _write_listing(folder, num_references, factory, source)
     return num_found
 
 

@@ -137,8 +137,32 @@ def make_reference(
     return MadeReference(
         model=ready(model),
         kind=kind,
-        provenance=f"{kind.stratum}, trained from scratch on {len(first)} of the owner's images, "
-        f"{_training(kind, recipe, first).epochs:g} epochs, seed {seed}/{number}",
+        provenance=_provenance(kind, data, number, recipe),
+    )
+
+
+def untrained_reference(
+    source: Source, data: ImageSet, number: int, recipe: ReferenceRecipe
+) -> MadeReference:
+    """Return the innocent with a number before its training, for weights that come from elsewhere.
+
+    Arguments as in `make_reference`.
+    """
+    kind = KINDS[number % len(KINDS)]
+    model = _untrained(source, kind, data, recipe.seed * 1000 + number, "reference")
+    device = next(source.model.parameters()).device
+    return MadeReference(
+        model=model.to(device), kind=kind, provenance=_provenance(kind, data, number, recipe)
+    )
+
+
+def _provenance(kind: ReferenceKind, data: ImageSet, number: int, recipe: ReferenceRecipe) -> str:
+    num_images = max(2, round(kind.share * len(data)))
+    if kind.is_tuned:
+        num_images = (num_images + 1) // 2
+    return (
+        f"{kind.stratum}, trained from scratch on {num_images} of the owner's images, "
+        f"{_training(kind, recipe, data).epochs:g} epochs, seed {recipe.seed}/{number}"
     )
 
 

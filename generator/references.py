@@ -14,7 +14,8 @@ from audit.manifest import ModelRecord
 from audit.significance import innocents_needed
 from generator.errors import GenerationError
 from generator.images import ImageSet
-from generator.reference_kinds import ReferenceRecipe, make_reference
+from generator.ranks import current_ranks
+from generator.reference_kinds import ReferenceRecipe, make_reference, untrained_reference
 from generator.source import Source, weights_digest
 from generator.torch_suspect import TorchSuspect
 
@@ -85,14 +86,21 @@ def train_references(
         on_step: Called with (steps done, steps in all).
     """
     recipe = ReferenceRecipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
-    references = []
+    ranks = current_ranks()
+    models = []
     for number in range(num_references):
 
         def report(step: int, total: int, number: int = number) -> None:
             if on_step is not None:
                 on_step(number * 1000 + 1000 * step // total, num_references * 1000)
 
-        made = make_reference(source, data, number, recipe, on_step=report)
+        if ranks.owner(number) == ranks.rank:
+            models.append(make_reference(source, data, number, recipe, on_step=report))
+        else:
+            models.append(untrained_reference(source, data, number, recipe))
+    references = []
+    for number, made in enumerate(models):
+        ranks.share(made.model, ranks.owner(number))
         references.append(
             torch_pool_model(
                 made.model,

@@ -58,13 +58,20 @@ def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
 
     Give the model's architecture and weights, the images it was trained on and, better, images it
     was not trained on. Interrupted, the same command goes on from its checkpoints.
+
+    Several processes or CUDA devices share the work: torchrun --nproc-per-node 4 -m kinprint craft.
     """
     from generator.commands.progress import StageProgress
     from generator.crafting_job import read_job, run_job
+    from generator.ranks import together
 
     job = read_job(config_path, options)
-    with StageProgress(is_shown=not quiet) as progress:
+    with (
+        together(job.device) as ranks,
+        StageProgress(is_shown=ranks.is_first and not quiet) as progress,
+    ):
         done = run_job(job, report=progress.show, tell=progress.tell)
-    click.echo(str(job.out))
-    click.echo(done, err=True)
+    if ranks.is_first:
+        click.echo(str(job.out))
+        click.echo(done, err=True)
     return 0

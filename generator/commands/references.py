@@ -15,7 +15,15 @@ _PATH = click.Path(path_type=Path)
 @click.option("--images", multiple=True, required=True, type=_PATH, help="Likewise; repeatable.")
 @click.option("--classes", help="Class names in the model's order, comma-separated.")
 @click.option("--out", "folder", required=True, metavar="DIR", type=_PATH, help="Where they go.")
-@click.option("--num", type=click.IntRange(1, 10_000), default=18, show_default=True)
+# The long name is for torchrun, which takes --num for one of its own options.
+@click.option(
+    "--num",
+    "--num-references",
+    "num",
+    type=click.IntRange(1, 10_000),
+    default=18,
+    show_default=True,
+)
 @click.option("--epochs", type=click.FloatRange(0, 1000, min_open=True), default=12.0)
 @click.option("--learning-rate", type=click.FloatRange(0, 10, min_open=True), default=0.1)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
@@ -41,13 +49,19 @@ def command(
     weak, adversarially trained, distilled, pruned and fine-tuned ones.
 
     DIR serves 'craft --references', 'calibrate --innocent' and 'challenge --onnx'. Interrupted,
-    the same command goes on with the model that was not finished.
+    the same command goes on with the model that was not finished. Several processes or CUDA
+    devices share the work: torchrun --nproc-per-node 4 -m kinprint
+    references (with --num-references for --num).
     """  # noqa: D205
     from generator.commands.progress import StageProgress
+    from generator.ranks import together
     from generator.reference_job import run_reference_job
     from generator.reference_kinds import ReferenceRecipe
 
-    with StageProgress(is_shown=not quiet) as progress:
+    with (
+        together(device) as ranks,
+        StageProgress(is_shown=ranks.is_first and not quiet) as progress,
+    ):
         num_found = run_reference_job(
             model=model,
             weights=weights,
@@ -61,5 +75,6 @@ def command(
             device=device,
             on_step=lambda done, total: progress.show("references", done, total),
         )
-    click.echo(str(folder))
-    click.echo(f"{num} references, {num_found} of them were there already", err=True)
+    if ranks.is_first:
+        click.echo(str(folder))
+        click.echo(f"{num} references, {num_found} of them were there already", err=True)

@@ -4,6 +4,7 @@ Two disjoint families: one shapes the queries, the other only sets thresholds. N
 a setting, so that a calibration model is never a copy of a selection model.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from generator.device import seeded
 from generator.images import ImageSet
+from generator.ranks import current_ranks
 from generator.references import PoolModel, torch_pool_model
 from generator.removal import add_weight_noise, fine_tune, prune, train_adversarially
 
@@ -103,17 +105,23 @@ def make_derived(
     if not with_selection:
         selection = []
     total = len(selection) + len(calibration)
+    ranks = current_ranks()
+    models: list[nn.Module] = []
+    for number, (_, _, build) in enumerate([*selection, *calibration]):
+        is_mine = ranks.owner(number) == ranks.rank
+        models.append(build() if is_mine else copy.deepcopy(source))
+        if on_step is not None:
+            on_step(len(models), total)
     made: list[PoolModel] = []
-    for name, stratum, build in [*selection, *calibration]:
+    for number, (name, stratum, _) in enumerate([*selection, *calibration]):
+        ranks.share(models[number], ranks.owner(number))
         made.append(
             torch_pool_model(
-                build(),
+                models[number],
                 name=name,
                 role="derived",
                 stratum=stratum,
                 provenance=f"derived from the source: {stratum} ({name})",
             )
         )
-        if on_step is not None:
-            on_step(len(made), total)
     return made[: len(selection)], made[len(selection) :]

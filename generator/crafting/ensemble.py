@@ -11,6 +11,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
 from generator.device import mixed_precision
+from generator.ranks import current_ranks
 from generator.training import to_unit_interval
 
 _MAX_BATCH_BYTES = 64 * 3 * 32 * 32 * 4
@@ -34,7 +35,8 @@ class Ensemble:
     """A pool of models as one function.
 
     On CUDA the members run as one batched network (their weights stacked); on a CPU, where grouped
-    convolutions are slower than plain ones, they run one after another over the same batch.
+    convolutions are slower than plain ones, they run one after another over the same batch. Several
+    processes (`generator.ranks`) have a share of the members each and add up what they find.
 
     Args:
         pool: Models of one architecture for CUDA; any models on a CPU.
@@ -42,9 +44,10 @@ class Ensemble:
 
     def __init__(self, pool: Sequence[nn.Module]) -> None:
         self._device = next(pool[0].parameters()).device
-        self._pool = frozen(pool)
+        self._ranks, self._size = current_ranks(), len(pool)
+        self._pool = frozen(self._ranks.mine(pool))
         self._stacked: tuple[dict[str, Tensor], dict[str, Tensor]] | None = None
-        if self._device.type == "cuda":
+        if self._device.type == "cuda" and self._pool:
             self._stacked = stack_module_state(self._pool)
 
     def losses_and_gradients(
@@ -64,13 +67,14 @@ class Ensemble:
             batch = torch.from_numpy(images[part]).to(self._device)
             goal = torch.from_numpy(labels[part]).to(self._device)
             pixels = to_unit_interval(batch)
-            loss, gradient = self._batch(pixels, goal)
+            loss, gradient = map(self._ranks.add_up, self._batch(pixels, goal))
             losses.append(loss.double().cpu().numpy())
             # [N, C, H, W] -> [N, H, W, C]
             signs.append(gradient.sign().permute(0, 2, 3, 1).to(torch.int16).cpu().numpy())
         return np.concatenate(losses), np.concatenate(signs)
 
     def _batch(self, pixels: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Return this process's part of the mean loss, and a multiple of its gradient."""
         pixels.requires_grad_()
         if self._stacked is not None:
             with mixed_precision(self._device):
@@ -79,14 +83,15 @@ class Ensemble:
             each = functional.cross_entropy(
                 logits.float().flatten(0, 1), goal.repeat(len(self._pool)), reduction="none"
             ).view(len(self._pool), -1)
-            loss = each.mean(0)
+            loss = each.sum(0) / self._size
             (gradient,) = torch.autograd.grad(loss.sum(), pixels)
             return loss.detach(), gradient
-        loss, gradient = torch.zeros(len(pixels)), torch.zeros_like(pixels)
+        loss = torch.zeros(len(pixels), device=pixels.device)
+        gradient = torch.zeros_like(pixels)
         for model in self._pool:
             each = functional.cross_entropy(model(pixels), goal, reduction="none")
             (own,) = torch.autograd.grad(each.sum(), pixels)
-            loss += each.detach() / len(self._pool)
+            loss += each.detach() / self._size
             gradient += own
         return loss, gradient
 

@@ -1,0 +1,56 @@
+"""What one of several processes does in the tests: the parts of crafting that are shared out.
+
+Started by ``torchrun``; writes what it got to ``<folder>/<rank>.safetensors``.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
+
+from generator.crafting.derived import make_derived
+from generator.crafting.ensemble import Ensemble
+from generator.device import prepare_device
+from generator.images import ImageSet
+from generator.mimics import MimicSettings, make_mimics
+from generator.ranks import current_ranks, together
+from generator.references import train_references
+from generator.source import Source
+
+
+def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
+    """Make pools and a gradient; every process calls it."""
+    prepare_device("cpu")
+    images = tiny_images(90, 1)
+    model = trained_net(1, images)
+    source = Source(
+        model=model, factory=tiny_net, architecture="tiny", weights_sha256="", mean=MEAN, std=STD
+    )
+    settings = MimicSettings(num_mimics=3, batch_size=32)
+    mimics, _ = make_mimics(model, images, settings, seed=0, work=folder)
+    references = train_references(
+        source, images, num_references=3, epochs=1, learning_rate=0.02, seed=0
+    )
+    derived, rest = make_derived(model, mimics, ImageSet(*vars(images).values()), seed=0)
+    found: dict[str, NDArray[np.float64]] = {}
+    for kind, models in (
+        ("mimic", mimics),
+        ("reference", [one.network for one in references]),
+        ("derived", [one.network for one in [*derived, *rest]]),
+    ):
+        for number, one in enumerate(models):
+            assert one is not None
+            weights = [tensor.double().flatten() for tensor in one.state_dict().values()]
+            found[f"{kind}-{number}"] = torch.cat(weights).numpy()
+    losses, signs = Ensemble(mimics).losses_and_gradients(images.images[:20], images.labels[:20])
+    return found | {"losses": losses, "signs": np.ascontiguousarray(signs, dtype=np.float64)}
+
+
+if __name__ == "__main__":
+    with together("cpu"):
+        made = shared_work(Path(sys.argv[1]))
+        save_file(made, Path(sys.argv[1]) / f"{current_ranks().rank}.safetensors")
