@@ -33,6 +33,7 @@ from benchmarks.arena.make import Workshop, make, workshop_network
 from benchmarks.arena.members import Member, members
 from generator.device import prepare_device
 from generator.onnx_export import export_onnx
+from generator.ranks import current_ranks
 from generator.source import Normalised, ready
 
 VERSION = 1
@@ -85,7 +86,8 @@ def build_population(
         root: Folder of the images.
         models: Folder with pretrained models of other people, or None.
         cache: Where everything goes.
-        workers: Processes on a CPU; one on CUDA.
+        workers: Processes that make models at once; on CUDA they share the card. Under
+            ``torchrun`` each of its processes makes its share instead.
         device: ``cpu`` or ``cuda``.
         tell: Says what is being made.
 
@@ -93,6 +95,10 @@ def build_population(
         ArenaError: The images or a member cannot be made; what is done stays in the cache.
     """
     cache.mkdir(parents=True, exist_ok=True)
+    ranks = current_ranks()
+    if ranks.is_first:
+        load_data(config.data, root, cache, config.seed)
+    ranks.wait()  # the images are decoded once
     data = load_data(config.data, root, cache, config.seed)
     wanted = members(config, _strangers(models))
     keys = _keys(config, wanted, data)
@@ -104,7 +110,11 @@ def build_population(
         seconds = estimated_seconds(missing, _workshop(job, data)) / workers
         tell(f"making {len(missing)} takes about {math.ceil(seconds / 60)} minutes")
     started = time.monotonic()
-    for num_done, one in enumerate(_make_all(missing, keys, job, workers), start=1):
+    making = _make_all(missing, keys, job, workers)
+    if ranks.size > 1:
+        missing = ranks.mine(missing)
+        making = _make_share(missing, keys, job)
+    for num_done, one in enumerate(making, start=1):
         found[one.member.name] = one
         spent = time.monotonic() - started
         left = spent / num_done * (len(missing) - num_done)
@@ -112,7 +122,9 @@ def build_population(
             f"[{num_done}/{len(missing)}] {one.member.name}: {one.accuracy:.1%}, "
             f"{one.seconds:.0f} s; about {left / 60:.0f} min left"
         )
-    return Population(folder=cache, built=tuple(one for one in found.values() if one is not None))
+    ranks.wait()
+    everybody = (_read(cache / keys[one.name]) for one in wanted)
+    return Population(folder=cache, built=tuple(one for one in everybody if one is not None))
 
 
 def open_member(population: Population, one: Built, data: ArenaData) -> Suspect:
@@ -190,6 +202,18 @@ def _make_all(
             for future in running:
                 future.cancel()
             raise
+
+
+def _make_share(missing: Sequence[Member], keys: Mapping[str, str], job: "_Job") -> Iterator[Built]:
+    """Make this process's share, one after another, each when its parent is in the cache.
+
+    Parents come before their children in everybody's share, so that nobody waits for ever.
+    """
+    for one in missing:
+        parent = keys[one.parent] if one.parent else None
+        while parent is not None and _read(job.cache / parent) is None:
+            time.sleep(0.2)
+        yield _make_one(job, one, keys[one.name], parent)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from audit.manifest import FrozenModel
+from audit.plan import SCORES
+from generator.crafting.fingerprint import METHODS
 
 CONFIGS = Path(__file__).parent / "configs"
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -26,6 +28,19 @@ FamilyName = Literal[
 
 class ArenaError(Exception):
     """The arena cannot be built as it is described; names the field and what to do."""
+
+
+def _known_score(name: str) -> str:
+    if name not in SCORES:
+        raise ValueError(f"expected one of {', '.join(SCORES)}, got {name!r}")
+    return name
+
+
+def _known_method(name: str) -> str:
+    known = ("mfue", *METHODS)
+    if name not in known:
+        raise ValueError(f"expected one of {', '.join(known)}, got {name!r}")
+    return name
 
 
 class Section(FrozenModel):
@@ -147,8 +162,8 @@ class Fingerprinting(Section):
     """One bundle that all suspects are asked with."""
 
     name: str
-    method: str = "mfue"
-    scores: tuple[str, ...] = ()
+    method: Annotated[str, AfterValidator(_known_method)] = "mfue"
+    scores: tuple[Annotated[str, AfterValidator(_known_score)], ...] = ()
     """Scores to compute; the bundle's own by default."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Of the method, or of crafting (`generator.settings.CraftSettings`) for MFUE."""

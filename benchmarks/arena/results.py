@@ -11,6 +11,7 @@ from benchmarks.arena.asking import Asked
 from benchmarks.arena.build import Population
 from benchmarks.arena.config import ArenaConfig
 from benchmarks.arena.plots import draw_accuracy, draw_heat_map, draw_noise, draw_roc
+from benchmarks.arena.stealth import PAPER_RECALL, Seen
 from benchmarks.arena.tables import (
     PAPER_AUC,
     Column,
@@ -25,6 +26,7 @@ from benchmarks.arena.tables import (
     markdown_table,
     separation_table,
 )
+from benchmarks.arena.uniqueness import uniqueness_score
 from benchmarks.results_file import machine
 
 _WEIGHTS = ("weight changes", "deployment changes")
@@ -36,7 +38,11 @@ _MAIN = {
 
 
 def write_arena(
-    config: ArenaConfig, population: Population, rows: Sequence[Asked], folder: Path
+    config: ArenaConfig,
+    population: Population,
+    rows: Sequence[Asked],
+    seen: Sequence[Seen],
+    folder: Path,
 ) -> str:
     """Write everything and return the tables as Markdown.
 
@@ -44,6 +50,7 @@ def write_arena(
         config: What was wanted.
         population: Who was there.
         rows: What they scored.
+        seen: What detectors saw.
         folder: Where it goes.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +81,8 @@ def write_arena(
         pages.append(_bands_page(column, figures))
     for name in dict.fromkeys(row.bundle for row in rows):
         pages.append(_decisions_page(name, [row for row in rows if row.bundle == name], figures))
+    pages.append(_stealth_page(seen))
+    pages.append(_uniqueness_page(found, below, figures))
     pages.append(_suspects_page(found, below))
     draw_roc(found, folder / "roc.png", below=below)
     draw_accuracy(found[0], folder / "score-against-accuracy.png")
@@ -88,6 +97,7 @@ def write_arena(
         },
         "seconds_to_make_the_models": sum(one.seconds for one in population.built),
         "figures": figures,
+        "detectors": [row.model_dump(mode="json") for row in seen],
         "suspects": [row.model_dump(mode="json") for row in rows],
     }
     (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -179,6 +189,61 @@ def _cell(value: object) -> str:
     if isinstance(value, tuple):
         return f"{value[0]:.0%} to {value[1]:.0%}"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _stealth_page(seen: Sequence[Seen]) -> str:
+    return (
+        "## Who would notice: recall at 1 % and 5 % of clean images, and AUROC\n\n"
+        + markdown_table(
+            [
+                "images",
+                "detector",
+                "images sent",
+                "recall at 1 %",
+                "recall at 5 %",
+                "AUROC",
+                "paper",
+            ],
+            [
+                [
+                    row.images,
+                    row.detector,
+                    str(row.num_images),
+                    f"{row.recall_at_1:.2f}",
+                    f"{row.recall_at_5:.2f}",
+                    f"{row.auroc:.2f} ({row.auroc_interval[0]:.2f} to {row.auroc_interval[1]:.2f})",
+                    _paper_recall(row),
+                ]
+                for row in sorted(seen, key=lambda row: (row.images, row.detector))
+            ],
+        )
+        + "\nThe paper's figures are the recall of MFUE's Table 2 on CIFAR-100.\n"
+    )
+
+
+def _paper_recall(row: Seen) -> str:
+    method = "mfue-w" if row.images.endswith("MFUE triggers") else row.images
+    known = PAPER_RECALL.get(row.detector, {}).get(method)
+    return "" if known is None else f"{known:.2f}"
+
+
+def _uniqueness_page(found: Sequence[Column], below: float, figures: dict[str, object]) -> str:
+    lines = []
+    for column in found:
+        if column.score != "matching-rate":
+            continue
+        kept = [row for row in column.rows if not is_collapsed(row, below)]
+        pruned = [
+            row.scores[column.score] for row in kept if row.is_derived and row.kind == "pruned"
+        ]
+        others = [row.scores[column.score] for row in kept if not row.is_derived]
+        if pruned and others:
+            score = uniqueness_score(np.array(pruned), np.array(others))
+            figures[f"uniqueness: {column.title}"] = score
+            lines.append([column.title, *(f"{value:.3f}" for value in score)])
+    return "## Uniqueness Score (Wang et al., IJCAI 2021)\n\n" + markdown_table(
+        ["fingerprint", "uniqueness", "robustness", "transferability"], lines
+    )
 
 
 def _suspects_page(found: Sequence[Column], below: float) -> str:
