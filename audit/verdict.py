@@ -21,7 +21,7 @@ from audit.early_stop import (
     innocents,
     min_control_accuracy,
 )
-from audit.evasion import is_at_chance
+from audit.evasion import is_at_chance, is_below_strangers
 from audit.journal import Answer
 from audit.manifest import BundleContents
 from audit.methods.mfue import cross_entropy, matching_rate
@@ -100,7 +100,7 @@ def check_controls(
 def _query_score(
     bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule, *, name: str
 ) -> ScoreOutcome:
-    arrays, num_in_bundle = bundle.arrays, len(bundle.arrays.queries)
+    num_in_bundle = len(bundle.arrays.queries)
     follower = follow_queries(bundle, rule, name)
     stop = follower.follow(answers) if follower else None
     if stop is None:
@@ -121,12 +121,24 @@ def _query_score(
         num_queries=len(asked),
         num_in_bundle=num_in_bundle,
         num_refused=int((given.labels == REFUSED).sum()),
-        is_evasive=can_score(bundle, "likelihood-ratio")
-        and all(
-            is_at_chance(given.labels[0], probabilities[asked])
-            for probabilities in (arrays.innocent_probabilities, arrays.derived_probabilities)
-        ),
+        is_evasive=_is_evasive(bundle, given.labels[0], asked),
         stop=stop,
+    )
+
+
+def _is_evasive(
+    bundle: BundleContents, labels: NDArray[np.int64], asked: NDArray[np.int64]
+) -> bool:
+    """Return whether answers to some queries are at chance, where a model's would not be."""
+    arrays = bundle.arrays
+    if can_score(bundle, "likelihood-ratio"):
+        return all(
+            is_at_chance(labels, probabilities[asked])
+            for probabilities in (arrays.innocent_probabilities, arrays.derived_probabilities)
+        )
+    given, is_innocent = arrays.model_query_labels[:, asked], innocents(bundle)
+    return is_below_strangers(
+        labels, given[is_innocent], given[~is_innocent], bundle.manifest.task.num_classes
     )
 
 

@@ -159,6 +159,34 @@ def test_refusing_every_query_never_looks_derived_nor_independent(
     assert "refused 100% of the queries" in outcome.text
 
 
+@pytest.mark.parametrize("score", ["matching-rate", "trajectory-rate"])
+def test_answers_at_chance_where_strangers_agree_are_evasive(tmp_path: Path, score: str) -> None:
+    usual = fingerprint_bundle(tmp_path / "b.kinprint", score)
+    arrays = usual.arrays
+    is_innocent = np.array(
+        [model.role == "innocent" for model in usual.manifest.calibration_models]
+    )
+    # Innocents all say one class further; the suspect says two further, as nobody else does.
+    labels = arrays.model_query_labels.copy()
+    labels[is_innocent] = (arrays.source_query_labels + 1) % 4
+    bundle = dataclasses.replace(
+        usual, arrays=dataclasses.replace(arrays, model_query_labels=labels)
+    )
+    answers = {
+        **{
+            f"control/{index}": Answer(label=int(label), log_probabilities=None)
+            for index, label in enumerate(arrays.control_labels)
+        },
+        **{
+            f"query/{index}": Answer(label=int(label + 2) % 4, log_probabilities=None)
+            for index, label in enumerate(arrays.source_query_labels)
+        },
+    }
+    (found,) = judge(bundle, answers, (score,)).scores
+    assert found.is_evasive
+    assert found.verdict is Verdict.INCONCLUSIVE
+
+
 def test_several_scores_ask_the_queries_once(tmp_path: Path) -> None:
     bundle = fingerprint_bundle(tmp_path / "b.kinprint", "sample-correlation")
     plan = make_plan(bundle, SCORES, Capability.LABELS)

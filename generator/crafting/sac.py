@@ -7,8 +7,8 @@ Networks", NeurIPS 2022. Nothing is optimised; the choice of images is the metho
 
       x = M * a + (1 - M) * b
 
-  with M zero on a square of a share ``patch`` of each side, 0.2 in the authors' code, where its
-  centre lies in the outer sixth of the image. It needs no labels.
+  with M zero on a square of a share ``patch`` of each side, 0.2 in the authors' code, whose centre
+  lies in a corner: within a sixth of the image from two edges. It needs no labels.
 - SAC-w (``images="misclassified"``): natural images that the source gets wrong, as in AKH.
 
 The score compares correlation matrices of answers (`audit.methods.sample_correlation`), from
