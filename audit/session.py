@@ -97,6 +97,8 @@ _HOW_READ = ("preprocessing", "output", "output_kind", "class_order")
 
 _STOPPING_BATCH = 8
 """Largest paid batch of an audit that may stop early: what follows the stop is money lost."""
+_FREE_STOPPING_BATCH = 64
+"""The same where only time is lost, and the way to the suspect and back costs some, too."""
 
 _STANDING_SHARE = 0.05
 """Largest share of the time that may go into computing standings."""
@@ -302,9 +304,9 @@ class AuditSession:
         is_free = self._suspect.identity.kind == "onnx"
         # A file may be asked again for nothing, so one batch waits and no time is lost. An endpoint
         # is paid: no question leaves before the answer that made room for it is written.
-        limit = workers + 1 if is_free else workers
-        if follower is not None and not is_free:
-            size = min(size, _STOPPING_BATCH)
+        limit = workers + 1 if is_free and follower is None else workers
+        if follower is not None:
+            size = min(size, _FREE_STOPPING_BATCH if is_free else _STOPPING_BATCH)
         batches = (
             self._batch(group, images, missing[start : start + size])
             for start in range(0, len(missing), size)

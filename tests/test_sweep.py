@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from in_process import run
+from numpy.typing import NDArray
 from onnx_builders import brightest_channel, nearest_color, save
 from record_builder import (
     AUDITOR_KEY,
@@ -24,7 +25,8 @@ from ui_desk import mixed_rule, wrong_rule
 
 from adapters.onnx_model import OnnxModel, load_model
 from adapters.onnx_suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
-from audit.api import audit_suspect, open_file
+from adapters.suspect import Capability, Predictions, SuspectIdentity
+from audit.api import audit_into, audit_suspect, open_file
 from audit.errors import AuditError, JournalError
 from audit.journal import Journal
 from audit.record import parse_record
@@ -33,6 +35,7 @@ from audit.sweep.page import render_page
 from audit.sweep.run import JOURNAL, PairDone, Swept
 from audit.sweep.table import SweepTable
 from audit.verdict import judge
+from benchmarks.plain_bundle import plain_bundle
 
 
 @pytest.fixture
@@ -429,3 +432,29 @@ def test_an_untrusted_bundle_asks_nothing(world: World) -> None:
     done = run(*command)
     assert done.returncode == 13
     assert "first.kinprint: signature: right, but its key" in done.stderr
+
+
+def test_a_clear_file_is_asked_a_fraction_of_the_questions(tmp_path: Path) -> None:
+    class Constant:
+        """Answers class 0, which is right on all controls and what derived models say."""
+
+        batch_size, concurrency, capability = 256, 1, Capability.LABELS
+        identity = SuspectIdentity(kind="onnx", name="constant", digest="0" * 64)
+
+        def predict(self, images: NDArray[np.uint8]) -> Predictions:
+            return Predictions(labels=np.zeros(len(images), np.int64))
+
+        def close(self) -> None:
+            pass
+
+    journal = Journal(None)
+    asked = {
+        stop_early: audit_into(
+            journal, plain_bundle(1000), Constant(), stop_early=stop_early
+        ).num_questions
+        for stop_early in (True, False)
+    }
+    journal.close()
+    # 50 control images, then not more than two batches of 64.
+    assert asked[False] == 1000
+    assert asked[True] <= 50 + 2 * 64
