@@ -6,8 +6,10 @@ encoder is replaced by block means, which forget pixel noise and keep the pictur
 
     score(x_n) = - mean of the k smallest RMS distances |e(x_n) - e(x_m)|, m < n, in 8-bit levels
 
-Trajectories and Monte Carlo probes of one trigger lie close together; natural images, and
-fingerprints of one image per carrier, do not.
+Trajectories and Monte Carlo probes of one trigger lie close together. So do images of plain noise,
+whose block means are all alike. Natural images do not, nor does a fingerprint of one natural image
+per query. The more a client asks, the closer its nearest earlier query: the threshold has to come
+from clean clients that ask as often.
 """
 
 import numpy as np
@@ -29,7 +31,7 @@ class NearDuplicates:
         num_neighbours: k; a query with fewer predecessors is compared with all of them.
     """
 
-    def __init__(self, *, side: int = 8, num_neighbours: int = 1) -> None:
+    def __init__(self, *, side: int = 4, num_neighbours: int = 1) -> None:
         if side < 1 or num_neighbours < 1:
             raise ValueError(
                 "near-duplicates: expected side and num_neighbours of at least 1, got "
