@@ -130,7 +130,7 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
         ("method", f"{manifest.method}, decides by {manifest.default_score}"),
         ("rates", f"false positives {manifest.alpha:g}, misses {manifest.beta:g}"),
         ("triggers", str(counts["triggers"])),
-        ("queries", str(counts["queries"])),
+        ("queries", _queries(contents)),
         ("controls", str(counts["controls"])),
         (
             "probes",
@@ -139,6 +139,12 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
         ("crafting", ", ".join(f"{key} = {value}" for key, value in manifest.crafting.items())),
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())),
     ]
+
+
+def _queries(contents: BundleContents) -> str:
+    num, groups = len(contents.arrays.queries), contents.arrays.query_groups
+    num_groups = int(groups.max(initial=-1)) + 1
+    return f"{num} in {num_groups} groups" if num_groups < num else str(num)
 
 
 def _shortened(names: tuple[str, ...]) -> tuple[str, ...]:

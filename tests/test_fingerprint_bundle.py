@@ -21,6 +21,7 @@ from audit.checks import Status
 from audit.contact_sheet import contact_sheet
 from audit.decision_rule import DecisionRule
 from audit.errors import AuditError
+from audit.inspection import inspect_bundle
 from audit.journal import Answer, Journal
 from audit.manifest import BundleContents
 from audit.outcome import Outcome, Verdict
@@ -255,6 +256,14 @@ def test_new_innocents_calibrate_and_a_copy_among_them_is_found(tmp_path: Path, 
     assert len(more.arrays.model_query_labels) == len(bundle.arrays.model_query_labels) + 6
     outcome, _ = audited(tmp_path, more, FakeSuspect(more, copy_rule))
     assert outcome.verdict is Verdict.DERIVED
+
+
+def test_inspection_counts_groups(tmp_path: Path) -> None:
+    path = tmp_path / "b.kinprint"
+    fingerprint_bundle(path, "trajectory-rate")
+    assert dict(inspect_bundle(path, TRUST).rows())["queries"] == "24 in 8 groups"
+    fingerprint_bundle(path, "matching-rate")
+    assert dict(inspect_bundle(path, TRUST).rows())["queries"] == "24"
 
 
 @pytest.mark.parametrize("score", SCORES)

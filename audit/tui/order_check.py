@@ -21,6 +21,7 @@ from audit.inspection import SignatureState
 from audit.journal import Journal
 from audit.manifest import BundleContents
 from audit.plan import Plan, make_plan
+from audit.query_scores import MEAN_SCORES
 from audit.record import State
 from audit.store import StoredAudit, draft_record
 from audit.tui.desk import Desk
@@ -228,7 +229,8 @@ def _in_words(plan: Plan, order: Order) -> str:
     words = {"query": "queries", "trigger": "triggers", "probe": "probes"}
     scored = " and ".join(f"{num} {words[kind]}" for kind, num in counts.items())
     told = f"{controls.num_questions} control images first, then {scored}"
-    return f"{told}; stops as soon as the verdict is certain" if order.stop_early else told
+    stops = order.stop_early and plan.scores[0] in MEAN_SCORES
+    return f"{told}; stops as soon as the verdict is certain" if stops else told
 
 
 def _unfinished(order: Order, desk: Desk, checking: _Checking) -> StoredAudit | None:
