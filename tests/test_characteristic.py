@@ -12,13 +12,15 @@ from tiny_task import tiny_images, trained_net
 from torch import Tensor, nn
 
 from benchmarks.arena.uniqueness import uniqueness_score
-from generator.crafting.characteristic_descent import CharacteristicOptions
+from generator.crafting import characteristic_descent
+from generator.crafting.characteristic_descent import CharacteristicOptions, loss_and_gradient
 from generator.crafting.fingerprint import Fingerprint, Pools, load_method
 from generator.crafting.low_transfer_characteristic import high_frequencies
 from generator.device import seeded
 from generator.errors import GenerationError
 from generator.removal import add_weight_noise
 from generator.torch_suspect import predict_logits
+from generator.training import to_unit_interval
 
 METHODS = ["c-examples", "rc-examples", "ltrc-examples"]
 QUICK = {"goal_loss": 0.2, "max_steps": 40}
@@ -114,6 +116,20 @@ def test_robust_examples_survive_weight_noise_that_plain_ones_do_not(source: nn.
         answers = np.stack([predict_logits(copy, made.images).argmax(axis=1) for copy in copies])
         rates[method] = (answers == made.labels).mean()
     assert rates["rc-examples"] > rates["c-examples"] + 0.03
+
+
+def test_large_batches_are_computed_in_parts_with_the_same_result(
+    source: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tiny_images(10, 3)
+    pixels, goals = to_unit_interval(torch.from_numpy(data.images)), torch.from_numpy(data.labels)
+    whole_loss, whole_gradient = loss_and_gradient(source, pixels, goals)
+    limit = 4 * 4 * 3 * 12 * 12  # four images
+    monkeypatch.setattr(characteristic_descent, "MAX_TRAINING_BYTES", limit)
+    loss, gradient = loss_and_gradient(source, pixels, goals)
+    assert torch.allclose(loss, whole_loss, atol=1e-6)
+    assert torch.allclose(gradient, whole_gradient, atol=1e-6)
+    assert gradient.shape == pixels.shape
 
 
 def test_crafting_leaves_the_sources_weights_alone(source: nn.Module) -> None:

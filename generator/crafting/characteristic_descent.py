@@ -29,6 +29,7 @@ from audit.manifest import FrozenModel
 from generator.crafting.fingerprint import Fingerprint, Step
 from generator.errors import GenerationError
 from generator.torch_suspect import predict_logits
+from generator.training import MAX_TRAINING_BYTES
 
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """From pixels ``[N, C, H, W]`` in [0, 1] and goal classes ``[N]`` to the loss of each image in nats
@@ -130,11 +131,18 @@ def craft_from_noise(
 
 
 def loss_and_gradient(model: nn.Module, pixels: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
-    """Return one model's cross-entropies ``[N]`` and their gradients ``[N, C, H, W]``."""
-    leaf = pixels.detach().requires_grad_()
-    losses = functional.cross_entropy(model(leaf), goals, reduction="none")
-    (gradient,) = torch.autograd.grad(losses.sum(), leaf)
-    return losses.detach(), gradient
+    """Return one model's cross-entropies ``[N]`` and their gradients ``[N, C, H, W]``.
+
+    Large images go through in parts, so that memory stays bounded.
+    """
+    size = max(1, MAX_TRAINING_BYTES // (4 * pixels[:1].numel()))
+    losses, gradients = [], []
+    for part, goal in zip(torch.split(pixels, size), torch.split(goals, size), strict=True):
+        leaf = part.detach().requires_grad_()
+        loss = functional.cross_entropy(model(leaf), goal, reduction="none")
+        gradients += torch.autograd.grad(loss.sum(), leaf)
+        losses.append(loss.detach())
+    return torch.cat(losses), torch.cat(gradients)
 
 
 def into_cube(radius: float) -> Projection:
