@@ -136,7 +136,8 @@ def loss_and_gradient(model: nn.Module, pixels: Tensor, goals: Tensor) -> tuple[
     Large images go through in parts, so that memory stays bounded.
     """
     size = max(1, MAX_TRAINING_BYTES // (4 * pixels[:1].numel()))
-    losses, gradients = [], []
+    losses: list[Tensor] = []
+    gradients: list[Tensor] = []
     for part, goal in zip(torch.split(pixels, size), torch.split(goals, size), strict=True):
         leaf = part.detach().requires_grad_()
         loss = functional.cross_entropy(model(leaf), goal, reduction="none")
