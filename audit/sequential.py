@@ -10,12 +10,14 @@ expectation of x_t by
 
 and a bet of a share f of the wealth, ``W_t = W_{t-1} (1 + f (x_t - m_t) / (m_t - lowest))``, cannot
 be expected to gain. The mean of the wealths of several shares is an e-process: the chance that it
-ever reaches 1 / error is at most ``error`` (Ville, 1939), whenever one looks. Nothing here is
+ever reaches 1 / error is at most ``error`` (Ville, 1939), whenever one looks. Bets that the mean is
+*not* beyond either bound end an audit that further queries would leave undecided. Nothing here is
 random: the same answers stop at the same query everywhere.
 """
 
 from dataclasses import dataclass
 from math import inf, isfinite
+from typing import Literal
 
 BETS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 """Shares of the wealth that are bet side by side; a mixture costs at most ``log 7`` nats against
@@ -65,15 +67,21 @@ class MeanTest:
 class EarlyStop:
     """A decision before the last value."""
 
-    is_above: bool
+    place: Literal["above", "below", "between"]
+    """Where the mean of all values lies; between the bounds, no more values would decide."""
     num_values: int
     """Values that it took."""
     e_value: float
     """Evidence against the opposite, at most `MAX_E_VALUE`."""
 
+    @property
+    def is_above(self) -> bool:
+        """Whether the mean is above the upper bound."""
+        return self.place == "above"
+
 
 class SequentialTest:
-    """Both questions at once: is the mean of all Q values above one bound, or below the other?
+    """Is the mean of all Q values above one bound, below the other, or between them?
 
     Args:
         above: Upper bound; infinite if nothing is ever above.
@@ -81,7 +89,8 @@ class SequentialTest:
         lowest: No value is below.
         highest: No value is above.
         num_values: Q.
-        error: Chance of a wrong decision by stopping, each way, (0, 1).
+        error: Chance of a wrong decision by stopping, each way, (0, 1); "between" may be wrong
+            either way.
         max_refused: While a larger share of the values is refusals, nothing stops as "below".
     """
 
@@ -103,6 +112,14 @@ class SequentialTest:
         self._below = (
             MeanTest(-below, lowest=-highest, num_values=num_values) if isfinite(below) else None
         )
+        # Where the two bounds are one, nothing lies between them.
+        has_between = isfinite(above) and isfinite(below) and below < above
+        self._not_above = (
+            MeanTest(-above, lowest=-highest, num_values=num_values) if has_between else None
+        )
+        self._not_below = (
+            MeanTest(below, lowest=lowest, num_values=num_values) if has_between else None
+        )
         self._needed, self._max_refused = 1 / error, max_refused
         self._num_values = self._num_refused = 0
         self.stop: EarlyStop | None = None
@@ -115,16 +132,21 @@ class SequentialTest:
         self._num_refused += is_refused
         if self._above is not None:
             self._above.add(value)
-            self._consider(self._above.e_value, is_above=True)
+            self._consider(self._above.e_value, "above")
         if self._below is not None:
             self._below.add(-value)
             if self._num_refused <= self._max_refused * self._num_values:
-                self._consider(self._below.e_value, is_above=False)
+                self._consider(self._below.e_value, "below")
+        if self._not_above is not None and self._not_below is not None:
+            self._not_above.add(-value)
+            self._not_below.add(value)
+            both = min(self._not_above.e_value, self._not_below.e_value)
+            self._consider(both, "between")
 
-    def _consider(self, e_value: float, *, is_above: bool) -> None:
+    def _consider(self, e_value: float, place: Literal["above", "below", "between"]) -> None:
         if e_value >= self._needed and self.stop is None:
             self.stop = EarlyStop(
-                is_above=is_above,
+                place=place,
                 num_values=self._num_values,
                 e_value=min(e_value, MAX_E_VALUE),
             )

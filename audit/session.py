@@ -257,7 +257,9 @@ class AuditSession:
             return
         outcome = judge(self._bundle, self._answers, plan.scores, self._rule)
         cut = plan is not self._whole_plan
-        is_complete = not (cut and outcome.verdict is Verdict.INCONCLUSIVE)
+        # What stopped early as inconclusive has asked enough, whatever the budget.
+        is_open = outcome.verdict is Verdict.INCONCLUSIVE and outcome.scores[0].e_value is None
+        is_complete = not (cut and is_open)
         self._journal.end_run(
             self._audit, self._run, outcome.model_dump_json(), is_complete=is_complete
         )

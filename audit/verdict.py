@@ -239,10 +239,11 @@ def _decide(
         scores = calibration[chosen & is_innocent]
         if stop is None:
             return rank_p_value(value, scores)
-        if not stop.is_above:
+        if stop.place == "below":
             return 1.0
-        # The score over all queries is above the threshold, but for the error of stopping early.
-        just_above = float(np.nextafter(thresholds.derived_above, np.inf))
+        # The score over all queries is above this, but for the error of stopping early.
+        passed = thresholds.derived_above if stop.is_above else thresholds.independent_below
+        just_above = float(np.nextafter(passed, np.inf))
         return min(1.0, rank_p_value(just_above, scores) + rule.stopping_error)
 
     strata = {
@@ -274,6 +275,13 @@ def _decide(
     return result.model_copy(update={"reason": verdict_words(result, rule)})
 
 
+_STOPPED = {
+    "above": Verdict.DERIVED,
+    "below": Verdict.INDEPENDENT,
+    "between": Verdict.INCONCLUSIVE,
+}
+
+
 def _verdict(
     value: float,
     thresholds: Thresholds,
@@ -282,7 +290,7 @@ def _verdict(
     stop: EarlyStop | None,
 ) -> Verdict:
     if stop is not None:
-        return Verdict.DERIVED if stop.is_above else Verdict.INDEPENDENT
+        return _STOPPED[stop.place]
     if num_queries < MIN_QUERIES:
         return Verdict.INCONCLUSIVE
     if value > thresholds.derived_above:

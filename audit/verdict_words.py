@@ -56,13 +56,19 @@ def _undecided(score: ScoreOutcome) -> str:
 
 
 def _found_early(score: ScoreOutcome, rule: DecisionRule) -> str:
-    is_above = score.verdict is Verdict.DERIVED
-    threshold = score.derived_above if is_above else score.independent_below
-    side = "above" if is_above else "below"
-    return (
+    start = (
         f"After {score.num_queries} of {score.num_in_bundle} queries it is certain enough (e-value "
         f"{score.e_value:.3g}, {1 / rule.stopping_error:.3g} needed) that the score over all of "
-        f"them is {side} the threshold {threshold:.3f}."
+        "them is"
+    )
+    match score.verdict:
+        case Verdict.DERIVED:
+            return f"{start} above the threshold {score.derived_above:.3f}."
+        case Verdict.INDEPENDENT:
+            return f"{start} below the threshold {score.independent_below:.3f}."
+    return (
+        f"{start} neither above {score.derived_above:.3f} (derived) nor below "
+        f"{score.independent_below:.3f} (independent): more queries would not decide."
     )
 
 

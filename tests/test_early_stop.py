@@ -51,7 +51,10 @@ def failure(verification: Verification) -> tuple[str, str]:
     return found.name, found.text
 
 
-@pytest.mark.parametrize(("label", "verdict"), [(0, Verdict.DERIVED), (1, Verdict.INDEPENDENT)])
+@pytest.mark.parametrize(
+    ("label", "verdict"),
+    [(0, Verdict.DERIVED), (1, Verdict.INDEPENDENT), (2, Verdict.INCONCLUSIVE)],
+)
 def test_nothing_is_asked_that_the_verdict_does_not_need(
     tmp_path: Path, label: int, verdict: Verdict
 ) -> None:
@@ -112,7 +115,7 @@ def test_an_interrupted_audit_goes_on_to_the_same_stop(tmp_path: Path) -> None:
     assert 0 < len(suspect.asked) < len(whole.asked)
 
 
-@pytest.mark.parametrize("label", [0, 1])
+@pytest.mark.parametrize("label", [0, 1, 2])
 def test_a_record_of_an_early_stop_is_recomputed(
     tmp_path: Path, bundle_path: Path, label: int
 ) -> None:

@@ -96,6 +96,50 @@ def test_not_knowing_the_suspect_costs_less_than_twice_walds_queries(rate: float
         assert np.percentile(ours, percentile) <= 2 * np.percentile(wald, percentile)
 
 
+def between(error: float, num_values: int) -> SequentialTest:
+    return SequentialTest(
+        above=0.7, below=0.3, lowest=0, highest=1, num_values=num_values, error=error
+    )
+
+
+def test_a_suspect_between_the_bounds_is_given_up_before_everything_is_asked() -> None:
+    rng, values = np.random.default_rng(4), np.arange(200) % 2
+    taken = []
+    for _ in range(50):
+        test = between(0.01, 200)
+        for value in rng.permutation(values):
+            test.add(float(value))
+        assert test.stop is not None
+        assert test.stop.place == "between"
+        taken.append(test.stop.num_values)
+    assert np.median(taken) < 100
+
+
+@pytest.mark.parametrize(("mean", "wrong"), [(0.7, "below"), (0.3, "above")])
+def test_whoever_reaches_a_bound_is_given_up_no_more_often_than_stated(
+    mean: float, wrong: str
+) -> None:
+    # Exactly at a bound: neither "between" nor the other side is true.
+    rng, num_runs, error = np.random.default_rng(5), 2_000, 0.05
+    values = np.where(np.arange(60) < mean * 60, 1.0, 0.0)
+    places: list[str] = []
+    for _ in range(num_runs):
+        test = between(error, 60)
+        for value in rng.permutation(values):
+            test.add(float(value))
+        places.append("" if test.stop is None else test.stop.place)
+    bound = error + 4 * math.sqrt(error * (1 - error) / num_runs)
+    assert places.count("between") / num_runs <= bound
+    assert places.count(wrong) / num_runs <= bound
+
+
+def test_where_the_bounds_are_one_nothing_lies_between_them() -> None:
+    test = SequentialTest(above=0.5, below=0.5, lowest=0, highest=1, num_values=500, error=0.05)
+    for value in np.arange(500) % 2:
+        test.add(float(value))
+    assert test.stop is None or test.stop.place != "between"
+
+
 def test_nothing_is_taken_after_a_stop() -> None:
     test = SequentialTest(above=0.5, below=0.5, lowest=0, highest=1, num_values=100, error=0.1)
     for _ in range(30):
