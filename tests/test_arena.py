@@ -31,13 +31,13 @@ learning_rate = 0.05
 batch_size = 32
 
 [references]
-count = 20
+count = 8
 epochs = 4
 
 [derived]
 fine_tuning = ["FTLL", "RTAL"]
 fine_tuning_epochs = 1
-pruning = [0.1, 0.2]
+pruning = [0.2]
 adversarial_radii = [1]
 adversarial_epochs = 1
 adversarial_steps = 2
@@ -49,20 +49,15 @@ extraction = [
 quantised = ["int8-static", "int8-dynamic", "float16"]
 
 [innocents]
-siblings = 2
+siblings = 1
 distilled = 1
 # Hardly trained at all: noise models.
 short_epochs = [0.01, 0.02]
-few_images = [80]
 hardened_radii = [1]
 pruned = [0.2]
 
 [innocents.families]
-densenet = 4
-inception = 6
-
-[innocents.relearned]
-wrn = 1
+vgg11 = 4
 
 [processing]
 of = ["copy"]
@@ -73,7 +68,20 @@ inputs = ["jpeg-75"]
 [[fingerprint]]
 name = "robust"
 scores = ["likelihood-ratio", "mfue-w"]
-options = { num_triggers = 10, num_queries = 30, num_mimics = 3, num_probes = 6, max_steps = 10 }
+
+[fingerprint.options]
+num_triggers = 10
+num_queries = 30
+num_mimics = 3
+num_probes = 6
+max_steps = 10
+alpha = 0.25
+beta = 0.25
+
+[[fingerprint]]
+name = "ipguard"
+method = "ipguard"
+options = { num_queries = 20, alpha = 0.25, beta = 0.25 }
 """
 
 
@@ -114,10 +122,10 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> TinyArena:
     return made
 
 
-def suspects(arena: TinyArena) -> list[dict[str, object]]:
+def suspects(arena: TinyArena, bundle: str = "robust") -> list[dict[str, object]]:
     found = arena.results["suspects"]
     assert isinstance(found, list)
-    return found
+    return [row for row in found if row["bundle"] == bundle]
 
 
 def score(row: dict[str, object], name: str = "likelihood-ratio") -> float:
@@ -132,7 +140,7 @@ def test_everybody_is_asked(arena: TinyArena) -> None:
     assert {"copy", "FTLL-0.01", "pruned-0.2", "hardened-1", "float16", "int8-static"} <= derived
     assert {"copy + temperature 2", "copy + jpeg-75", "copy + DP-Logits 1"} <= derived
     assert "extracted-hard-far-vgg11-altered" in derived
-    assert {"sibling-1", "teacher-0", "student-of-teacher-0", "relearned-wrn"} <= names - derived
+    assert {"sibling-0", "teacher-0", "student-of-teacher-0", "other-data-vgg11"} <= names - derived
     assert not any(str(name).startswith("reference") for name in names)
 
 
@@ -142,6 +150,12 @@ def test_a_copy_beats_models_that_learned_nothing(arena: TinyArena) -> None:
     noise = [score(row) for row in rows if row["kind"] == "short"]
     assert len(noise) == 2
     assert auc(np.array(copies), np.array(noise)) == 1.0
+
+
+def test_other_methods_are_asked_alike(arena: TinyArena) -> None:
+    rows = suspects(arena, "ipguard")
+    assert {row["suspect"] for row in rows} == {row["suspect"] for row in suspects(arena)}
+    assert [score(row, "matching-rate") for row in rows if row["suspect"] == "copy"] == [1.0]
 
 
 def test_a_label_score_does_not_feel_temperature(arena: TinyArena) -> None:
@@ -187,6 +201,10 @@ def test_the_tables_and_pictures_are_there(arena: TinyArena) -> None:
     text = (folder / "README.md").read_text("utf-8")
     for title in ("Population", "derived from weights", "extraction", "AUC by attack", "Verdicts"):
         assert title in text
+    detectors = arena.results["detectors"]
+    assert isinstance(detectors, list)
+    assert {row["detector"] for row in detectors} >= {"SHE", "SCADN", "DAEIT", "near duplicates"}
+    assert {row["images"] for row in detectors} == {"robust", "robust: MFUE triggers", "ipguard"}
     for name in ("roc", "attacks", "score-against-accuracy", "dp-logits"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -198,7 +216,10 @@ def test_the_tables_and_pictures_are_there(arena: TinyArena) -> None:
         (("[derived]", "[derived]\npurning = [0.1]"), "derived.purning: Extra inputs"),
         (('"FTLL"', '"FTXX"'), "derived.fine_tuning.0: Input should be 'FTLL', 'FTAL'"),
         (("owner = 240", "owner = 9999"), "data: expected 10239 images to train on, found 480"),
-        (('"likelihood-ratio"', '"likelyhood"'), "score: expected one of likelihood-ratio"),
+        (
+            ('"likelihood-ratio"', '"likelyhood"'),
+            "fingerprint.0.scores.0: Value error, expected one of likelihood-ratio",
+        ),
         (('"jpeg-75"', '"fog"'), "processing: inputs: expected one of crop"),
     ],
 )

@@ -55,7 +55,8 @@ def write_arena(
     """
     folder.mkdir(parents=True, exist_ok=True)
     below = config.collapsed_below
-    found = columns(rows)
+    order = [one.name for one in config.fingerprint]
+    found = columns(sorted(rows, key=lambda row: order.index(row.bundle)))
     pages = [f"# Arena {config.name}\n", _population_page(population, rows, below)]
     figures: dict[str, object] = {}
     for title, groups in _MAIN.items():

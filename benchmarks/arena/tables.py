@@ -59,7 +59,7 @@ class Column:
 
 
 def columns(rows: Sequence[Asked]) -> list[Column]:
-    """Return every score of every bundle."""
+    """Return every score of every bundle, in the order of the rows."""
     found: dict[tuple[str, str], list[Asked]] = {}
     for row in rows:
         for score in row.scores:
