@@ -30,6 +30,12 @@ class ArenaError(Exception):
     """The arena cannot be built as it is described; names the field and what to do."""
 
 
+InputName = Literal[
+    "crop", "flip", "rotate", "noise", "blur", "jpeg-75", "bits-5", "median", "resize-pad"
+]
+"""Input transforms (`benchmarks.arena.processing`)."""
+
+
 def _known_score(name: str) -> str:
     if name not in SCORES:
         raise ValueError(f"expected one of {', '.join(SCORES)}, got {name!r}")
@@ -154,8 +160,7 @@ class Processing(Section):
     """Standard deviation of noise on the logits, fresh for every query (DP-Logits)."""
     fixed_noise: tuple[float, ...] = ()
     """The same noise for the same input."""
-    inputs: tuple[str, ...] = ()
-    """Input transforms (`benchmarks.arena.processing`)."""
+    inputs: tuple[InputName, ...] = ()
 
 
 class Fingerprinting(Section):
