@@ -47,7 +47,6 @@ from generator.errors import GenerationError
 from generator.torch_suspect import predict_logits
 from generator.training import to_unit_interval
 
-
 _MAX_OFFSET = 0.499
 """Hidden offset of a pixel in 8-bit levels, below what rounding would show."""
 
@@ -63,8 +62,8 @@ class TrajectoryOptions(FrozenModel):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Length of a step on the way in, relative to the one before; public code: 0.95."""
     first_step: Annotated[float, Field(gt=0, le=128)] = 4.0
-    """First guess of a crossing's first step in 8-bit levels; adapted, so that it only costs time.
-    Public code: 12.75."""
+    """First guess of a trajectory's first step in 8-bit levels; adapted, so that it only costs
+    time. Public code: 12.75."""
     max_rounds: Annotated[int, Field(ge=1, le=1000)] = 30
     """Walks per crossing before its trajectory is given up; public code: 300."""
 
@@ -223,7 +222,6 @@ class _ScaleSearch:
 
     def __init__(self, num: int, first: float) -> None:
         self.scales = np.full(num, first, dtype=np.float32)
-        self._first = first
         self._too_short = np.zeros(num, dtype=np.float32)
         self._too_long = np.full(num, np.inf, dtype=np.float32)
 
@@ -239,8 +237,7 @@ class _ScaleSearch:
         )
 
     def restart(self, which: NDArray[np.int64]) -> None:
-        """Forget the brackets of some, whose next crossing begins with the first guess."""
-        self.scales[which] = self._first
+        """Forget the brackets of some; their next crossing begins with the step of the last."""
         self._too_short[which], self._too_long[which] = 0, np.inf
 
 
