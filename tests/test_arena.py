@@ -197,7 +197,7 @@ def test_the_tables_and_pictures_are_there(arena: TinyArena) -> None:
     assert isinstance(detectors, list)
     assert {row["detector"] for row in detectors} >= {"SHE", "SCADN", "DAEIT", "near duplicates"}
     assert {row["images"] for row in detectors} == {"robust", "robust: MFUE triggers", "ipguard"}
-    for name in ("roc", "attacks", "score-against-accuracy", "dp-logits"):
+    for name in ("roc", "attacks", "score-against-accuracy", "dp-logits", "heads"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.arena.asking import Asked
 from benchmarks.arena.build import Population
 from benchmarks.arena.config import ArenaConfig
+from benchmarks.arena.heads import draw_heads
 from benchmarks.arena.plots import draw_accuracy, draw_heat_map, draw_noise, draw_roc
 from benchmarks.arena.stealth import PAPER_RECALL, Seen
 from benchmarks.arena.tables import (
@@ -87,6 +88,7 @@ def write_arena(
     pages.append(_suspects_page(found, below))
     draw_roc(found, folder / "roc.png", below=below)
     draw_accuracy(found[0], folder / "score-against-accuracy.png")
+    draw_heads(population, folder / "heads.png", seed=config.seed)
     text = "\n".join(pages)
     (folder / "README.md").write_text(text, encoding="utf-8")
     document = {
