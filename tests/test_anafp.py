@@ -9,16 +9,10 @@ from linear_model import CLASSES, SIDE, LinearModel, linear_world
 from pydantic import ValidationError
 from torch import nn
 
-from generator.crafting.anafp import (
-    METHOD,
-    AnaFpOptions,
-    logit_shift,
-    lower_bounds,
-    stretch,
-    upper_bounds,
-)
+from generator.crafting.anafp import METHOD, AnaFpOptions, stretch
 from generator.crafting.boundary import carlini_wagner, margins, nearest
 from generator.crafting.fingerprint import Fingerprint, Pools, load_method
+from generator.crafting.stretch_bounds import logit_shift, lower_bounds, upper_bounds
 from generator.errors import GenerationError
 from generator.images import ImageSet
 from generator.torch_suspect import predict_logits

@@ -16,9 +16,9 @@ from generator.crafting.metafinger import (
     MetaFingerOptions,
     divergence,
     draw_positives,
-    split_pools,
     triplet_loss,
 )
+from generator.crafting.shadows import Shadows, split_pools
 from generator.crafting.transforms import TRANSFORMS
 from generator.errors import GenerationError
 from generator.images import ImageSet
@@ -45,6 +45,17 @@ def craft(
         num_images=num,
         rng=np.random.default_rng(0),
         on_step=lambda done, total: None,
+    )
+
+
+def split(seed: int, options: MetaFingerOptions) -> Shadows:
+    return split_pools(
+        SOURCE,
+        POOLS,
+        validation_share=options.validation_share,
+        source_copies=options.source_copies,
+        innocent_copies=options.innocent_copies,
+        rng=np.random.default_rng(seed),
     )
 
 
@@ -84,8 +95,7 @@ def test_an_anchor_is_never_its_own_positive() -> None:
 
 
 def test_models_that_screen_never_optimise() -> None:
-    options = MetaFingerOptions(source_copies=6, innocent_copies=2)
-    shadows = split_pools(SOURCE, POOLS, options, np.random.default_rng(0))
+    shadows = split(0, MetaFingerOptions(source_copies=6, innocent_copies=2))
     # A third of 4 is 1, a third of 6 copies is 2: source + 3 + 4 copies against 1 + 2 copies;
     # 3 innocents with 2 copies each against 1.
     assert len(shadows.positives) == 1 + 3 + 4
@@ -98,10 +108,7 @@ def test_models_that_screen_never_optimise() -> None:
 
 
 def test_the_split_is_a_function_of_the_seed() -> None:
-    splits = [
-        split_pools(SOURCE, POOLS, MetaFingerOptions(), np.random.default_rng(seed))
-        for seed in (0, 0, 1)
-    ]
+    splits = [split(seed, MetaFingerOptions()) for seed in (0, 0, 1)]
     first, again, other = ([weights_digest(m) for m in one.positives] for one in splits)
     assert first == again
     assert first != other
@@ -112,8 +119,7 @@ def test_every_image_passes_the_screen_on_models_that_did_not_optimise() -> None
     assert len(made.images) == 8
     assert answers(SOURCE, made) == list(made.labels)
     # Crafting splits first, so that the same seed gives the same split.
-    options = MetaFingerOptions(**QUICK)
-    shadows = split_pools(SOURCE, POOLS, options, np.random.default_rng(0))
+    shadows = split(0, MetaFingerOptions(**QUICK))
     for model in shadows.validation_positives:
         assert answers(model, made) == list(made.labels)
     for model in shadows.validation_negatives:

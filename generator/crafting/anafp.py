@@ -27,7 +27,7 @@ logits' differences, since logits are defined up to a constant; L_I as the steep
 margin on the way to x + 2 d, x + 4 d and x + 8 d; the grid of 16 points within each interval
 (paper: 500 in all); and the choice within the interval. The paper finds d by Carlini and Wagner's
 attack in about 3,000 steps. The default here linearises and bisects, in some ten
-(`generator.crafting.boundary`): it is as near or nearer unless that attack gets its many steps.
+(`generator.crafting.boundary`), which 600 points need to be done in minutes on a CPU.
 """
 
 from collections.abc import Sequence
@@ -46,11 +46,10 @@ from generator.crafting.clean_images import right_images
 from generator.crafting.ensemble import frozen, micro_batches
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools, Step
 from generator.crafting.pool_check import require_pools
+from generator.crafting.stretch_bounds import Values, logit_shift, lower_bounds, upper_bounds
 from generator.errors import GenerationError
 from generator.torch_suspect import predict_logits
 from generator.training import to_unit_interval
-
-Values = NDArray[np.float64]
 
 _TINY = 1e-12
 _RAY = (2.0, 4.0, 8.0)
@@ -85,58 +84,6 @@ class AnaFpOptions(FrozenModel):
     """Largest tau tried."""
     max_anchors: Annotated[int, Field(ge=1, le=1_000_000)] = 600
     """Anchors tried at most."""
-
-
-def lower_bounds(
-    stretches: Values, margins: Values, shifts: Values, *, derived_share: float
-) -> Values:
-    """Return ``1 + 2 D / (s ||d||)`` with ``s = margin / ((tau - 1) ||d||)``.
-
-    Args:
-        stretches: tau > 1, ``[G, N]``.
-        margins: The source's margin of t at x(tau), ``[G, N]``.
-        shifts: D_P of each derived model at x(tau), ``[P, G, N]``.
-        derived_share: Share of the derived models whose D_P is at most D.
-
-    Returns:
-        ``[G, N]``; infinite where the source does not answer t.
-    """
-    shift = np.quantile(shifts, derived_share, axis=0, method="inverted_cdf")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bounds = 1 + 2 * shift * (stretches - 1) / np.maximum(margins, 0)
-    return np.where(margins > 0, bounds, np.inf)
-
-
-def upper_bounds(
-    margins: Values, slopes: Values, lengths: Values, *, innocent_share: float
-) -> Values:
-    """Return ``m_y^I(x) / (L_I ||d||)``, such that enough innocents have at least as much.
-
-    Args:
-        margins: Each innocent's margin of y at the anchor, ``[I, N]``.
-        slopes: L_I, per unit of length, ``[I, N]``; an innocent whose margin only rises has one
-            of at most 0, and a bound that is as good as infinite.
-        lengths: ``||d||`` in [0, 1] pixel units, ``[N]``.
-        innocent_share: Share of the innocents whose own bound is at least the one returned.
-
-    Returns:
-        ``[N]``
-    """
-    own = margins / np.maximum(slopes * lengths, _TINY)  # [I, N]
-    return np.asarray(-np.quantile(-own, innocent_share, axis=0, method="inverted_cdf"))
-
-
-def logit_shift(source: Values, derived: Values) -> Values:
-    """Return the smallest largest difference of two logit vectors over constants added to one.
-
-    Args:
-        source: ``[..., K]``.
-        derived: ``[..., K]``.
-
-    Returns:
-        ``(max_k delta_k - min_k delta_k) / 2`` of the differences delta, ``[...]``.
-    """
-    return np.asarray(np.ptp(derived - source, axis=-1) / 2)
 
 
 @dataclass(frozen=True, kw_only=True)

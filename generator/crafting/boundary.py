@@ -8,7 +8,7 @@ ties with its strongest rival,
 the targeted form of DeepFool (Moosavi-Dezfooli, Fawzi, Frossard, CVPR 2016), and then bisects the
 ray from x through x + d. Exact in one step for a linear classifier, some ten gradients for a
 network. `carlini_wagner` minimises ``||d||^2 + c max(margin deficit, 0)`` by Adam while searching
-for c (Carlini, Wagner, IEEE S&P 2017): a shade nearer, for a hundred times the gradients.
+for c (Carlini, Wagner, IEEE S&P 2017), which takes hundreds to thousands of gradients.
 """
 
 from collections.abc import Callable

@@ -30,20 +30,14 @@ from torch import Tensor, nn
 
 from audit.manifest import FrozenModel
 from generator.crafting.clean_images import right_images
-from generator.crafting.ensemble import frozen, micro_batches
+from generator.crafting.ensemble import micro_batches
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools, Step
 from generator.crafting.pool_check import require_pools
+from generator.crafting.shadows import Shadows, split_pools
 from generator.crafting.transforms import TRANSFORMS
-from generator.device import seeded
 from generator.errors import GenerationError
-from generator.removal import add_weight_noise, prune
 from generator.torch_suspect import predict_logits
 from generator.training import to_unit_interval
-
-_PRUNING = (0.1, 0.45)
-"""Range of shares of the weights that copies lose; public code: 0.3."""
-_WEIGHT_NOISE = (0.05, 0.15)
-"""Range of the noise of copies in units of each tensor's deviation; public code: 0.1."""
 
 
 class MetaFingerOptions(FrozenModel):
@@ -75,47 +69,6 @@ class MetaFingerOptions(FrozenModel):
     """Share of the innocent validation models that may give the label (public code)."""
     max_rounds: Annotated[int, Field(ge=1, le=1000)] = 5
     """Rounds of new images at most (public code: 10)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shadows:
-    """Shadow models by use; no model, nor a copy of it, serves both uses but the source."""
-
-    positives: list[nn.Module]
-    """Optimise; the source comes first."""
-    negatives: list[nn.Module]
-    validation_positives: list[nn.Module]
-    """Screen."""
-    validation_negatives: list[nn.Module]
-
-
-def split_pools(
-    source: nn.Module, pools: Pools, options: MetaFingerOptions, rng: np.random.Generator
-) -> Shadows:
-    """Split the pools into models that optimise and models that screen, and add copies.
-
-    Args:
-        source: Its copies go to both uses, each with a draw of its own.
-        pools: At least two models of either kind.
-        options: Shares and numbers of copies.
-        rng: Source of the split and of the copies.
-
-    Raises:
-        GenerationError: Too few models to split.
-    """
-    require_pools(METHOD.name, pools, num_derived=2, num_innocents=2)
-    seed = int(rng.integers(2**31))
-    derived, validation_derived = _split(pools.derived, options.validation_share, rng)
-    innocents, validation_innocents = _split(pools.innocents, options.validation_share, rng)
-    copies = _copies([source] * options.source_copies, "source", seed, rng)
-    negatives = _copies(innocents * options.innocent_copies, "innocent", seed, rng)
-    num_screening = round(options.validation_share * len(copies))
-    return Shadows(
-        positives=[*frozen([source, *derived]), *copies[num_screening:]],
-        negatives=[*frozen(innocents), *negatives],
-        validation_positives=[*frozen(validation_derived), *copies[:num_screening]],
-        validation_negatives=frozen(validation_innocents),
-    )
 
 
 def divergence(other: Tensor, anchor: Tensor) -> Tensor:
@@ -176,7 +129,15 @@ def craft(
     Raises:
         GenerationError: Too few models, a source near chance, or no image passes the screen.
     """
-    shadows = split_pools(source, pools, options, rng)
+    require_pools(METHOD.name, pools, num_derived=2, num_innocents=2)
+    shadows = split_pools(
+        source,
+        pools,
+        validation_share=options.validation_share,
+        source_copies=options.source_copies,
+        innocent_copies=options.innocent_copies,
+        rng=rng,
+    )
     right, _ = right_images(source, carriers, labels, rng)
     starts = range(0, len(right), options.batch_size)[: options.max_rounds]
     kept: list[_Kept] = []
@@ -337,35 +298,6 @@ def _gradient(
         (gradients[part],) = torch.autograd.grad(loss.sum(), batch)
     (gradient,) = torch.autograd.grad(seen, leaf, gradients)
     return gradient
-
-
-def _split(
-    models: Sequence[nn.Module], validation_share: float, rng: np.random.Generator
-) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Draw validation models; at least one of either kind."""
-    num = min(max(1, round(validation_share * len(models))), len(models) - 1)
-    order = rng.permutation(len(models))
-    return [models[i] for i in order[num:]], [models[i] for i in order[:num]]
-
-
-def _copies(
-    models: Sequence[nn.Module], purpose: str, seed: int, rng: np.random.Generator
-) -> list[nn.Module]:
-    """Return a pruned copy of the first, a noisy one of the second, and so on in turn.
-
-    Models without convolutions or linear layers have nothing to prune and get no copy.
-    """
-    changed = []
-    for number, model in enumerate(models):
-        if not any(isinstance(layer, nn.Conv2d | nn.Linear) for layer in model.modules()):
-            continue
-        if number % 2 == 0:
-            changed.append(prune(model, float(rng.uniform(*_PRUNING))))
-        else:
-            noise = float(rng.uniform(*_WEIGHT_NOISE))
-            generator = seeded(seed, purpose, number)
-            changed.append(add_weight_noise(model, noise, generator=generator))
-    return [model.eval().requires_grad_(False) for model in changed]
 
 
 def _to_levels(pixels: Tensor) -> NDArray[np.uint8]:
