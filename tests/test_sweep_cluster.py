@@ -20,10 +20,12 @@ pytest.importorskip("distributed")
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
+from audit.discovery import SuspectKind
 from audit.errors import ClusterError, ClusterLostError
 from audit.sweep import dask_engine
 from audit.sweep.dask_engine import DaskEngine, start_cluster
 from audit.sweep.run import PairDone, Sweep, SweepEvent
+from audit.sweep.tasks import SuspectTask
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -154,6 +156,24 @@ def test_workers_of_another_version_are_refused_by_name(
         sweep.parcel = replace(sweep.parcel, versions=versions)
         with pytest.raises(ClusterError, match=r"kinprint [0-9.]+ instead of 0\.0\.1"):
             engine_of(sweep, cluster)
+
+
+def test_a_worker_that_joins_with_another_version_is_sent_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = world.add("copy.onnx", copy_rule)
+    monkeypatch.setattr(dask_engine, "_check_versions", lambda client, parcel: None)
+    with ExitStack() as owned, world.sweep() as sweep:
+        # All of them are, as if each had joined after the sweep had looked at them.
+        sweep.parcel = replace(sweep.parcel, versions=(("kinprint", "0.0.1"),))
+        engine = engine_of(sweep, start_cluster(1, owned))
+        engine.submit(
+            SuspectTask(suspect="s", path=str(path), kind=SuspectKind.ONNX, sha256=None, bundles=())
+        )
+        told = sweep.results.get(timeout=120)
+        engine.close()
+    assert isinstance(told, str)
+    assert "is another version and was sent away: kinprint" in told
 
 
 def test_nobody_at_the_address_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

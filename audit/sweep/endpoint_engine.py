@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from adapters.attempts import Watchable, watchable
 from audit.api import audit_into, open_remote
 from audit.errors import AuditError, NothingToResumeError
 from audit.exit_codes import code_for_verdict
@@ -52,6 +53,7 @@ class EndpointEngine:
         self._bundles, self._settings, self._journal = bundles, settings, journal
         self._results, self._note_audit = results, note_audit
         self._ending = threading.Event()
+        self._open: set[Watchable] = set()
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="endpoint")
 
     @property
@@ -72,8 +74,10 @@ class EndpointEngine:
         self._pool.submit(self._ask, task).add_done_callback(done)
 
     def close(self) -> None:
-        """Let what is under way come to the end of its batch, and its answers to the journal."""
+        """Wait for what is under way only, and not for a vendor's pause; answers are kept."""
         self._ending.set()
+        for endpoint in tuple(self._open):
+            endpoint.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _ask(self, task: SuspectTask) -> TaskResult:
@@ -124,6 +128,11 @@ class EndpointEngine:
             rate=settings.rate,
         )
         scores = settings.scores or (bundle.manifest.default_score,)
+        endpoint = watchable(suspect)
+        assert endpoint is not None, "endpoints can be watched"
+        self._open.add(endpoint)
+        if self._ending.is_set():
+            endpoint.stop()
         try:
             spending = plan_spending(
                 bundle, suspect, scores, budget=settings.budget, limits=settings.limits
@@ -155,6 +164,7 @@ class EndpointEngine:
             except NothingToResumeError:
                 audit(False)
         finally:
+            self._open.discard(endpoint)
             suspect.close()
 
     def _finished(self, bundle: BundleContents, audit: str) -> PairResult | None:
