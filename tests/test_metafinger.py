@@ -10,6 +10,7 @@ from linear_model import CLASSES, SIDE, LinearModel, linear_world
 from pydantic import ValidationError
 from torch import nn
 
+from generator.crafting.clean_images import right_images
 from generator.crafting.fingerprint import Fingerprint, Pools, load_method
 from generator.crafting.metafinger import (
     METHOD,
@@ -20,8 +21,10 @@ from generator.crafting.metafinger import (
 )
 from generator.crafting.shadows import Shadows, split_pools
 from generator.crafting.transforms import TRANSFORMS
+from generator.device import seeded
 from generator.errors import GenerationError
 from generator.images import ImageSet
+from generator.removal import add_weight_noise
 from generator.source import weights_digest
 from generator.torch_suspect import predict_logits
 
@@ -48,10 +51,13 @@ def craft(
     )
 
 
-def split(seed: int, options: MetaFingerOptions) -> Shadows:
+def split(
+    seed: int | np.random.Generator, options: MetaFingerOptions, pools: Pools = POOLS
+) -> Shadows:
     return split_pools(
         SOURCE,
-        POOLS,
+        pools,
+        CARRIERS.images,
         validation_share=options.validation_share,
         source_copies=options.source_copies,
         innocent_copies=options.innocent_copies,
@@ -114,12 +120,26 @@ def test_the_split_is_a_function_of_the_seed() -> None:
     assert first != other
 
 
+def test_models_of_every_likeness_to_the_source_optimise_and_screen() -> None:
+    twins = [add_weight_noise(SOURCE, 0.01, generator=seeded(i, "twin")) for i in range(3)]
+    _, strangers, _ = linear_world(num_innocents=3, likeness=0.1)
+    pools = Pools(derived=POOLS.derived, innocents=[*strangers.innocents, *twins])
+    known = {weights_digest(twin) for twin in twins}
+    for seed in range(10):
+        shadows = split(seed, MetaFingerOptions(), pools)
+        screening = [weights_digest(model) for model in shadows.validation_negatives]
+        assert len(screening) == 2
+        assert len(known & set(screening)) == 1
+
+
 def test_every_image_passes_the_screen_on_models_that_did_not_optimise() -> None:
     made = craft(num=8)
     assert len(made.images) == 8
     assert answers(SOURCE, made) == list(made.labels)
-    # Crafting splits first, so that the same seed gives the same split.
-    shadows = split(0, MetaFingerOptions(**QUICK))
+    # Crafting draws an order of the images, then splits: the same seed gives the same split.
+    rng = np.random.default_rng(0)
+    right_images(SOURCE, CARRIERS.images, CARRIERS.labels, rng)
+    shadows = split(rng, MetaFingerOptions(**QUICK))
     for model in shadows.validation_positives:
         assert answers(model, made) == list(made.labels)
     for model in shadows.validation_negatives:

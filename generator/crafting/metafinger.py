@@ -39,6 +39,9 @@ from generator.errors import GenerationError
 from generator.torch_suspect import predict_logits
 from generator.training import to_unit_interval
 
+_NUM_COMPARED = 200
+"""Images on which models are compared with the source before they are split."""
+
 
 class MetaFingerOptions(FrozenModel):
     """Settings; "public code" is kangyangWHU/MetaFinger for CIFAR-10."""
@@ -49,8 +52,9 @@ class MetaFingerOptions(FrozenModel):
     """Passes over the shadow positives (public code)."""
     min_epochs: Annotated[int, Field(ge=1, le=1000)] = 5
     """Passes before an image may be kept (public code: 5)."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Of Adam, in [0, 1] pixel units (public code)."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.03
+    """Of Adam, in [0, 1] pixel units. Public code: 0.01, with several times as many positives and
+    so many times the steps."""
     num_sampled: Annotated[int, Field(ge=1, le=100)] = 3
     """Positives and negatives per step, k (public code)."""
     repelling: Annotated[float, Field(ge=0, le=100)] = 1.0
@@ -130,15 +134,16 @@ def craft(
         GenerationError: Too few models, a source near chance, or no image passes the screen.
     """
     require_pools(METHOD.name, pools, num_derived=2, num_innocents=2)
+    right, _ = right_images(source, carriers, labels, rng)
     shadows = split_pools(
         source,
         pools,
+        carriers[right[:_NUM_COMPARED]],
         validation_share=options.validation_share,
         source_copies=options.source_copies,
         innocent_copies=options.innocent_copies,
         rng=rng,
     )
-    right, _ = right_images(source, carriers, labels, rng)
     starts = range(0, len(right), options.batch_size)[: options.max_rounds]
     kept: list[_Kept] = []
     num_rounds = num_tried = 0

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from generator.crafting.ensemble import frozen
 from generator.crafting.fingerprint import Pools
 from generator.device import seeded
 from generator.removal import add_weight_noise, prune
+from generator.torch_suspect import predict_logits
 
 _PRUNING = (0.1, 0.45)
 """Range of shares of the weights that copies lose; public code: 0.3."""
@@ -36,6 +38,7 @@ class Shadows:
 def split_pools(
     source: nn.Module,
     pools: Pools,
+    images: NDArray[np.uint8],
     *,
     validation_share: float,
     source_copies: int,
@@ -44,17 +47,30 @@ def split_pools(
 ) -> Shadows:
     """Split the pools into models that optimise and models that screen, and add copies.
 
+    Both uses get models of every degree of likeness to the source: were all strong innocents to
+    screen, none would have taught the images to leave them.
+
     Args:
         source: Its copies go to both uses, each with a draw of its own.
         pools: At least two models of either kind.
+        images: On which models are compared with the source, ``[M, H, W, C]``.
         validation_share: Share of each pool, and of the source's copies, that screens.
         source_copies: Copies of the source, in all.
         innocent_copies: Copies of each innocent that optimises.
         rng: Source of the split and of the copies.
     """
     seed = int(rng.integers(2**31))
-    derived, validation_derived = _split(pools.derived, validation_share, rng)
-    innocents, validation_innocents = _split(pools.innocents, validation_share, rng)
+    answers = predict_logits(source, images).argmax(axis=1)
+
+    def split(models: Sequence[nn.Module]) -> tuple[list[nn.Module], list[nn.Module]]:
+        likeness = [
+            float((predict_logits(model, images).argmax(axis=1) == answers).mean())
+            for model in models
+        ]
+        return _split(models, likeness, validation_share, rng)
+
+    derived, validation_derived = split(pools.derived)
+    innocents, validation_innocents = split(pools.innocents)
     copies = _copies([source] * source_copies, "source", seed, rng)
     negatives = _copies(innocents * innocent_copies, "innocent", seed, rng)
     num_screening = round(validation_share * len(copies))
@@ -67,12 +83,17 @@ def split_pools(
 
 
 def _split(
-    models: Sequence[nn.Module], validation_share: float, rng: np.random.Generator
+    models: Sequence[nn.Module],
+    likeness: Sequence[float],
+    validation_share: float,
+    rng: np.random.Generator,
 ) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Draw validation models; at least one of either kind."""
+    """Sort by likeness, cut into as many runs as models screen, and draw one of each run."""
     num = min(max(1, round(validation_share * len(models))), len(models) - 1)
-    order = rng.permutation(len(models))
-    return [models[i] for i in order[num:]], [models[i] for i in order[:num]]
+    runs = np.array_split(np.argsort(likeness, kind="stable"), num)
+    drawn = {int(rng.choice(run)) for run in runs}
+    rest = [model for number, model in enumerate(models) if number not in drawn]
+    return rest, [models[number] for number in sorted(drawn)]
 
 
 def _copies(
