@@ -214,10 +214,16 @@ def start_cluster(num_workers: int, owned: ExitStack) -> LocalCluster:
         num_workers: Processes.
         owned: Ends it.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "distributed.worker.http.routes": [],
         "distributed.scheduler.http.routes": [],
         "distributed.scheduler.allowed-failures": MAX_DEATHS - 1,
+        # Dask watches itself a hundred times a second, which costs more than a small suspect does.
+        "distributed.worker.profile.enabled": False,
+        "distributed.worker.memory.monitor-interval": "1s",
+        "distributed.admin.tick.interval": "500ms",
+        "distributed.admin.system-monitor.interval": "10s",
+        "distributed.admin.system-monitor.gil.enabled": False,
     }
     owned.enter_context(config.set(settings))
     return owned.enter_context(
