@@ -5,13 +5,15 @@ AAAI 2021. Stripes of an image are hidden, at several scales, across and along, 
 as well; a network that learned to fill them in on normal images fills in the query:
 
     map_s(x) = max over the masks m of scale s of m (G((1 - m) x, m) - x)^2    pixel by pixel
-    score(x) = max over s of  mean map_s(x) - mean map_s over held-out normal images
+    score(x) = max over s of  (mean map_s(x) - mu_s) / sigma_s
+
+with mu_s and sigma_s the mean and standard deviation of mean map_s over held-out normal images.
 
 Scaled to small images: 2, 4 and 8 stripes instead of 4, 8 and 16, two halvings instead of three,
 four dilated residual blocks instead of eight, a narrow network. The paper's adversarial loss
 (weight 0.01), which sharpens what is painted, is left out. The paper scores by the map of the scale
-with the largest excess, here the excess itself counts: maps of few stripes err more, so that their
-means cannot be compared between scales.
+with the largest excess over mu_s; here the excess itself counts, in units of sigma_s: maps of few
+stripes err more and vary more, so that neither means nor excesses compare between scales.
 
 Perturbations of a few levels lie below the error of reconstruction; noise does not.
 """
@@ -74,16 +76,17 @@ class SCADN:
             self._painter = Painter(channels, self._width).to(device)
         is_held_out = np.arange(len(images)) % _HELD_OUT == 0
         self._train(images[~is_held_out])
-        self._normal = np.zeros(len(SCALES))
-        self._normal = self._errors(images[is_held_out]).mean(axis=0)
+        normal = self._errors(images[is_held_out])  # [V, S]
+        self._means = normal.mean(axis=0)
+        self._deviations = np.maximum(normal.std(axis=0), np.finfo(np.float64).tiny)
 
     def scores(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the largest excess over the normal error; see `Detector.scores`.
 
         Returns:
-            ``[N]`` mean squared errors of pixels in [0, 1].
+            ``[N]`` in standard deviations of normal images.
         """
-        return np.asarray((self._errors(images) - self._normal).max(axis=1))
+        return np.asarray(((self._errors(images) - self._means) / self._deviations).max(axis=1))
 
     def _errors(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return the mean of each scale's error map, ``[N, S]``."""
