@@ -55,6 +55,13 @@ class AttemptLog:
         self._num_requests, self._num_images = spent.num_requests, spent.num_images
         self._images_of: dict[int, int] = {}
 
+    @property
+    def spending(self) -> Spending:
+        """Return what is sent so far, earlier runs included; any thread may ask."""
+        with self._lock:
+            num_requests, num_images = self._num_requests, self._num_images
+        return _priced(num_requests, num_images, self._tariff)
+
     @contextmanager
     def asking(self, request: int) -> Iterator[None]:
         """Say which of the run's requests this thread is about to send."""
@@ -146,6 +153,10 @@ def spending(journal: Journal, audit: str, tariff: Tariff) -> Spending:
         "WHERE audit = ? AND is_charged = 1",
         (audit,),
     )
+    return _priced(num_requests, num_images, tariff)
+
+
+def _priced(num_requests: int, num_images: int, tariff: Tariff) -> Spending:
     return Spending(
         num_requests=num_requests,
         num_images=num_images,

@@ -211,6 +211,14 @@ class AuditSession:
         """Return a copy of all answers so far, those of earlier runs included, by question id."""
         return dict(self._answers)
 
+    @property
+    def spending(self) -> Spending | None:
+        """Return what an endpoint charges so far, all runs together; any thread may ask.
+
+        None for a file, and before `run` begins.
+        """
+        return None if self._log is None else self._log.spending
+
     def run(self) -> Iterator[AuditEvent]:
         """Ask and judge.
 

@@ -7,7 +7,7 @@ from bundle_builder import OWNER_KEY
 from record_builder import AUDITOR_KEY
 from textual.pilot import Pilot
 from textual.widgets import Input
-from ui_desk import drive, make_desk, make_folder, shows, until
+from ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
 from audit.keys import Trust
 from audit.recompute import Result, verify_record
@@ -131,6 +131,27 @@ def test_copying_gives_verdict_and_reasons_as_text(folder: Path) -> None:
     assert copied.startswith("The suspect behaves like a model derived from the source.")
     assert "What does not follow:" in copied
     assert "bundle " in copied
+
+
+def test_a_record_needs_a_name(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await choose(pilot, "copy.onnx")
+        await pilot.press("ctrl+s")
+        await shows(pilot, "DERIVED")
+        await pilot.press("enter")
+        await shows(pilot, "How sure it is")
+        await pilot.press("x")
+        await shows(pilot, "Export the evidence")
+        for name in (" ", "", str(folder)):
+            app.screen.query_one("#record", Input).value = name
+            await shows(pilot, "✗ which file?")
+            await pilot.press("ctrl+s")
+            app.screen.query_one("#record", Input).value = "record"
+            await until(pilot, lambda: "which file?" not in text_of(app))
+
+    before = set(folder.parent.rglob("*"))
+    drive(make_desk(folder), play)
+    assert not [path for path in set(folder.parent.rglob("*")) - before if path.suffix == ".html"]
 
 
 def test_a_record_needs_a_key_and_one_is_made_on_request(folder: Path, tmp_path: Path) -> None:

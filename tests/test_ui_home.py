@@ -53,6 +53,21 @@ def test_the_filter_narrows_all_tables_and_escape_shows_everything_again(folder:
     drive(make_desk(folder), play)
 
 
+def test_a_suspect_that_was_filtered_for_is_asked_with_the_bundle_that_was_hidden(
+    folder: Path,
+) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "Press Enter on a suspect")
+        await pilot.press("slash", *"copy", "enter")
+        await until(pilot, lambda: names(app) == ["copy.onnx"])
+        assert "✓ trusted" not in text_of(app)
+        await pilot.press("enter")
+        await shows(pilot, "What happens")
+        assert app.screen.query_one("#bundle", Input).value == "model.kinprint"
+
+    drive(make_desk(folder), play)
+
+
 def test_a_table_is_sorted_by_column_and_turned_round(folder: Path) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
         await shows(pilot, "stranger.onnx")

@@ -1,5 +1,6 @@
 """The live screen: pause, stop, budget, slow and failing endpoints, quitting in the middle."""
 
+import gc
 import sqlite3
 import time
 from pathlib import Path
@@ -310,6 +311,27 @@ def test_two_screens_on_one_journal_see_each_others_audits(folder: Path) -> None
     drive(make_desk(folder), play)
 
 
+def test_the_screen_says_what_was_spent_also_by_earlier_runs(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        # Five answers, and a request that is under way: 6 x 0.25.
+        await until(pilot, lambda: num_answered(screen) == 5)
+        await shows(pilot, "spent 1.50 EUR")
+        await pilot.press("s")
+        gate.let(1)
+        await shows(pilot, "‖ stopped; every answer is kept")
+        await pilot.press("g")
+        await shows(pilot, "spent 1.75 EUR")
+        gate.open()
+        await shows(pilot, "DERIVED")
+        await shows(pilot, "spent 8.00 EUR")
+
+    prices = 'price_per_request = 0.25\ncurrency = "EUR"'
+    with gated(folder, "copy", fields=prices) as gate:
+        gate.let(5)
+        drive(make_desk(folder), play, at_end=gate.open)
+
+
 def test_keys_are_answered_while_the_suspect_is_silent(folder: Path) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
         screen = await begin(app, order_for(folder, "api.toml"))
@@ -326,6 +348,19 @@ def test_keys_are_answered_while_the_suspect_is_silent(folder: Path) -> None:
     with gated(folder, "copy") as gate:
         gate.let(3)
         drive(make_desk(folder), play, at_end=gate.open)
+
+
+def test_a_collection_of_garbage_looks_only_at_what_an_audit_made(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        await until(pilot, lambda: num_answered(screen) == 3)
+        assert gc.get_freeze_count() > 10 * len(gc.get_objects())
+
+    before = gc.get_freeze_count()
+    with gated(folder, "copy") as gate:
+        gate.let(3)
+        drive(make_desk(folder), play, at_end=gate.open)
+    assert gc.get_freeze_count() == before
 
 
 def test_a_key_costs_little_while_an_audit_runs_at_full_speed(folder: Path) -> None:

@@ -31,8 +31,9 @@ from audit.tui.preferences import Preferences
 
 Answer = TypeVar("Answer")
 Rule = Callable[[str, int, int], int]
-WAIT_S, MIN_LOOKS = 30.0, 500
-"""How long and how often something is looked for: a busy machine takes longer for each look."""
+WAIT_S, MIN_LOOKS = 120.0, 500
+"""How long and how often something is looked for: a busy processor takes longer for each look, and
+a busy disk seconds for each answer."""
 
 
 def wrong_rule(kind: str, index: int, label: int) -> int:

@@ -55,7 +55,7 @@ class GatedClassifier(Classifier):
 
 
 @contextmanager
-def gated(folder: Path, name: str) -> Iterator[Gate]:
+def gated(folder: Path, name: str, *, fields: str = "") -> Iterator[Gate]:
     """Serve one of the desk's ONNX files as ``api.toml``, one request at a time."""
     manifest = audited_contents().manifest
     contract, names = manifest.preprocessing, manifest.task.class_names
@@ -65,7 +65,7 @@ def gated(folder: Path, name: str) -> Iterator[Gate]:
     classifier.gate = gate = Gate()
     with _Server(0, classifier, 0.0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        write_patient_endpoint(folder / "api.toml", server.server_address[1])
+        write_patient_endpoint(folder / "api.toml", server.server_address[1], fields=fields)
         try:
             yield gate
         finally:

@@ -21,8 +21,8 @@ from audit.tui.app import KinprintApp
 
 FOLDER = Path(__file__).parent / "snapshots"
 UPDATE = "KINPRINT_UPDATE_SNAPSHOTS"
-STEADY_LOOKS = 10
-"""So often in a row a screen looks the same before its picture is taken anew."""
+STEADY_LOOKS, WRONG_LOOKS = 10, 300
+"""So often in a row a screen looks the same before its picture is taken anew, or is wrong."""
 MAX_LINES_TOLD = 40
 _RANDOM = re.compile(r"terminal-\d+")
 _CELL_PX = 12.2
@@ -54,7 +54,7 @@ async def check_snapshot(app: KinprintApp, pilot: Pilot[None], name: str) -> Non
         if not is_working and picture == wanted:
             found.unlink(missing_ok=True)
             return
-        if num_same >= STEADY_LOOKS if is_new else patience.is_over:
+        if patience.is_over or num_same >= (STEADY_LOOKS if is_new else WRONG_LOOKS):
             break
     if is_new:
         FOLDER.mkdir(exist_ok=True)

@@ -4,7 +4,8 @@ import time
 from collections import deque
 from enum import Enum
 
-from adapters.tariff import Tariff, money
+from adapters.tariff import money
+from audit.attempt_log import Spending
 from audit.control_confusion import ControlConfusion, control_confusion
 from audit.journal import Answer
 from audit.manifest import BundleContents
@@ -59,8 +60,7 @@ class LiveState:
         self._answers: dict[str, Answer] = {}
         self._check: ControlCheck | None = None
         self._score: ScoreOutcome | None = None
-        self._tariff: Tariff | None = None
-        self._num_requests = self._num_images = self._num_retries = 0
+        self._num_retries = 0
         self._began, self._ended = 0.0, 0.0
         self._last_answer = 0.0
         self._recent: deque[tuple[float, int]] = deque()
@@ -81,10 +81,6 @@ class LiveState:
         self._began = self._last_answer = time.monotonic()
         self._ended = 0.0
         self._recent.clear()
-
-    def opened(self, scores: tuple[str, ...], tariff: Tariff | None) -> None:
-        """Note that the suspect is open."""
-        self._tariff = tariff
 
     def failed(self, error: Exception) -> None:
         """Note why it ended."""
@@ -116,9 +112,7 @@ class LiveState:
         self._last_answer = time.monotonic()
         self.num_questions, self.num_answered = event.num_questions, event.num_answered
         self.newest = event.questions[-1]
-        self._num_requests += event.num_attempts
         self._num_retries += event.num_attempts - 1
-        self._num_images += len(event.questions)
         self._recent.append((self._last_answer, len(event.questions)))
         for question, label in zip(event.questions, event.labels, strict=True):
             self.labels[question] = label
@@ -146,8 +140,13 @@ class LiveState:
         evidence = query_evidence(self._bundle, self._answers, self._score.name)
         return curve_of(self._score, evidence, earlier)
 
-    def meters(self, now: float) -> tuple[tuple[str, str], ...]:
-        """Return the key figures."""
+    def meters(self, now: float, spent: Spending | None) -> tuple[tuple[str, str], ...]:
+        """Return the key figures.
+
+        Args:
+            now: `time.monotonic`, seconds.
+            spent: What the journal's attempts come to; None for a file.
+        """
         end = self._ended or now
         values = [("asked", f"{self.num_answered} of {self.num_questions}")]
         values.append(("for", duration(end - self._began)))
@@ -155,9 +154,8 @@ class LiveState:
         if rate:
             values.append(("rate", f"{rate:.0f}/s" if rate >= 10 else f"{rate:.1f}/s"))
         values.append(("retries", str(self._num_retries)))
-        if self._tariff is not None and not self._tariff.is_free:
-            spent = self._tariff.cost(self._num_requests, self._num_images)
-            values.append(("spent", f"about {money(spent, self._tariff.currency)}"))
+        if spent is not None and spent.currency:
+            values.append(("spent", money(spent.cost, spent.currency)))
         left = self.num_questions - self.num_answered
         if self.phase is Phase.ASKING and left:
             values.append(("left", f"≤ {duration(left / rate)}" if rate else "unknown"))

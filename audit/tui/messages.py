@@ -1,8 +1,11 @@
 """What an audit that runs in a thread tells the screen."""
 
+from collections.abc import Callable
+
 from textual.message import Message
 
 from adapters.suspect import Suspect
+from audit.attempt_log import Spending
 from audit.journal import Answer
 from audit.session import AuditEvent
 
@@ -13,14 +16,17 @@ class SuspectOpened(Message):
     Args:
         suspect: The open suspect.
         audit_questions: Ids of all questions within the budget, in the order of asking.
-        scores: What is computed, the deciding score first.
+        spending: Tells at any time what the audit has cost; None for a file.
     """
 
     def __init__(
-        self, suspect: Suspect, audit_questions: tuple[str, ...], scores: tuple[str, ...]
+        self,
+        suspect: Suspect,
+        audit_questions: tuple[str, ...],
+        spending: Callable[[], Spending | None],
     ) -> None:
         super().__init__()
-        self.suspect, self.audit_questions, self.scores = suspect, audit_questions, scores
+        self.suspect, self.audit_questions, self.spending = suspect, audit_questions, spending
 
 
 class AnswersKnown(Message):

@@ -166,7 +166,7 @@ def _follow(
             control=control,
             standing_every_s=STANDING_EVERY_S,
         )
-        outbox.post(SuspectOpened(suspect, questions_of(session.plan), scores))
+        outbox.post(SuspectOpened(suspect, questions_of(session.plan), lambda: session.spending))
         try:
             for event in session.run():
                 if isinstance(event, Started | Finished):

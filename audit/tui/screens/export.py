@@ -103,6 +103,8 @@ class ExportScreen(ModalScreen[None]):
         problem = "" if key.is_file() else "no such key: Ctrl+G makes one here"
         self.query_one("#row-key", FormRow).problem = problem
         wrong = "" if os.access(record.parent, os.W_OK) else "cannot write to this folder"
+        if record.is_dir() or not record.name.strip():
+            wrong = "which file?"
         if not wrong and record.exists():
             self.query_one("#row-record", FormRow).told = "exists, is replaced"
         else:

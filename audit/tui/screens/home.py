@@ -65,6 +65,7 @@ class HomeScreen(KinprintScreen):
     def __init__(self) -> None:
         super().__init__()
         self._is_placed = False
+        self._last_bundle: FoundBundle | None = None
 
     def body(self) -> Iterable[Widget]:
         """Lay out three tables and the filter."""
@@ -116,8 +117,8 @@ class HomeScreen(KinprintScreen):
 
     def _show_last_audits(self) -> None:
         """Show beside each suspect what the bundle at hand found last."""
-        bundles, suspects, audits = self._tables
-        found = bundles.current
+        _, suspects, audits = self._tables
+        found = self._bundle
         digest = found.contents.manifest_sha256 if found and found.contents else None
         suspects.last_audits = {
             audit.suspect: audit for audit in reversed(audits.items) if audit.bundle == digest
@@ -192,8 +193,7 @@ class HomeScreen(KinprintScreen):
         """Begin an audit with what is under the cursors."""
         from audit.tui.screens.new_audit import NewAuditScreen
 
-        bundle = self.query_one(BundleTable).current
-        suspect = self.query_one(SuspectTable).current
+        bundle, suspect = self._bundle, self.query_one(SuspectTable).current
         self.app.push_screen(
             NewAuditScreen(
                 bundle_path=None if bundle is None else bundle.path,
@@ -308,6 +308,14 @@ class HomeScreen(KinprintScreen):
     def action_focus_panel(self, name: str) -> None:
         """Move to a table."""
         self.query_one(f"#{name}").focus()
+
+    @property
+    def _bundle(self) -> FoundBundle | None:
+        """The bundle under the cursor; the last one that was, where the filter hides them all."""
+        table = self.query_one(BundleTable)
+        if table.current is not None or not table.items:
+            self._last_bundle = table.current
+        return self._last_bundle
 
     @property
     def _tables(self) -> tuple[BundleTable, SuspectTable, AuditTable]:

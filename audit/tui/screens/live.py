@@ -1,7 +1,8 @@
 """Live audit: what was asked, what came back, and what it would come to."""
 
+import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from textual import on, work
@@ -11,8 +12,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import ProgressBar, RichLog, Static
 
-from adapters.attempts import watchable
 from adapters.suspect import Suspect
+from audit.attempt_log import Spending
 from audit.control import AuditControl
 from audit.inspection import printable
 from audit.outcome import Verdict
@@ -81,6 +82,7 @@ connection at any time and go on later; nothing is asked twice.
         self._control = AuditControl()
         self._outbox = Outbox(self.post_message)
         self._suspect: Suspect | None = None
+        self._spending: Callable[[], Spending | None] = lambda: None
         self._state = LiveState(order.bundle)
         self._is_following = True
         self._next_look = 0.0
@@ -133,6 +135,7 @@ connection at any time and go on later; nothing is asked twice.
     def on_unmount(self) -> None:
         """Never leave a thread behind that goes on asking."""
         self._control.stop()
+        gc.unfreeze()
 
     def _begin(self) -> None:
         self._control = AuditControl()
@@ -151,10 +154,12 @@ connection at any time and go on later; nothing is asked twice.
     def on_suspect_opened(self, event: SuspectOpened) -> None:
         """Show what will be asked."""
         self._suspect = event.suspect
+        # A full collection looks at every object of numpy, plotext and Textual and holds up keys
+        # for a tenth of a second; none of those goes away during an audit.
+        gc.freeze()
         identity = event.suspect.identity
         self._log(f"opened {identity.name}, which tells {event.suspect.capability.name.lower()}")
-        watched = watchable(event.suspect)
-        self._state.opened(event.scores, None if watched is None else watched.tariff)
+        self._spending = event.spending
         self.query_one(QueryGrid).questions = event.audit_questions
         self.query_one(ProgressBar).update(total=len(event.audit_questions), progress=0)
         self._draw()
@@ -277,7 +282,7 @@ connection at any time and go on later; nothing is asked twice.
 
     def _draw(self) -> None:
         state = self._state
-        self.query_one(Meters).values = state.meters(time.monotonic())
+        self.query_one(Meters).values = state.meters(time.monotonic(), self._spending())
         self.query_one(ProgressBar).update(
             total=max(state.num_questions, 1), progress=state.num_answered
         )

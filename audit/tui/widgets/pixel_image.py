@@ -21,39 +21,50 @@ class PixelImage(Widget):
     image: reactive[NDArray[np.uint8] | None] = reactive(None, always_update=True)
     """``[H, W, C]``, RGB or grey; None shows nothing."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[Strip] = []
+        self._drawn_for: object = None
+
     def with_image(self, image: NDArray[np.uint8]) -> "PixelImage":
         """Set the image before the widget is mounted, and return the widget."""
         self.set_reactive(PixelImage.image, image)
         return self
 
+    def watch_image(self) -> None:
+        """Draw anew."""
+        self._drawn_for = None
+
     def render_line(self, y: int) -> Strip:
         """Draw one line of cells."""
-        width = self.size.width
+        # Cells take far longer than anything else on a screen, and they seldom change.
+        drawn_for = (self.size, self.app.no_color)
+        if self._drawn_for != drawn_for:
+            self._lines, self._drawn_for = self._all_lines(), drawn_for
+        line = self._lines[y] if y < len(self._lines) else Strip([])
+        return line.adjust_cell_length(self.size.width, self.rich_style)
+
+    def _all_lines(self) -> list[Strip]:
         if self.image is None:
-            return Strip.blank(width, self.rich_style)
-        pixels = fitted(self.image, width, 2 * self.size.height)
-        if 2 * y >= len(pixels):
-            return Strip.blank(width, self.rich_style)
-        upper = pixels[2 * y]
-        lower = pixels[2 * y + 1] if 2 * y + 1 < len(pixels) else upper
-        segments = [self._cell(above, below) for above, below in zip(upper, lower, strict=True)]
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
-
-    def _cell(self, above: NDArray[np.uint8], below: NDArray[np.uint8]) -> Segment:
-        if self.app.no_color:
-            brightness = (int(above.mean()) + int(below.mean())) / 2
-            shade = _SHADES[min(int(brightness / 255 * len(_SHADES)), len(_SHADES) - 1)]
-            return Segment(shade, Style())
-        style = Style.from_color(
-            _colour(above),
-            _colour(below),
-        )
-        return Segment("▀", style)
+            return []
+        pixels = fitted(self.image, self.size.width, 2 * self.size.height)
+        if len(pixels) % 2:  # the last row of cells shows its one row of pixels twice
+            pixels = np.concatenate([pixels, pixels[-1:]])
+        draw = _shade if self.app.no_color else _cell
+        rows = pixels.tolist()
+        return [
+            Strip([draw(*pair) for pair in zip(above, below, strict=True)])
+            for above, below in zip(rows[::2], rows[1::2], strict=True)
+        ]
 
 
-def _colour(pixel: NDArray[np.uint8]) -> Color:
-    red, green, blue = (int(value) for value in pixel)
-    return Color.from_rgb(red, green, blue)
+def _cell(above: list[int], below: list[int]) -> Segment:
+    return Segment("▀", Style.from_color(Color.from_rgb(*above), Color.from_rgb(*below)))
+
+
+def _shade(above: list[int], below: list[int]) -> Segment:
+    brightness = (sum(above) // len(above) + sum(below) // len(below)) / 2
+    return Segment(_SHADES[min(int(brightness / 255 * len(_SHADES)), len(_SHADES) - 1)], Style())
 
 
 def fitted(image: NDArray[np.uint8], max_width: int, max_height: int) -> NDArray[np.uint8]:

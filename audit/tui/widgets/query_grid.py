@@ -107,14 +107,17 @@ class QueryGrid(ScrollView, can_focus=True):
 
     def watch_chosen(self) -> None:
         """Draw the cursor where it is now, and bring it into sight."""
-        row = self._row_of.get(self.chosen or "")
-        if row is not None:
-            self.scroll_to_region(Region(0, row, 1, 1), animate=False)
+        self._show_chosen()
         self.refresh()
 
     def on_resize(self) -> None:
         """Lay the grid out for the new width."""
         self._lay_out()
+
+    def _show_chosen(self) -> None:
+        row = self._row_of.get(self.chosen or "")
+        if row is not None:
+            self.scroll_to_region(Region(0, row, 1, 1), animate=False)
 
     def _lay_out(self) -> None:
         self._per_row = max(1, self.scrollable_content_region.width // 2)
@@ -130,6 +133,8 @@ class QueryGrid(ScrollView, can_focus=True):
         self._row_of = {one: y for y, row in enumerate(rows) for one in row.cells}
         self._place_of = {one: place for place, one in enumerate(self.questions)}
         self.virtual_size = Size(self.scrollable_content_region.width, len(rows))
+        # How far it can be scrolled is known after the next layout.
+        self.call_after_refresh(self._show_chosen)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -143,12 +148,18 @@ class QueryGrid(ScrollView, can_focus=True):
             muted = plain + Style(color=theme_colour(self.app, "text-muted"), italic=True)
             return Strip([Segment(row.heading, muted)]).adjust_cell_length(width, plain)
         segments: list[Segment] = []
+        chosen, marks, gap = self.chosen, self.marks, Segment(" ", plain)
+        cells: dict[Mark, Segment] = {}
         for question in row.cells:
-            mark = self.marks.get(question, Mark.PENDING)
-            style = plain + Style(color=theme_colour(self.app, mark.value[2]))
-            if question == self.chosen:
-                style += Style(reverse=True, bold=self.has_focus)
-            segments += [Segment(mark.sign, style), Segment(" ", plain)]
+            mark = marks.get(question, Mark.PENDING)
+            cell = cells.get(mark)
+            if cell is None:
+                style = plain + Style(color=theme_colour(self.app, mark.value[2]))
+                cell = cells[mark] = Segment(mark.sign, style)
+            if question == chosen:
+                cursor = Style(reverse=True, bold=self.has_focus)
+                cell = Segment(cell.text, (cell.style or plain) + cursor)
+            segments += [cell, gap]
         return Strip(segments).adjust_cell_length(width, plain)
 
     def on_click(self, event: events.Click) -> None:
