@@ -30,7 +30,8 @@ def not_comparable_words(control: ControlCheck) -> str:
 def _found(score: ScoreOutcome) -> str:
     value = f"The score {score.value:.3f}"
     if score.num_queries < MIN_QUERIES:
-        return f"Only {score.num_queries} queries were answered; at least {MIN_QUERIES} are needed."
+        answered = "1 query was" if score.num_queries == 1 else f"{score.num_queries} queries were"
+        return f"Only {answered} answered; at least {MIN_QUERIES} are needed."
     match score.verdict:
         case Verdict.DERIVED:
             return f"{value} is above the threshold {score.derived_above:.3f}."
