@@ -305,3 +305,16 @@ def test_a_missing_secret_is_told_in_the_form(folder: Path) -> None:
 
 def test_the_owners_key_is_the_one_that_signed() -> None:
     assert audited_contents().signer_key_id == OWNER_KEY.public_key.key_id
+
+
+def test_keys_that_come_after_quitting_open_nothing(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> tuple[int, int]:
+        await shows(pilot, "1 Bundles (1)")
+        before = len(app.screen_stack)
+        # A key that was typed right after q comes while everything is being taken down.
+        app.action_leave()
+        await app.run_action("app.help")
+        return before, len(app.screen_stack)
+
+    before, after = drive(make_desk(folder), play)
+    assert after == before

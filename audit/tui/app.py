@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.binding import Binding, BindingType
@@ -55,6 +55,7 @@ class KinprintApp(App[None]):
             self.register_theme(own)
         self._first_theme = themes.theme_name(theme or desk.preferences.theme or "dark")
         self._user_keymap = keymap or {}
+        self._is_ending = False
 
     def on_mount(self) -> None:
         """Open Home, and the form where bundle and suspect are named already."""
@@ -139,6 +140,15 @@ class KinprintApp(App[None]):
         self.desk.trusted.append(out / "owner.pub")
         self.desk.folder = out
         then()
+
+    def exit(self, *arguments: Any, **options: Any) -> None:
+        """End; keys that are still on their way do nothing any more."""
+        self._is_ending = True
+        super().exit(*arguments, **options)
+
+    async def run_action(self, *arguments: Any, **options: Any) -> bool:
+        """Do what a key says, unless the app is ending."""
+        return not self._is_ending and await super().run_action(*arguments, **options)
 
     def action_help(self) -> None:
         """Show what one does here."""
