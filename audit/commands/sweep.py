@@ -1,7 +1,6 @@
 """``kinprint sweep``: ask many suspects with many bundles, and go on where it was ended."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -299,19 +298,25 @@ def _run(
     is_shown: bool,
 ) -> None:
     """Sweep once, or until somebody interrupts."""
+    from audit.commands.interruption import Interruption
     from audit.commands.sweep_progress import SweepProgress
 
+    def wake() -> None:
+        sweep.results.put("interrupted; what was asked is kept")
+
     try:
-        while True:
-            with SweepProgress(is_shown=is_shown) as progress:
-                for event in sweep.run(place, engine):
-                    progress.show(event)
-                    if as_json:
-                        for line in _lines(event):
-                            click.echo(json.dumps(line))
-            if every_s is None:
-                return
-            time.sleep(every_s)
+        with Interruption(wake) as interruption:
+            while True:
+                with SweepProgress(is_shown=is_shown) as progress:
+                    for event in sweep.run(place, engine):
+                        progress.show(event)
+                        if as_json:
+                            for line in _lines(event):
+                                click.echo(json.dumps(line))
+                        interruption.check()
+                if every_s is None:
+                    return
+                interruption.sleep(every_s)
     except KeyboardInterrupt:
         if every_s is None:
             raise
