@@ -75,6 +75,7 @@ def command(
     from audit.tui.app import KinprintApp
     from audit.tui.desk import Desk
     from audit.tui.preferences import config_folder, load_keymap, load_preferences
+    from audit.tui.terminal_guard import end_with_terminal
     from audit.tui.themes import known_themes, theme_name
 
     config = (config or config_folder()).absolute()
@@ -97,6 +98,7 @@ def command(
     )
     app = KinprintApp(desk, theme=theme, keymap=load_keymap(config))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    end_with_terminal()
     app.run()
     if app.return_code:
         raise SystemExit(app.return_code)
