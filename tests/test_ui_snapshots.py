@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from record_builder import audited_contents, finish_audit
+from sweep_world import World
 from textual.pilot import Pilot
 from textual.widgets import Input
 from ui_desk import drive, make_desk, make_folder, shows, until
@@ -21,6 +22,7 @@ from audit.tui.desk import Desk
 from audit.tui.running import Order
 from audit.tui.screens.help import HelpScreen
 from audit.tui.screens.live import LiveScreen
+from audit.tui.screens.sweep import SweepScreen
 from audit.tui.widgets.facts import Facts
 from audit.tui.widgets.meters import Meters
 
@@ -203,6 +205,20 @@ def test_compare(desk: Desk, size: tuple[int, int]) -> None:
         await pilot.press("c")
         await shows(pilot, "3 audits of audited-test-model")
         await check(app, pilot, "compare", size)
+
+    drive(desk, play, size=size)
+
+
+def test_sweep(desk: Desk, tmp_path: Path, size: tuple[int, int]) -> None:
+    world = World(tmp_path)
+    world.add_some()
+    (world.suspects / "broken.onnx").write_bytes(b"no model at all")
+    world.run()
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await app.push_screen(SweepScreen(world.results))
+        await shows(pilot, "broken.onnx")
+        await check(app, pilot, "sweep", size)
 
     drive(desk, play, size=size)
 

@@ -8,11 +8,12 @@ from record_builder import AUDITOR_KEY, TRUST, copy_rule
 from sweep_world import World
 from textual.pilot import Pilot
 from textual.widgets import Static
-from ui_desk import drive, make_desk, shows, text_of, until
+from ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
 from audit.record import parse_record
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk
+from audit.tui.screens.compare import CompareScreen
 from audit.tui.screens.result import ResultScreen
 from audit.tui.screens.sweep import SweepScreen
 from audit.tui.widgets.sweep_pairs import SweepPairs
@@ -92,3 +93,27 @@ def test_a_folder_without_a_sweep_is_refused(tmp_path: Path) -> None:
     done = run("ui", tmp_path)
     assert done.returncode == 2
     assert "the results of a sweep, got the folder" in done.stderr
+
+
+def test_the_newest_sweep_of_the_folder_is_one_key_from_compare(world: World) -> None:
+    desk = make_desk(world.suspects.parent, trusted=[world.owner])
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await app.push_screen(CompareScreen("0" * 64))
+        await shows(pilot, f"w shows the sweep in {world.results.name}.")
+        await pilot.press("w")
+        await shows(pilot, "broken.onnx")
+        assert isinstance(app.screen, SweepScreen)
+
+    drive(desk, play, size=SIZE)
+
+
+def test_where_there_is_no_sweep_compare_offers_none(tmp_path: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await app.push_screen(CompareScreen("0" * 64))
+        await shows(pilot, "No audit of this bundle yet.")
+        assert "Sweep" not in text_of(app)
+        await pilot.press("w")
+        assert isinstance(app.screen, CompareScreen)
+
+    drive(make_desk(make_folder(tmp_path)), play, size=SIZE)

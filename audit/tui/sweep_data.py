@@ -1,6 +1,7 @@
 """What the screen of a sweep shows, read from its folder. Runs in a thread."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,20 @@ class SweepView:
     rows: tuple[SweepRow, ...]
     num_pairs: int
     """All of them."""
+
+
+def newest_sweep(folder: Path) -> Path | None:
+    """Return the folder of the sweep that was last written to, in a folder or right below it."""
+    found: list[tuple[float, Path]] = []
+    try:
+        with os.scandir(folder) as entries:
+            places = [folder, *(Path(entry.path) for entry in entries if entry.is_dir())]
+    except OSError:
+        return None
+    for place in places:
+        with suppress(OSError):
+            found.append(((place / TABLE).stat().st_mtime, place))
+    return max(found)[1] if found else None
 
 
 def read_sweep(folder: Path) -> SweepView:

@@ -1,6 +1,7 @@
 """Compare: all audits of one bundle, side by side."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -17,6 +18,7 @@ from audit.inspection import printable
 from audit.store import StoredAudit
 from audit.tui.library import read_audits
 from audit.tui.screens.base import KinprintScreen
+from audit.tui.sweep_data import newest_sweep
 from audit.tui.widgets.compare_table import CompareTable
 from audit.tui.widgets.item_table import ItemTable
 
@@ -24,9 +26,9 @@ from audit.tui.widgets.item_table import ItemTable
 class Read(Message):
     """The audits were read, or could not be."""
 
-    def __init__(self, audits: tuple[StoredAudit, ...], problem: str) -> None:
+    def __init__(self, audits: tuple[StoredAudit, ...], problem: str, sweep: Path | None) -> None:
         super().__init__()
-        self.audits, self.problem = audits, problem
+        self.audits, self.problem, self.sweep = audits, problem, sweep
 
 
 class CompareScreen(KinprintScreen):
@@ -42,15 +44,19 @@ class CompareScreen(KinprintScreen):
 All audits of one bundle, the highest score first, on one scale. ◆ is a suspect's score; │ is the
 line above which that audit counts as derived, ┊ the one below which it counts as independent: they
 depend on how many queries were answered, so they can differ from row to row.
+
+Where the folder holds the results of a sweep, *w* shows the newest.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "sweep", "Sweep", id="compare.sweep", tooltip="Show the newest sweep here"),
         Binding("escape", "leave", "Back", id="compare.back", tooltip="Back"),
     ]
 
     def __init__(self, digest: str, *, bundles: tuple[FoundBundle, ...] = ()) -> None:
         super().__init__()
         self._digest, self._bundles = digest, bundles
+        self._sweep: Path | None = None
 
     def body(self) -> Iterable[Widget]:
         """Lay out heading and table."""
@@ -72,12 +78,16 @@ depend on how many queries were answered, so they can differ from row to row.
             audits, problem = read_audits(self.desk.journal), ""
         except AuditError as error:
             audits, problem = (), str(error)
-        self.post_message(Read(tuple(one for one in audits if one.bundle == self._digest), problem))
+        own = tuple(one for one in audits if one.bundle == self._digest)
+        self.post_message(Read(own, problem, newest_sweep(self.desk.folder)))
 
     def on_read(self, event: Read) -> None:
         """Show them."""
         table = self.query_one(CompareTable)
         table.show(event.audits)
+        if event.sweep != self._sweep:
+            self._sweep = event.sweep
+            self.refresh_bindings()
         if event.problem:
             told = f"✗ {printable(event.problem)}"
         elif event.audits:
@@ -86,6 +96,8 @@ depend on how many queries were answered, so they can differ from row to row.
             told = f"{len(event.audits)} audits of {name}; Enter shows one."
         else:
             told = "No audit of this bundle yet."
+        if event.sweep is not None:
+            told += f" w shows the sweep in {printable(event.sweep.name)}."
         self.query_one("#hint", Static).update(Text(told))
 
     @on(ItemTable.Opened)
@@ -93,6 +105,17 @@ depend on how many queries were answered, so they can differ from row to row.
         from audit.tui.screens.result import ResultScreen
 
         self.app.push_screen(ResultScreen(event.item.audit, bundles=self._bundles))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a sweep only where there is one."""
+        return action != "sweep" or self._sweep is not None
+
+    def action_sweep(self) -> None:
+        """Show the newest sweep of the folder."""
+        from audit.tui.screens.sweep import SweepScreen
+
+        if self._sweep is not None:
+            self.app.push_screen(SweepScreen(self._sweep))
 
     def action_leave(self) -> None:
         """Go back."""
