@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from generator.crafting.fingerprint import Pools
+from audit.manifest import FrozenModel
+from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.images import ImageSet
 from generator.torch_suspect import predict_logits
 
@@ -60,3 +61,24 @@ def linear_world(
     labels = predict_logits(source, images).argmax(axis=1)
     pools = Pools(derived=others[:num_derived], innocents=others[num_derived:])
     return source, pools, ImageSet(images, labels, ())
+
+
+def crafted(
+    method: FingerprintMethod,
+    options: FrozenModel,
+    source: nn.Module,
+    pools: Pools,
+    data: ImageSet,
+    num: int,
+) -> Fingerprint:
+    """Craft as a command does, always from the same draws."""
+    return method.craft(
+        source,
+        data.images,
+        data.labels,
+        pools,
+        options,
+        num_images=num,
+        rng=np.random.default_rng(0),
+        on_step=lambda done, total: None,
+    )

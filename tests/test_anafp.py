@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_model import CLASSES, SIDE, LinearModel, linear_world
+from linear_model import CLASSES, SIDE, LinearModel, crafted, linear_world
 from pydantic import ValidationError
 from torch import nn
 
@@ -36,16 +36,7 @@ def craft(
     num: int = 10,
     **options: Any,
 ) -> Fingerprint:
-    return METHOD.craft(
-        source,
-        data.images,
-        data.labels,
-        pools,
-        AnaFpOptions(**options),
-        num_images=num,
-        rng=np.random.default_rng(0),
-        on_step=lambda done, total: None,
-    )
+    return crafted(METHOD, AnaFpOptions(**options), source, pools, data, num)
 
 
 def answers(model: nn.Module, made: Fingerprint) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_model import CLASSES, SIDE, LinearModel, linear_world
+from linear_model import CLASSES, SIDE, LinearModel, crafted, linear_world
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
@@ -28,16 +28,7 @@ def craft(
     num: int = 6,
     **options: Any,
 ) -> Fingerprint:
-    return METHOD.craft(
-        source,
-        data.images,
-        data.labels,
-        pools,
-        CaeOptions(**options),
-        num_images=num,
-        rng=np.random.default_rng(0),
-        on_step=lambda done, total: None,
-    )
+    return crafted(METHOD, CaeOptions(**options), source, pools, data, num)
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from linear_model import CLASSES, SIDE, LinearModel, linear_world
+from linear_model import CLASSES, SIDE, LinearModel, crafted, linear_world
 from pydantic import ValidationError
 from torch import nn
 
@@ -39,16 +39,7 @@ def craft(
     num: int = 5,
     **options: Any,
 ) -> Fingerprint:
-    return METHOD.craft(
-        source,
-        data.images,
-        data.labels,
-        pools,
-        MetaFingerOptions(**(QUICK | options)),
-        num_images=num,
-        rng=np.random.default_rng(0),
-        on_step=lambda done, total: None,
-    )
+    return crafted(METHOD, MetaFingerOptions(**(QUICK | options)), source, pools, data, num)
 
 
 def split(

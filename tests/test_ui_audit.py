@@ -32,6 +32,14 @@ async def choose(pilot: Pilot[None], suspect: str) -> None:
     await shows(pilot, "What happens")
 
 
+async def open_result_of_copy(pilot: Pilot[None]) -> None:
+    await choose(pilot, "copy.onnx")
+    await pilot.press("ctrl+s")
+    await shows(pilot, "DERIVED")
+    await pilot.press("enter")
+    await shows(pilot, "How sure it is")
+
+
 def test_from_home_to_an_exported_record_by_keys(folder: Path) -> None:
     record = folder / "evidence.kinrecord"
 
@@ -99,11 +107,7 @@ def test_wrong_control_answers_show_the_confusion_and_its_likely_cause(folder: P
 
 def test_the_result_pages_say_what_the_verdict_rests_on(folder: Path) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await choose(pilot, "copy.onnx")
-        await pilot.press("ctrl+s")
-        await shows(pilot, "DERIVED")
-        await pilot.press("enter")
-        await shows(pilot, "How sure it is")
+        await open_result_of_copy(pilot)
         await pilot.press("2")
         await shows(pilot, "compared with")
         await shows(pilot, "p, adversarially trained")
@@ -118,11 +122,7 @@ def test_the_result_pages_say_what_the_verdict_rests_on(folder: Path) -> None:
 
 def test_copying_gives_verdict_and_reasons_as_text(folder: Path) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> str:
-        await choose(pilot, "copy.onnx")
-        await pilot.press("ctrl+s")
-        await shows(pilot, "DERIVED")
-        await pilot.press("enter")
-        await shows(pilot, "How sure it is")
+        await open_result_of_copy(pilot)
         await pilot.press("y")
         await until(pilot, lambda: app.clipboard)
         return app.clipboard
@@ -135,11 +135,7 @@ def test_copying_gives_verdict_and_reasons_as_text(folder: Path) -> None:
 
 def test_a_record_needs_a_name(folder: Path) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await choose(pilot, "copy.onnx")
-        await pilot.press("ctrl+s")
-        await shows(pilot, "DERIVED")
-        await pilot.press("enter")
-        await shows(pilot, "How sure it is")
+        await open_result_of_copy(pilot)
         await pilot.press("x")
         await shows(pilot, "Export the evidence")
         for name in (" ", "", str(folder)):
@@ -158,11 +154,7 @@ def test_a_record_needs_a_key_and_one_is_made_on_request(folder: Path, tmp_path:
     config = tmp_path / "elsewhere"
 
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await choose(pilot, "copy.onnx")
-        await pilot.press("ctrl+s")
-        await shows(pilot, "DERIVED")
-        await pilot.press("enter")
-        await shows(pilot, "How sure it is")
+        await open_result_of_copy(pilot)
         await pilot.press("x")
         await shows(pilot, "✗ no such key")
         await pilot.press("ctrl+s")  # nothing happens without a key
