@@ -16,7 +16,6 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 from adapters.suspect import Predictions, SuspectIdentity
 from audit.errors import JournalError, NoJournalError
 from audit.journal_schema import prepare_tables
+from audit.shared_writes import SharedWrites
 
 _LOCK_TIMEOUT_S = 30.0
 
@@ -74,17 +74,6 @@ class Asking:
     """SHA-256 of each image's pixels, N."""
 
 
-@dataclass
-class _Statement:
-    """One that waits to be run, and what came of it."""
-
-    statement: str
-    values: tuple[object, ...]
-    row: int = 0
-    error: sqlite3.Error | None = None
-    is_done: bool = False
-
-
 def default_journal() -> Path:
     """Return where answers go unless somebody says otherwise."""
     return platformdirs.user_data_path("kinprint") / "journal.sqlite"
@@ -109,7 +98,6 @@ class Journal:
         self._depth = 0
         self._writer: int | None = None
         """The thread that is inside `transaction` or `together`."""
-        self._waiting: deque[_Statement] = deque()
         self._log: int | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +107,7 @@ class Journal:
             )
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"journal: cannot use {path} ({error})") from error
+        self._shared = SharedWrites(self._connection, self._lock)
         try:
             self._switch_to_write_ahead_log()
             # In a write-ahead log this leaves waiting for the disk to `sync`, which needs no lock.
@@ -412,46 +401,12 @@ class Journal:
         Raises:
             JournalError: A rule of the tables forbids it, or the disk is full.
         """
-        wanted = _Statement(statement, values)
-        if self._writer == threading.get_ident():  # in a transaction: this is part of it
-            self._execute(wanted)
-        else:
-            # Answers come back in bursts, and with each a request leaves: whoever gets the lock
-            # first writes for all that wait for it, since a transaction costs more than a row.
-            self._waiting.append(wanted)
-            with self._lock:
-                if not wanted.is_done:
-                    self._write_waiting()
-        if wanted.error is not None:
-            raise JournalError(
-                f"journal: cannot write {self._path} ({wanted.error})"
-            ) from wanted.error
-        return wanted.row
-
-    def _write_waiting(self) -> None:
-        """Run all waiting statements in one transaction; one that fails is undone alone."""
-        together: list[_Statement] = []
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            while self._waiting:
-                together.append(self._waiting.popleft())
-                self._execute(together[-1])
-            self._connection.execute("COMMIT")
+            if self._writer == threading.get_ident():  # in a transaction: this is part of it
+                return int(self._connection.execute(statement, values).lastrowid or 0)
+            return self._shared.write(statement, values)
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            while self._waiting:
-                together.append(self._waiting.popleft())
-            for one in together:
-                one.error, one.is_done = one.error or error, True
-
-    def _execute(self, wanted: "_Statement") -> None:
-        try:
-            cursor = self._connection.execute(wanted.statement, wanted.values)
-            wanted.row = int(cursor.lastrowid or 0)
-        except sqlite3.Error as error:
-            wanted.error = error
-        wanted.is_done = True
+            raise JournalError(f"journal: cannot write {self._path} ({error})") from error
 
     def write_rows(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Run a statement once per row, all in one transaction.

@@ -30,7 +30,7 @@ def test_threads_that_wait_are_written_together_and_fail_alone(tmp_path: Path) -
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         with journal.together():  # nobody else can write meanwhile
             rows = [pool.submit(write, number) for number in range(NUM_THREADS)]
-            while len(journal._waiting) < NUM_THREADS:
+            while len(journal._shared._waiting) < NUM_THREADS:
                 time.sleep(0.001)
             mine = journal.write_soon(ROW, (audit, 100))
             journal._connection.set_trace_callback(transactions.append)
@@ -54,7 +54,7 @@ def test_a_thread_of_its_own_is_never_part_of_anothers_transaction(tmp_path: Pat
         with journal.transaction():
             journal.write_soon(ROW, (audit, 8))
             other.start()
-            while not journal._waiting:
+            while not journal._shared._waiting:
                 time.sleep(0.001)
             raise ZeroDivisionError
 
