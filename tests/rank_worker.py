@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
 
+from generator.crafting.contrast import contrast_objective
 from generator.crafting.derived import make_derived
 from generator.crafting.ensemble import Ensemble
 from generator.device import prepare_device
@@ -46,8 +47,19 @@ def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
             assert one is not None
             weights = [tensor.double().flatten() for tensor in one.state_dict().values()]
             found[f"{kind}-{number}"] = torch.cat(weights).numpy()
-    losses, signs = Ensemble(mimics).losses_and_gradients(images.images[:20], images.labels[:20])
-    return found | {"losses": losses, "signs": np.ascontiguousarray(signs, dtype=np.float64)}
+    # Three derived models and two innocents: the processes' shares are not alike.
+    contrast = contrast_objective(
+        mimics, [one.network for one in references[:2] if one.network is not None], epsilon=0.05
+    )
+    for kind, objective in (
+        ("triggers", Ensemble(mimics).losses_and_gradients),
+        ("contrast", contrast),
+        ("one-model", contrast_objective(mimics[:1], [], epsilon=0.05)),
+    ):
+        losses, signs = objective(images.images[:20], images.labels[:20])
+        found[f"{kind}-losses"] = losses
+        found[f"{kind}-signs"] = np.ascontiguousarray(signs, dtype=np.float64)
+    return found
 
 
 if __name__ == "__main__":

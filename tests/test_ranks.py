@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rank_worker import shared_work
 from safetensors.numpy import load_file
 from tiny_task import NORMALISE
@@ -42,26 +43,33 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, NDArray[np.float64]]:
+    return shared_work(tmp_path_factory.mktemp("alone"))
+
+
 def test_every_process_ends_with_the_same_models_as_one_that_is_alone(
-    shared: Path, tmp_path: Path
+    shared: Path, alone: dict[str, NDArray[np.float64]]
 ) -> None:
-    alone = shared_work(tmp_path)
     for rank in (0, 1):
         found = load_file(shared / f"{rank}.safetensors")
         assert set(found) == set(alone)
         for name in alone:
-            if name not in ("losses", "signs"):
+            if not name.endswith(("losses", "signs")):
                 np.testing.assert_array_equal(found[name], alone[name], name)
 
 
-def test_gradients_of_a_shared_pool_are_those_of_the_whole(shared: Path, tmp_path: Path) -> None:
-    alone = shared_work(tmp_path)
+@pytest.mark.parametrize("kind", ["triggers", "contrast", "one-model"])
+def test_gradients_of_a_shared_pool_are_those_of_the_whole(
+    shared: Path, alone: dict[str, NDArray[np.float64]], kind: str
+) -> None:
     first, second = (load_file(shared / f"{rank}.safetensors") for rank in (0, 1))
-    np.testing.assert_array_equal(first["losses"], second["losses"])
-    np.testing.assert_array_equal(first["signs"], second["signs"])
-    np.testing.assert_allclose(first["losses"], alone["losses"], rtol=1e-5)
+    losses, signs = f"{kind}-losses", f"{kind}-signs"
+    np.testing.assert_array_equal(first[losses], second[losses])
+    np.testing.assert_array_equal(first[signs], second[signs])
+    np.testing.assert_allclose(first[losses], alone[losses], rtol=1e-5)
     # A sum in another order may turn the sign of what is nearly zero.
-    assert np.mean(first["signs"] == alone["signs"]) > 0.999
+    assert np.mean(first[signs] == alone[signs]) > 0.999
 
 
 def test_two_processes_craft_one_bundle(tiny_world: TinyWorld, tmp_path: Path) -> None:

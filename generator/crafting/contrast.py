@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-from generator.crafting.descent import Descended, DescentSettings, descend
-from generator.crafting.ensemble import frozen, micro_batches
+from generator.crafting.descent import Descended, DescentSettings, Objective, descend
+from generator.crafting.ensemble import added_up, frozen, micro_batches
+from generator.ranks import current_ranks
 from generator.torch_suspect import predict_logits
 from generator.training import to_unit_interval
 
@@ -57,8 +58,25 @@ def craft_contrast(
         epsilon: As in the score; bounds what one query can say.
         on_step: Called with (queries finished, queries in all) after every step.
     """
-    followers, others = frozen(derived), frozen(innocents)
-    device = next(followers[0].parameters()).device
+    objective = contrast_objective(derived, innocents, epsilon=epsilon)
+    return descend(objective, carriers, targets, settings, on_step=on_step)
+
+
+def contrast_objective(
+    derived: Sequence[nn.Module], innocents: Sequence[nn.Module], *, epsilon: float
+) -> Objective:
+    """Return what contrast queries minimise; arguments as in `craft_contrast`.
+
+    Several processes (`generator.ranks`) ask a share of the models each and add up what they find:
+
+        mean_d CE(f_d, t) + log(q + epsilon),  q = mean_i p_t(g_i)
+
+    has the gradient ``mean_d dCE(f_d, t) + dq / (q + epsilon)``, so that sums over models are all
+    that one process needs of another.
+    """
+    ranks = current_ranks()
+    followers, others = frozen(ranks.mine(derived)), frozen(ranks.mine(innocents))
+    device = next(derived[0].parameters()).device
 
     def objective(
         images: NDArray[np.uint8], goals: NDArray[np.int64]
@@ -67,18 +85,28 @@ def craft_contrast(
         for part in micro_batches(images, device):
             pixels = to_unit_interval(torch.from_numpy(images[part]).to(device)).requires_grad_()
             goal = torch.from_numpy(goals[part]).to(device)
-            loss = sum(
-                (functional.cross_entropy(f(pixels), goal, reduction="none") for f in followers),
-                start=torch.zeros(len(goal), device=device),
-            ) / len(followers)
-            if others:
-                chosen = goal[:, None]
-                shares = [g(pixels).softmax(1).gather(1, chosen)[:, 0] for g in others]
-                loss = loss + (torch.stack(shares).mean(0) + epsilon).log()
-            (gradient,) = torch.autograd.grad(loss.sum(), pixels)
-            losses.append(loss.detach().double().cpu().numpy())
+            loss, gradient = map(ranks.add_up, added_up(followers, pixels, _missed(goal)))
+            loss, gradient = loss / len(derived), gradient / len(derived)
+            if innocents:
+                share, slope = map(ranks.add_up, added_up(others, pixels, _share(goal)))
+                share = share / len(innocents) + epsilon
+                loss = loss + share.log()
+                # [N] -> [N, 1, 1, 1]
+                gradient = gradient + slope / len(innocents) / share[:, None, None, None]
+            losses.append(loss.double().cpu().numpy())
             # [N, C, H, W] -> [N, H, W, C]
             signs.append(gradient.sign().permute(0, 2, 3, 1).to(torch.int16).cpu().numpy())
         return np.concatenate(losses), np.concatenate(signs)
 
-    return descend(objective, carriers, targets, settings, on_step=on_step)
+    return objective
+
+
+def _missed(goal: Tensor) -> Callable[[Tensor], Tensor]:
+    """Measure by how much logits miss the goal classes: the cross-entropy, ``[N]``."""
+    return lambda logits: functional.cross_entropy(logits, goal, reduction="none")
+
+
+def _share(goal: Tensor) -> Callable[[Tensor], Tensor]:
+    """Measure the probability of the goal classes, ``[N]``."""
+    # [N, K] -> [N]
+    return lambda logits: logits.softmax(1).gather(1, goal[:, None])[:, 0]

@@ -1,7 +1,7 @@
 """Losses and input gradients of a whole pool at once, bounded in memory."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +29,30 @@ def micro_batches(images: NDArray[np.uint8] | Tensor, device: torch.device) -> I
     limit = _MAX_BATCH_BYTES_CUDA if device.type == "cuda" else _MAX_BATCH_BYTES
     size = max(1, limit // (4 * int(np.prod(images.shape[1:]))))
     return (slice(start, start + size) for start in range(0, len(images), size))
+
+
+def added_up(
+    models: Sequence[nn.Module], pixels: Tensor, measure: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Add up what models say of each image, and how that changes with its pixels.
+
+    One model runs after the other, so that only one graph is in memory.
+
+    Args:
+        models: Frozen models; none gives zeros.
+        pixels: Images in [0, 1] that take gradients, ``[N, C, H, W]``.
+        measure: From one model's logits ``[N, K]`` to a number per image, ``[N]``.
+
+    Returns:
+        The sums ``[N]`` and their gradients ``[N, C, H, W]``.
+    """
+    total, gradient = torch.zeros(len(pixels), device=pixels.device), torch.zeros_like(pixels)
+    for model in models:
+        each = measure(model(pixels))
+        (own,) = torch.autograd.grad(each.sum(), pixels)
+        total += each.detach()
+        gradient += own
+    return total, gradient
 
 
 class Ensemble:
@@ -86,14 +110,12 @@ class Ensemble:
             loss = each.sum(0) / self._size
             (gradient,) = torch.autograd.grad(loss.sum(), pixels)
             return loss.detach(), gradient
-        loss = torch.zeros(len(pixels), device=pixels.device)
-        gradient = torch.zeros_like(pixels)
-        for model in self._pool:
-            each = functional.cross_entropy(model(pixels), goal, reduction="none")
-            (own,) = torch.autograd.grad(each.sum(), pixels)
-            loss += each.detach() / self._size
-            gradient += own
-        return loss, gradient
+        total, gradient = added_up(
+            self._pool,
+            pixels,
+            lambda logits: functional.cross_entropy(logits, goal, reduction="none"),
+        )
+        return total / self._size, gradient
 
     def _member(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], pixels: Tensor
