@@ -14,6 +14,16 @@ from tiny_task import tiny_images, write_images
 from benchmarks.arena.config import ArenaError, read_config
 from benchmarks.arena.metrics import auc
 
+_PICTURES = (
+    "roc",
+    "attacks",
+    "deployment",
+    "input-processing",
+    "extraction",
+    "score-against-accuracy",
+    "dp-logits",
+    "heads",
+)
 CONFIG = """
 name = "tiny"
 
@@ -81,6 +91,17 @@ beta = 0.25
 [[fingerprint]]
 name = "ipguard"
 method = "ipguard"
+options = { num_queries = 20, alpha = 0.25, beta = 0.25 }
+
+[[fingerprint]]
+name = "sac"
+method = "sac"
+options = { num_queries = 20, alpha = 0.25, beta = 0.25 }
+
+[[fingerprint]]
+name = "sac, labels"
+method = "sac"
+answers = "labels"
 options = { num_queries = 20, alpha = 0.25, beta = 0.25 }
 """
 
@@ -188,6 +209,16 @@ def test_a_second_run_makes_only_what_is_missing_and_changes_nothing(arena: Tiny
     assert suspects(arena) == before
 
 
+def test_a_suspect_can_be_asked_for_its_labels_only(arena: TinyArena) -> None:
+    whole, labels = (suspects(arena, name) for name in ("sac", "sac, labels"))
+    assert [row["suspect"] for row in whole] == [row["suspect"] for row in labels]
+    differ = [
+        score(one, "sample-correlation") != score(other, "sample-correlation")
+        for one, other in zip(whole, labels, strict=True)
+    ]
+    assert any(differ)
+
+
 def test_the_tables_and_pictures_are_there(arena: TinyArena) -> None:
     folder = arena.folder / "results"
     text = (folder / "README.md").read_text("utf-8")
@@ -196,8 +227,10 @@ def test_the_tables_and_pictures_are_there(arena: TinyArena) -> None:
     detectors = arena.results["detectors"]
     assert isinstance(detectors, list)
     assert {row["detector"] for row in detectors} >= {"SHE", "SCADN", "DAEIT", "near duplicates"}
-    assert {row["images"] for row in detectors} == {"robust", "robust: MFUE triggers", "ipguard"}
-    for name in ("roc", "attacks", "score-against-accuracy", "dp-logits", "heads"):
+    assert {row["images"] for row in detectors} == {
+        *("robust", "robust: MFUE triggers", "ipguard", "sac")
+    }
+    for name in _PICTURES:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adapters.labels_only import LabelsOnly
 from adapters.suspect import Suspect
 from audit.api import scores_to_ask
 from audit.bundle import read_bundle
@@ -103,6 +104,7 @@ def _ask_one(job: _Job, one: Built) -> list[Asked]:
                     "suspect": one.key,
                     "processing": label,
                     "scores": list(wanted.scores),
+                    "answers": wanted.answers,
                     "seed": config.seed,
                 }
                 digest = hashlib.sha256(canonical_bytes(told)).hexdigest()[:24]
@@ -112,7 +114,10 @@ def _ask_one(job: _Job, one: Built) -> list[Asked]:
                     continue
                 if suspect is None:
                     suspect = open_member(job.population, one, data)
-                row = _audited(bundle, wrap(suspect), wanted.scores, one, name, kind, label)
+                shown = wrap(suspect)
+                if wanted.answers == "labels":
+                    shown = LabelsOnly(shown)
+                row = _audited(bundle, shown, wanted.scores, one, name, kind, label)
                 kept.parent.mkdir(exist_ok=True)
                 partial = kept.with_suffix(".part")
                 partial.write_text(row.model_dump_json(), encoding="utf-8")

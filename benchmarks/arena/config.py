@@ -170,6 +170,8 @@ class Fingerprinting(Section):
     method: Annotated[str, AfterValidator(_known_method)] = "mfue"
     scores: tuple[Annotated[str, AfterValidator(_known_score)], ...] = ()
     """Scores to compute; the bundle's own by default."""
+    answers: Literal["all", "labels"] = "all"
+    """Whether suspects tell what they can, or their labels only."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Of the method, or of crafting (`generator.settings.CraftSettings`) for MFUE."""
 

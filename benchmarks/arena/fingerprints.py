@@ -54,7 +54,7 @@ def craft_bundles(
     bundles: dict[str, Path] = {}
     references: list[PoolModel] | None = None
     for wanted in config.fingerprint:
-        path = cache / f"bundle-{wanted.name}-{_digest(config, population, wanted)}.kinprint"
+        path = cache / f"bundle-{wanted.method}-{_digest(config, population, wanted)}.kinprint"
         if not path.is_file():
             if references is None:
                 references = _references(population, workshop)
@@ -93,7 +93,7 @@ def _craft(
     own = {name: wanted.options[name] for name in wanted.options if name not in _SETTINGS}
     settings = CraftSettings.model_validate({"seed": config.seed, **shared}, strict=False)
     names: dict[str, Any] = {
-        "model_name": f"arena-{config.name}-{wanted.name}",
+        "model_name": f"arena-{config.name}-{wanted.method}",
         "owner": "arena",
         "created": _CREATED,
         "work": cache / "craft",
@@ -139,7 +139,7 @@ def _digest(config: ArenaConfig, population: Population, wanted: Fingerprinting)
     for path in sorted((_ROOT / "generator").rglob("*.py")):
         code.update(path.read_bytes())
     told = {
-        "wanted": wanted.model_dump(exclude={"scores"}),
+        "wanted": wanted.model_dump(exclude={"name", "scores", "answers"}),
         "seed": config.seed,
         "models": [one.key for one in population.of("source", "reference")],
         "code": code.hexdigest(),

@@ -64,7 +64,9 @@ def draw_accuracy(column: Column, path: Path) -> None:
 def draw_heat_map(
     names: Sequence[str], kinds: Sequence[str], values: Sequence[Sequence[float]], path: Path
 ) -> None:
-    """Draw AUC by score and attack, with the numbers in it."""
+    """Draw AUC by score and attack, with the numbers in it; nothing where there is no attack."""
+    if not kinds:
+        return
     grid = np.array(values)
     figure, axes = pyplot.subplots(
         figsize=(2 + 0.62 * len(kinds), 1.6 + 0.36 * len(names)), layout="constrained"

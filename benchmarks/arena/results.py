@@ -19,6 +19,7 @@ from benchmarks.arena.tables import (
     as_json,
     auc_by_accuracy,
     auc_by_kind,
+    auc_by_suspect,
     columns,
     decisions,
     group_of,
@@ -31,6 +32,11 @@ from benchmarks.arena.uniqueness import uniqueness_score
 from benchmarks.results_file import machine
 
 _WEIGHTS = ("weight changes", "deployment changes")
+_HEAT_MAPS = {
+    "weight changes": "attacks",
+    "deployment changes": "deployment",
+    "input processing": "input-processing",
+}
 _MAIN = {
     "derived from weights": _WEIGHTS,
     "extraction": ("extraction",),
@@ -139,8 +145,16 @@ def _attacks_page(
 ) -> str:
     tables = {column.title: auc_by_kind(column, below=below) for column in found}
     kinds = list(dict.fromkeys(kind for table in tables.values() for kind in table))
-    grid = [[table.get(kind, (np.nan, 0))[0] for kind in kinds] for table in tables.values()]
-    draw_heat_map(list(tables), kinds, grid, folder / "attacks.png")
+    groups = {row.kind: group_of(row) for column in found for row in column.rows}
+    for group, file in _HEAT_MAPS.items():
+        shown = [kind for kind in kinds if groups[kind] == group]
+        grid = [[table.get(kind, (np.nan, 0))[0] for kind in shown] for table in tables.values()]
+        draw_heat_map(list(tables), shown, grid, folder / f"{file}.png")
+    students = {column.title: auc_by_suspect(column, "extraction", below=below) for column in found}
+    names = list(dict.fromkeys(name for table in students.values() for name in table))
+    grid = [[table.get(name, np.nan) for name in names] for table in students.values()]
+    draw_heat_map(list(students), names, grid, folder / "extraction.png")
+    figures["AUC by extracted model"] = students
     figures["AUC by attack"] = {
         name: {kind: value for kind, (value, _) in table.items()} for name, table in tables.items()
     }

@@ -70,7 +70,10 @@ def watch(
     """
     (source,) = population.of("source")
     data = workshop.data
-    shown = {name: images for name, path in bundles.items() for name, images in _sent(name, path)}
+    files: dict[Path, str] = {}
+    for name, path in bundles.items():
+        files.setdefault(path, name)  # several scores of one file send the same images
+    shown = {name: images for path, name in files.items() for name, images in _sent(name, path)}
     found: list[Seen] = []
     for title, make in DETECTORS.items():
         detector: Detector | None = None

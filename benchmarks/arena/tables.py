@@ -107,12 +107,26 @@ def separation_table(
 
 def auc_by_kind(column: Column, *, below: float) -> dict[str, tuple[float, int]]:
     """Return the AUC of each kind of derived suspects against all innocents, and their number."""
-    kept = [row for row in column.rows if not is_collapsed(row, below)]
-    cleared = np.concatenate(
-        list(column.values([row for row in kept if not row.is_derived]).values())
-    )
-    guilty = column.values([row for row in kept if row.is_derived])
+    guilty, cleared = _kept(column, below)
     return {kind: (auc(values, cleared), len(values)) for kind, values in guilty.items()}
+
+
+def auc_by_suspect(column: Column, group: str, *, below: float) -> dict[str, float]:
+    """Return the AUC of each derived suspect of a group, alone, against all innocents."""
+    _, cleared = _kept(column, below)
+    return {
+        row.suspect: auc(np.array([row.scores[column.score]]), cleared)
+        for row in column.rows
+        if group_of(row) == group and not is_collapsed(row, below)
+    }
+
+
+def _kept(column: Column, below: float) -> tuple[dict[str, Scores], Scores]:
+    """Return the scores of derived suspects by kind and those of all innocents."""
+    kept = [row for row in column.rows if not is_collapsed(row, below)]
+    cleared = column.values([row for row in kept if not row.is_derived])
+    guilty = column.values([row for row in kept if row.is_derived])
+    return guilty, np.concatenate(list(cleared.values()))
 
 
 def auc_by_accuracy(
