@@ -14,10 +14,10 @@ from torch import nn
 
 from generator.architectures import PlainNet, ResNet8
 from generator.device import seeded
+from generator.extraction import extract
 from generator.images import ImageSet
 from generator.removal import fine_tune, prune
 from generator.source import Normalised, Source, ready
-from generator.torch_suspect import predict_logits
 from generator.training import FreeAdversary, TrainingRecipe, train
 
 
@@ -107,18 +107,16 @@ def make_reference(
 
     def trained(images: ImageSet, role: str, teacher: nn.Module | None, done: int) -> Normalised:
         model = _untrained(source, kind, images, seed * 1000 + number, role).to(device)
-        targets = None
+        told = _training(kind, recipe, images)
+        draws = seeded(seed, role, number)
+
+        def report(step: int, total: int) -> None:
+            on_step(done * total + step, num_passes * total)
+
         if teacher is not None:
-            logits = torch.from_numpy(predict_logits(teacher, images.images))
-            targets = logits.softmax(1).numpy().astype(np.float32)
-        train(
-            model,
-            images,
-            _training(kind, recipe, images),
-            generator=seeded(seed, role, number),
-            targets=targets,
-            on_step=lambda step, total: on_step(done * total + step, num_passes * total),
-        )
+            extract(teacher, model, images, told, answers="soft", generator=draws, on_step=report)
+        else:
+            train(model, images, told, generator=draws, on_step=report)
         return model
 
     teacher = trained(kept, "teacher", None, 0) if kind.is_distilled else None

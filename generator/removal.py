@@ -1,4 +1,4 @@
-"""What a thief does to a stolen model: fine-tuning, pruning, weight noise, adversarial training.
+"""What a thief does to a stolen model: fine-tuning, pruning, noise, rounding, hardening.
 
 Each function returns a changed copy; the model that goes in stays as it is.
 """
@@ -99,6 +99,25 @@ def add_weight_noise(model: nn.Module, relative: float, *, generator: torch.Gene
                 noise = torch.randn(module.weight.shape, generator=generator)
                 scale = relative * module.weight.std()
                 module.weight.add_(noise.to(module.weight.device) * scale)
+    return changed
+
+
+def quantise_weights(model: nn.Module, bits: int) -> nn.Module:
+    """Round a copy's weights as an integer runtime stores them, symmetric, per output channel.
+
+    Args:
+        model: Any network.
+        bits: Of one weight, 2 to 16; int8 files have 8.
+    """
+    changed = copy.deepcopy(model)
+    steps = 2 ** (bits - 1) - 1
+    with torch.no_grad():
+        for module in changed.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                largest = module.weight.abs().flatten(1).amax(1).clamp(min=1e-12)
+                # [O] -> [O, 1, 1, 1] or [O, 1]
+                scale = (largest / steps).view(-1, *[1] * (module.weight.dim() - 1))
+                module.weight.copy_((module.weight / scale).round() * scale)
     return changed
 
 

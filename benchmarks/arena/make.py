@@ -15,11 +15,11 @@ from benchmarks.arena.data import MEAN, STD, ArenaData
 from benchmarks.arena.families import build
 from benchmarks.arena.members import Member
 from generator.device import seeded
+from generator.extraction import Answers, extract
 from generator.images import ImageSet
 from generator.reference_kinds import ReferenceRecipe, make_reference
 from generator.removal import fine_tune, prune, train_adversarially
 from generator.source import Normalised, Source, ready
-from generator.torch_suspect import predict_logits
 from generator.training import FreeAdversary, TrainingRecipe, train
 
 
@@ -200,7 +200,7 @@ def _extract(
     member: Member,
     parent: Normalised | None,
     *,
-    answers: str,
+    answers: Answers,
     images: str,
     family: str,
     width: int,
@@ -211,16 +211,10 @@ def _extract(
     asked = workshop.images(images)
     if augmented:
         asked = _altered(asked, np.random.default_rng(workshop.seed_of(member.name)))
-    logits = predict_logits(parent, np.asarray(asked.images))
-    targets = torch.from_numpy(logits).softmax(1).numpy().astype(np.float32)
     student = workshop.untrained(family, width, workshop.seed_of(member.name))
     recipe = TrainingRecipe(epochs=epochs, learning_rate=workshop.recipe.learning_rate)
     generator = seeded(workshop.seed, member.name)
-    if answers == "hard":
-        named = ImageSet(asked.images, logits.argmax(axis=1), workshop.data.owner.class_names)
-        train(student, named, recipe, generator=generator)
-    else:
-        train(student, asked, recipe, generator=generator, targets=targets)
+    extract(parent, student, asked, recipe, answers=answers, generator=generator)
     return student
 
 
