@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 from bundle_builder import GOLDEN_PUBLIC_KEY
+from fault_proxy import LASTING
 from record_builder import GOLDEN_BUNDLE, FakeSuspect, audited_contents, copy_rule, innocent_rule
-from vendor_server import LASTING, Rule, vendor
+from vendor_server import Rule, vendor
 
 from audit.audit_document import SCHEMA_VERSION, make_schema, schema_text
 from audit.commands.audit_row import audit_row
@@ -39,8 +40,8 @@ def lopsided(kind: str, index: int, label: int) -> int:
 def audit(
     folder: Path, rule: Rule, *options: object, is_down: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    spoiled = LASTING["no credentials"] if is_down else None
-    with vendor(BUNDLE, rule, lambda number, questions: spoiled) as server:
+    fault = LASTING["no credentials"].fault if is_down else None
+    with vendor(BUNDLE, rule, lambda number: fault) as server:
         path = server.endpoint_file(folder / "vendor.toml")
         arguments = [GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--endpoint", path]
         return kinprint("audit", *arguments, "--journal", folder / "j.sqlite", *options)

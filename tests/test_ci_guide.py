@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from bundle_builder import GOLDEN_PUBLIC_KEY
+from fault_proxy import Fault
 from record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule
-from vendor_server import Spoiled, vendor
+from vendor_server import vendor
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "ci.md").read_text(encoding="utf-8")
 BUNDLE = audited_contents()
@@ -52,11 +53,8 @@ def test_the_cron_script_goes_on_until_there_is_a_verdict_and_tells_it_once(fold
     run = folder / "audit-vendor"
     run.write_text(script.replace("/srv/audits", str(folder)))
 
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        quota = (("Retry-After", "3600"),)
-        return Spoiled(status=429, headers=quota, body=b"") if number in (3, 6) else None
-
-    with vendor(BUNDLE, copy_rule, spoil) as server:
+    later = Fault(status=429, headers=(("Retry-After", "3600"),), body=b"")
+    with vendor(BUNDLE, copy_rule, lambda number: later if number in (3, 6) else None) as server:
         server.endpoint_file(folder / "vendor.toml", f"{PRICE}\nconcurrency = 1")
         environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
         environment["PYTHONPATH"] = str(Path(__file__).parents[1])

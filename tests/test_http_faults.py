@@ -1,25 +1,51 @@
-"""Faults of a vendor lead to the right verdict or to a clear stop, never to a wrong verdict."""
+"""Faults on the way to a vendor end in the right verdict or a clear stop, never a wrong verdict.
+
+The vendor answers rightly; a proxy between it and the endpoint does what goes wrong.
+"""
 
 import random
+import re
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from record_builder import audited_contents, copy_rule, innocent_rule
+from bundle_builder import GOLDEN_PUBLIC_KEY
+from fault_proxy import (
+    LASTING,
+    PASSING,
+    Fault,
+    Faults,
+    an_earlier_answer,
+    at_random,
+    is_quick,
+    without_faults,
+)
+from in_process import Done, run
+from record_builder import (
+    GOLDEN_BUNDLE,
+    NUM_CONTROLS,
+    NUM_QUERIES,
+    audited_contents,
+    copy_rule,
+    innocent_rule,
+)
 from tenacity import wait_exponential
-from vendor_server import LASTING, PASSING, Rule, Spoil, Spoiled, Vendor, at_random, vendor
+from vendor_server import Rule, Vendor, vendor
 
 from adapters import http_retry
 from adapters.http_endpoint import open_endpoint
-from adapters.suspect import SuspectError, SuspectFailingError
-from audit.exit_codes import ExitCode, code_for_error
+from adapters.suspect import SuspectError
 from audit.journal import Journal
 from audit.outcome import Verdict
 from audit.session import AuditSession, Finished
 
 BUNDLE = audited_contents()
-TRUTH = ((copy_rule, Verdict.DERIVED), (innocent_rule, Verdict.INDEPENDENT))
+TRUTH = ((copy_rule, Verdict.DERIVED, 10), (innocent_rule, Verdict.INDEPENDENT, 0))
+"""Rule, verdict, exit status."""
 FIELDS = "timeout_s = 0.25\nretries = 30\nconcurrency = 4\nstop_after_failures = 1000"
+PATIENT = FIELDS.replace("0.25", "60")
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +59,12 @@ def audited(
     folder: Path,
     *,
     batch_size: int = 1,
-    resume: bool = False,
     fields: str = FIELDS,
 ) -> Finished:
     path = server.endpoint_file(folder / "vendor.toml", fields, batch_size=batch_size)
     endpoint, journal = open_endpoint(path), Journal(folder / "journal.sqlite")
     try:
-        *_, last = AuditSession(BUNDLE, endpoint, journal, resume=resume).run()
+        *_, last = AuditSession(BUNDLE, endpoint, journal).run()
     finally:
         endpoint.close()
         journal.close()
@@ -47,13 +72,27 @@ def audited(
     return last
 
 
+def commanded(server: Vendor, folder: Path, *options: str, fields: str = PATIENT) -> Done:
+    """Audit by the command line."""
+    path = server.endpoint_file(folder / "vendor.toml", fields)
+    return run(
+        "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--endpoint", path,
+        "--journal", folder / "journal.sqlite", "--quiet", *options,
+    )  # fmt: skip
+
+
+def from_request(first: int, fault: Fault) -> Faults:
+    """Spoil every answer from some request on."""
+    return lambda number: fault if number >= first else None
+
+
 @pytest.mark.parametrize("kind", PASSING)
-@pytest.mark.parametrize(("rule", "verdict"), TRUTH)
+@pytest.mark.parametrize(("rule", "verdict", "status"), TRUTH)
 def test_a_fault_that_passes_does_not_change_the_verdict(
-    tmp_path: Path, rule: Rule, verdict: Verdict, kind: str
+    tmp_path: Path, rule: Rule, verdict: Verdict, status: int, kind: str
 ) -> None:
-    spoil = at_random(random.Random(kind), 0.15, {kind: PASSING[kind]})
-    with vendor(BUNDLE, rule, spoil) as server:
+    faults = at_random(random.Random(kind), 0.15, {kind: PASSING[kind]})
+    with vendor(BUNDLE, rule, faults) as server:
         last = audited(server, tmp_path)
     assert last.outcome.verdict is verdict
     assert last.is_complete
@@ -62,10 +101,10 @@ def test_a_fault_that_passes_does_not_change_the_verdict(
 @pytest.mark.parametrize("seed", range(24))
 def test_all_faults_that_pass_at_once_do_not_change_the_verdict(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    rule, verdict = rng.choice(TRUTH)
-    quick = {name: each for name, each in PASSING.items() if each.delay_s + each.drip_s < 0.1}
+    rule, verdict, _ = rng.choice(TRUTH)
+    quick = {name: fault for name, fault in PASSING.items() if is_quick(fault)}
     with vendor(BUNDLE, rule, at_random(rng, 0.4, quick)) as server:
-        last = audited(server, tmp_path, batch_size=rng.choice([1, 1, 5]))
+        last = audited(server, tmp_path, batch_size=rng.choice([1, 1, 5]), fields=PATIENT)
     assert last.outcome.verdict is verdict
     assert last.num_attempts == server.num_requests
 
@@ -74,34 +113,91 @@ def test_all_faults_that_pass_at_once_do_not_change_the_verdict(tmp_path: Path, 
 def test_a_fault_that_lasts_stops_the_audit_in_words_and_can_be_resumed(
     tmp_path: Path, kind: str
 ) -> None:
-    rng = random.Random(kind)
-    rule, verdict = rng.choice(TRUTH)
-    bad_from = rng.randrange(1, 30)
+    rng, lasting = random.Random(kind), LASTING[kind]
+    rule, _, status = rng.choice(TRUTH)
+    with vendor(BUNDLE, rule, from_request(rng.randrange(1, 30), lasting.fault)) as server:
+        stopped = commanded(server, tmp_path, "--ask-all")
+        assert (stopped.returncode, stopped.stdout) == (lasting.status, "")
+        assert re.search(lasting.message, stopped.stderr), stopped.stderr
+        assert re.search(r"\w+(\.\w+)*: expected .*, got ", stopped.stderr)
+        server.spoil(without_faults)
+        assert commanded(server, tmp_path, "--ask-all", "--resume").returncode == status
 
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        return LASTING[kind] if number >= bad_from else None
 
-    if kind == "error with status 200":
-        # No label in it: that is a refusal to classify, and only the controls tell it from one.
-        with vendor(BUNDLE, rule, lambda number, questions: LASTING[kind]) as server:
-            assert audited(server, tmp_path).outcome.verdict is Verdict.NOT_COMPARABLE
-        return
-    with vendor(BUNDLE, rule, spoil) as server:
-        with pytest.raises(SuspectError, match=r"^\w+(\.\w+)*: expected .*, got "):
-            audited(server, tmp_path)
-        server.spoil = lambda number, questions: None
-        assert audited(server, tmp_path, resume=True).outcome.verdict is verdict
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            Fault(status=429, body=b"", headers=(("Retry-After", "3600"),)),
+            r"got status 429 \(1 attempt\); resume in 3600 s or later",
+        ),
+        (
+            Fault(
+                status=503,
+                body=b"",
+                headers=(
+                    ("Date", "Sat, 01 Nov 2025 23:00:00 GMT"),
+                    ("Retry-After", "Sun, 02 Nov 2025 00:00:00 GMT"),
+                ),
+            ),
+            r"got status 503 \(1 attempt\); resume in 3600 s or later",
+        ),
+        (PASSING["500"], r"got status 500 \(oops\) \(4 attempts\); it answered before, so resume"),
+        (PASSING["502"], r"got status 502 .*; it answered before, so resume when it is back"),
+        (PASSING["reset"], r"got no connection \(Connection reset by peer\) .*it answered before"),
+        (PASSING["closed"], r"got a connection closed before it \(4 attempts\); it answered"),
+        (PASSING["truncated body"], "got a body cut short after 5 bytes .*; it answered before"),
+        (PASSING["empty body"], "got an empty body .*; it answered before"),
+        (PASSING["not gzip"], "got a compressed body that cannot be unpacked .*; it answered"),
+    ],
+)
+@pytest.mark.parametrize("first", [5, 20])
+def test_a_vendor_that_stays_away_stops_the_audit_which_goes_on_later(
+    tmp_path: Path, fault: Fault, message: str, first: int
+) -> None:
+    fields = "concurrency = 1\nretries = 3\ntimeout_s = 60"
+    rule, _, status = TRUTH[first == 5]
+    with vendor(BUNDLE, rule, from_request(first, fault)) as server:
+        stopped = commanded(server, tmp_path, "--ask-all", fields=fields)
+        assert (stopped.returncode, stopped.stdout) == (12, "")
+        assert re.search(message, stopped.stderr), stopped.stderr
+        with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as journal:
+            ((num,),) = journal.execute("SELECT COUNT(*) FROM answers")
+        assert num == first  # all that was answered is there
+        server.spoil(without_faults)
+        done = commanded(server, tmp_path, "--ask-all", "--resume", fields=fields)
+    assert done.returncode == status
+    # Nothing that was answered was bought again.
+    assert server.num_answered <= NUM_CONTROLS + NUM_QUERIES + 4
+
+
+def test_a_redirect_is_not_followed_to_anybody(tmp_path: Path) -> None:
+    with vendor(BUNDLE, copy_rule) as elsewhere:
+        fault = Fault(status=307, headers=(("Location", elsewhere.url),))
+        with vendor(BUNDLE, innocent_rule, lambda number: fault) as server:
+            stopped = commanded(server, tmp_path)
+        assert elsewhere.num_requests == 0
+    assert stopped.returncode == 14
+    assert "got a redirect (status 307) to http://127.0.0.1/classify" in stopped.stderr
+
+
+def test_an_error_document_with_status_200_is_found_by_the_controls(tmp_path: Path) -> None:
+    # No label in it: that is a refusal to classify, and only the controls tell it from one.
+    fault = Fault(body=b'{"error": "quota exceeded"}')
+    with vendor(BUNDLE, copy_rule, lambda number: fault) as server:
+        done = commanded(server, tmp_path)
+        assert server.num_requests <= NUM_CONTROLS  # no query left
+    assert done.returncode == 15
+    assert "not comparable" in done.stdout
 
 
 def test_a_list_shorter_than_the_batch_stops_the_audit(tmp_path: Path) -> None:
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        return Spoiled(body=b'{"labels": [0, 1]}') if number == 1 else None
-
+    faults = {1: Fault(body=b'{"labels": [0, 1]}')}
     with (
-        vendor(BUNDLE, copy_rule, spoil) as server,
+        vendor(BUNDLE, copy_rule, faults.get) as server,
         pytest.raises(SuspectError, match=r"expected a list of \d, one per image, got 2"),
     ):
-        audited(server, tmp_path, batch_size=5)
+        audited(server, tmp_path, batch_size=5, fields=PATIENT)
 
 
 @pytest.mark.parametrize("seed", range(16))
@@ -109,77 +205,69 @@ def test_answers_that_change_at_random_never_turn_a_verdict_around(
     tmp_path: Path, seed: int
 ) -> None:
     rng = random.Random(seed)
-    rule, verdict = rng.choice(TRUTH)
+    rule, verdict, _ = rng.choice(TRUTH)
     share = rng.choice([0.1, 0.2, 0.3])
 
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        label = b"%d" % rng.randrange(4)
-        return Spoiled(body=b'{"labels": [%s]}' % label) if rng.random() < share else None
+    def faults(number: int) -> Fault | None:
+        label = rng.randrange(4)
+        return Fault(body=b'{"labels": [%d]}' % label) if rng.random() < share else None
 
-    with vendor(BUNDLE, rule, spoil) as server:
-        found = audited(server, tmp_path).outcome.verdict
+    with vendor(BUNDLE, rule, faults) as server:
+        found = audited(server, tmp_path, fields=PATIENT).outcome.verdict
+    assert found in (verdict, Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE)
+
+
+@pytest.mark.parametrize("first", [0, NUM_CONTROLS])
+@pytest.mark.parametrize(("rule", "verdict", "status"), TRUTH)
+def test_answers_to_earlier_requests_never_turn_a_verdict_around(
+    tmp_path: Path, rule: Rule, verdict: Verdict, status: int, first: int
+) -> None:
+    faults = from_request(first, Fault(change=an_earlier_answer()))
+    with vendor(BUNDLE, rule, faults) as server:
+        found = audited(server, tmp_path, fields=PATIENT).outcome.verdict
     assert found in (verdict, Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE)
 
 
 def test_refusals_never_make_a_model_derived(tmp_path: Path) -> None:
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        return Spoiled(body=b'{"labels": [null]}') if questions[0].startswith("query") else None
-
-    with vendor(BUNDLE, copy_rule, spoil) as server:
-        assert audited(server, tmp_path).outcome.verdict is not Verdict.DERIVED
-
-
-def _down_after(num_answers: int) -> Spoil:
-    return lambda number, questions: PASSING["500"] if number >= num_answers else None
+    faults = from_request(NUM_CONTROLS, Fault(body=b'{"labels": [null]}'))
+    with vendor(BUNDLE, copy_rule, faults) as server:
+        found = audited(server, tmp_path, fields=PATIENT).outcome.verdict
+    assert found is not Verdict.DERIVED
 
 
 def test_a_vendor_that_goes_down_is_left_alone_soon_and_the_audit_resumed(tmp_path: Path) -> None:
-    fields = FIELDS.replace("stop_after_failures = 1000", "stop_after_failures = 7")
-    with vendor(BUNDLE, copy_rule, _down_after(12)) as server:
-        path = server.endpoint_file(tmp_path / "vendor.toml", fields)
-        endpoint, journal = open_endpoint(path), Journal(tmp_path / "journal.sqlite")
-        told = r"got status 500 \(oops\) \(7 failures in a row\); it answered before, so resume"
-        with pytest.raises(SuspectError, match=told) as stopped:
-            list(AuditSession(BUNDLE, endpoint, journal).run())
-        assert code_for_error(stopped.value) is ExitCode.STOPPED
-        endpoint.close()
-        journal.close()
+    fields = PATIENT.replace("stop_after_failures = 1000", "stop_after_failures = 7")
+    with vendor(BUNDLE, copy_rule, from_request(12, PASSING["500"])) as server:
+        stopped = commanded(server, tmp_path, "--ask-all", fields=fields)
+        assert stopped.returncode == 12
+        told = "got status 500 (oops) (7 failures in a row); it answered before, so resume"
+        assert told in stopped.stderr
         # Four threads were on their way when the seventh failed.
         assert 12 + 7 <= server.num_requests <= 12 + 7 + 3
-        with pytest.raises(SuspectFailingError, match="it answered before"):
-            audited(server, tmp_path, resume=True, fields=fields)  # by another endpoint, as later
+        again = commanded(server, tmp_path, "--ask-all", "--resume", fields=fields)
+        assert (again.returncode, told in again.stderr) == (12, True)
         asked_before = server.num_requests
-        server.spoil = lambda number, questions: None
-        last = audited(server, tmp_path, resume=True)
-    assert last.outcome.verdict is Verdict.DERIVED
-    assert server.num_requests == asked_before + 32 - 12
+        server.spoil(without_faults)
+        done = commanded(server, tmp_path, "--ask-all", "--resume", fields=fields)
+    assert done.returncode == 10
+    assert server.num_requests == asked_before + NUM_CONTROLS + NUM_QUERIES - 12
 
 
 def test_a_vendor_that_never_answered_is_unreachable(tmp_path: Path) -> None:
-    with vendor(BUNDLE, copy_rule, _down_after(0)) as server:
-        path = server.endpoint_file(tmp_path / "vendor.toml", "retries = 2\nconcurrency = 1")
-        endpoint, journal = open_endpoint(path), Journal(tmp_path / "journal.sqlite")
-        with pytest.raises(SuspectError, match=r"\(3 attempts\); check that the server is up") as e:
-            list(AuditSession(BUNDLE, endpoint, journal).run())
-        endpoint.close()
-        journal.close()
-    assert code_for_error(e.value) is ExitCode.UNREACHABLE
-    assert server.num_requests == 3
+    with vendor(BUNDLE, copy_rule, lambda number: PASSING["500"]) as server:
+        stopped = commanded(server, tmp_path, fields="retries = 2\nconcurrency = 1")
+        assert server.num_requests == 3
+    assert stopped.returncode == 14
+    assert "(3 attempts); check that the server is up" in stopped.stderr
 
 
 def test_giving_up_on_one_request_ends_the_pauses_of_the_others(tmp_path: Path) -> None:
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        if questions[0] == "control/3":
-            return Spoiled(status=401, body=b"no", delay_s=1.2)
-        later = (("Retry-After", "100"),)
-        return Spoiled(status=429, headers=later, body=b"", delay_s=0.8)  # when all four have left
+    later = Fault(status=429, headers=(("Retry-After", "100"),), body=b"", delay_s=0.8)
+    refused = Fault(status=401, body=b"no", delay_s=1.2)  # when all four have left
 
-    with vendor(BUNDLE, copy_rule, spoil) as server:
-        path = server.endpoint_file(tmp_path / "vendor.toml", "concurrency = 4")
-        endpoint, journal = open_endpoint(path), Journal(tmp_path / "journal.sqlite")
+    with vendor(BUNDLE, copy_rule, lambda number: refused if number == 3 else later) as server:
         started = time.monotonic()
-        with pytest.raises(SuspectError, match="auth: expected to be let in"):
-            list(AuditSession(BUNDLE, endpoint, journal).run())
-        endpoint.close()
-        journal.close()
-    assert time.monotonic() - started < 10  # not the 100 s that the others were told to wait
+        stopped = commanded(server, tmp_path, fields="concurrency = 4")
+    assert stopped.returncode == 14
+    assert "auth: expected to be let in" in stopped.stderr
+    assert time.monotonic() - started < 60  # not the 100 s that the others were told to wait

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from fault_proxy import Fault
 from record_builder import audited_contents, copy_rule
 from tenacity import wait_exponential
-from vendor_server import Spoiled, Vendor, vendor
+from vendor_server import Vendor, vendor
 
 from adapters import http_retry
 from adapters.http_endpoint import open_endpoint
@@ -37,18 +39,20 @@ def _serve(pipe: "multiprocessing.connection.Connection", asked_path: Path, seed
     rng = random.Random(seed)
     asked = os.open(asked_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
+    def write_down(number: int, questions: tuple[str, ...]) -> None:
         os.write(asked, "".join(f"{question}\n" for question in questions).encode())
+
+    def fail(number: int) -> Fault | None:
         delay_s, fate = rng.uniform(0, 0.006), rng.random()
         if fate < 0.1:
-            return Spoiled(status=500, body=b"oops", delay_s=delay_s)
+            return Fault(status=500, body=b"oops", delay_s=delay_s)
         if fate < 0.2:
-            return Spoiled(status=429, body=b"", headers=(("Retry-After", "0"),), delay_s=delay_s)
-        return Spoiled(delay_s=delay_s, sent_bytes=-1 if fate < 0.25 else None)
+            return Fault(status=429, body=b"", headers=(("Retry-After", "0"),), delay_s=delay_s)
+        return Fault(delay_s=delay_s, is_reset=fate < 0.25)
 
-    server = Vendor(BUNDLE, copy_rule, spoil)
-    pipe.send(server.server_address[1])
-    server.serve_forever(poll_interval=1)
+    with vendor(BUNDLE, copy_rule, fail, write_down) as server:
+        pipe.send(server.url)
+        threading.Event().wait()
 
 
 @contextmanager
@@ -56,10 +60,10 @@ def served(folder: Path, seed: int) -> Iterator[Path]:
     here, there = _FORK.Pipe()
     process = _FORK.Process(target=_serve, args=(there, folder / "asked.txt", seed), daemon=True)
     process.start()
-    port = here.recv()
+    url = here.recv()
     with Vendor(BUNDLE, copy_rule) as writer:  # knows how the file looks; its socket is not used
         path = writer.endpoint_file(folder / "vendor.toml", FIELDS)
-        text = path.read_text().replace(str(writer.server_address[1]), str(port))
+        text = path.read_text().replace(writer.url, url)
     path.write_text(text)
     try:
         yield path
@@ -179,13 +183,12 @@ def test_a_request_is_in_the_books_before_it_leaves(tmp_path: Path) -> None:
     journal_path = tmp_path / "journal.sqlite"
     booked: list[int] = []
 
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
+    def compare(number: int, questions: tuple[str, ...]) -> None:
         with closing(sqlite3.connect(journal_path)) as database:
             (num,) = database.execute("SELECT COUNT(*) FROM attempts").fetchone()
         booked.append(num - number)
-        return None
 
-    with vendor(BUNDLE, copy_rule, spoil) as server:
+    with vendor(BUNDLE, copy_rule, on_request=compare) as server:
         path = server.endpoint_file(tmp_path / "vendor.toml", "concurrency = 1")
         endpoint, journal = open_endpoint(path), Journal(journal_path)
         list(AuditSession(BUNDLE, endpoint, journal).run())

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from bundle_builder import GOLDEN_PUBLIC_KEY
+from fault_proxy import LASTING, Fault
 from record_builder import AUDITOR_KEY, GOLDEN_BUNDLE, audited_contents, copy_rule
-from vendor_server import LASTING, Spoiled, Vendor, vendor
+from vendor_server import Vendor, vendor
 
 from audit.keys import write_key_pair
 
@@ -38,16 +39,15 @@ def kinprint(folder: Path, *arguments: object) -> subprocess.CompletedProcess[st
     )
 
 
-def echoing(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-    """Fail twice with the secret in the body, then answer with it in headers and document."""
+def echoing(number: int) -> Fault | None:
+    """Fail twice with the secret in the body, else add it to headers and document."""
     if number in (2, 9):
         body = f"request of {SECRET} failed".encode()
-        return Spoiled(status=503, headers=(("Retry-After", "0"), *ECHO_HEADERS), body=body)
-    kind, index = questions[0].split("/")
-    labels = BUNDLE.arrays.control_labels if kind == "control" else None
-    label = (BUNDLE.arrays.source_query_labels if labels is None else labels)[int(index)]
-    document = {"labels": [int(label)], "echo": f"you are {SECRET}"}
-    return Spoiled(headers=ECHO_HEADERS, body=json.dumps(document).encode())
+        return Fault(status=503, headers=(("Retry-After", "0"), *ECHO_HEADERS), body=body)
+    return Fault(
+        headers=ECHO_HEADERS,
+        change=lambda body: json.dumps({**json.loads(body), "echo": f"you are {SECRET}"}).encode(),
+    )
 
 
 def everything_under(folder: Path) -> dict[str, bytes]:
@@ -107,11 +107,11 @@ def test_no_file_and_no_output_of_an_audit_holds_the_secret(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", LASTING)
 def test_no_error_shows_the_secret_even_with_debug(tmp_path: Path, kind: str) -> None:
-    spoiled = LASTING[kind]
-    body = (spoiled.body or b"").replace(b"oops", SECRET.encode()) + f" {SECRET}".encode()
-    headers = tuple((name, f"{value}/{SECRET}") for name, value in spoiled.headers)
-    bad = Spoiled(status=spoiled.status, headers=(*headers, *ECHO_HEADERS), body=body)
-    with vendor(BUNDLE, copy_rule, lambda number, questions: bad) as server:
+    fault = LASTING[kind].fault
+    body = (fault.body or b"") + f" {SECRET}".encode()
+    headers = tuple((name, f"{value}/{SECRET}") for name, value in fault.headers)
+    bad = Fault(status=fault.status, headers=(*headers, *ECHO_HEADERS), body=body)
+    with vendor(BUNDLE, copy_rule, lambda number: bad) as server:
         path = endpoint_file(tmp_path, server)
         done = kinprint(
             tmp_path, "--debug", "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes",

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from bundle_builder import GOLDEN_PUBLIC_KEY
+from fault_proxy import PASSING, Fault, at_random, is_quick
 from record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule
 from tenacity import wait_exponential
-from vendor_server import PASSING, Spoiled, Vendor, at_random, vendor
+from vendor_server import Vendor, vendor
 
 from adapters import http_retry
 from adapters.http_endpoint import open_endpoint
@@ -102,10 +103,10 @@ def test_questions_are_cut_to_what_the_money_reaches_for(tmp_path: Path) -> None
 
 
 def test_failed_attempts_count_and_a_larger_limit_goes_on(tmp_path: Path) -> None:
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
+    def fail(number: int) -> Fault | None:
         return PASSING["500"] if number in (3, 11, 12) else None
 
-    with vendor(BUNDLE, copy_rule, spoil) as server:
+    with vendor(BUNDLE, copy_rule, fail) as server:
         stopped = kinprint(tmp_path, server, PRICE, "--max-cost", "0.32")
         assert (stopped.returncode, server.num_requests) == (ExitCode.STOPPED, 32)
         assert "max_cost: 0.32 EUR is spent, and one request more" in stopped.stderr
@@ -119,10 +120,10 @@ def test_failed_attempts_count_and_a_larger_limit_goes_on(tmp_path: Path) -> Non
 def test_errors_are_free_where_the_vendor_charges_for_answers(tmp_path: Path) -> None:
     fields = PRICE + '\ncharged_for = "answers"'
 
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
+    def fail(number: int) -> Fault | None:
         return PASSING["500"] if number in (3, 11) else None
 
-    with vendor(BUNDLE, copy_rule, spoil) as server:
+    with vendor(BUNDLE, copy_rule, fail) as server:
         done = kinprint(tmp_path, server, fields, "--max-cost", "0.32", "--json")
     assert done.returncode == ExitCode.DERIVED, done.stderr
     assert row(done)["run"]["spent"]["requests"] == 32
@@ -153,7 +154,7 @@ def test_a_price_or_limit_that_means_nothing_is_refused(
 @pytest.mark.parametrize("seed", range(12))
 def test_a_limit_of_requests_is_never_exceeded(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
-    quick = {name: each for name, each in PASSING.items() if each.delay_s + each.drip_s < 0.1}
+    quick = {name: fault for name, fault in PASSING.items() if is_quick(fault)}
     max_requests, batch_size = rng.randrange(9, 70), rng.choice([1, 3])
     fields = "concurrency = 8\nretries = 20\nstop_after_failures = 1000"
     with vendor(BUNDLE, copy_rule, at_random(rng, 0.4, quick)) as server:

@@ -5,6 +5,7 @@ first run installs each into a virtual environment that is kept (tests/servers/e
 """
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 import requests
 from bundle_builder import GOLDEN_PUBLIC_KEY
+from fault_proxy import PASSING, Fault, fault_proxy, is_quick
 from record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule, innocent_rule
 from servers.classifiers import write_classifier
 from servers.environment import BuildError, server_python
@@ -150,11 +152,19 @@ SERVERS: dict[str, tuple[Serving, tuple[str, ...]]] = {
 }
 
 
-def audit(folder: Path, name: str, port: int) -> tuple[int, dict[str, Any], Path]:
-    """Audit an endpoint; return exit status, document and journal."""
-    stem = name.replace(" ", "-")
+def audit(
+    folder: Path, name: str, port: int, *, is_patient: bool = False
+) -> tuple[int, dict[str, Any], Path]:
+    """Audit an endpoint; return exit status, document and journal.
+
+    A patient audit asks one image at a time and again and again.
+    """
+    stem = f"{name.replace(' ', '-')}{'-patient' if is_patient else ''}"
     path, journal = folder / f"{stem}.toml", folder / f"{stem}.sqlite"
-    path.write_text(ENDPOINTS[name].format(port=port), encoding="utf-8")
+    text = ENDPOINTS[name].format(port=port)
+    if is_patient:
+        text = "retries = 30\nstop_after_failures = 1000\n" + text.replace("batch_size = 8\n", "")
+    path.write_text(text, encoding="utf-8")
     arguments = ["audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--endpoint", path]
     arguments += ["--journal", journal, "--json", "--ask-all"]
     done = subprocess.run(
@@ -194,6 +204,8 @@ def test_verdicts_come_out_right_through_a_real_server(
                 assert document["audits"][0]["outcome"]["control"]["accuracy"] == 1.0
                 if name == "bentoml":
                     _check_its_429(journal)
+                if server == "kserve":
+                    _check_behind_faults(tmp_path, name, port, status)
     except BuildError as error:
         pytest.fail(str(error), pytrace=False)
 
@@ -206,3 +218,20 @@ def _check_its_429(journal: Path) -> None:
     assert statuses[(200, "answered")] == answered == 32
     assert statuses[(429, "later")] > 0
     assert sum(statuses.values()) == 32 + statuses[(429, "later")]
+
+
+def _check_behind_faults(folder: Path, name: str, port: int, status: int) -> None:
+    """Every second answer is spoiled in another way, and nothing of that gets into the verdict."""
+    quick = [fault for fault in PASSING.values() if is_quick(fault)]
+    if name == "kserve V2":
+        quick.append(Fault(change=lambda body: re.sub(rb'"id": ?"[^"]*"', b'"id":"other"', body)))
+    faults = dict(zip(range(0, 2 * len(quick), 2), quick, strict=True))
+    with fault_proxy(port, faults.get) as proxy:
+        found, document, journal = audit(folder, name, proxy.port, is_patient=True)
+        assert proxy.num_requests > 2 * len(quick)
+    assert found == status, document
+    with closing(sqlite3.connect(journal)) as database:
+        statuses = Counter(database.execute("SELECT result FROM attempts").fetchall())
+    assert statuses[("answered",)] == 32
+    assert statuses[("failed",)] >= 10
+    assert statuses[("later",)] == 4  # 429 and 503, with seconds and with a date

@@ -4,9 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
+from fault_proxy import Fault
 from record_builder import audited_contents, copy_rule, innocent_rule
 from sweep_world import HereEngine, World, names
-from vendor_server import Spoiled, vendor
+from vendor_server import vendor
 
 from audit.discovery import SuspectKind
 from audit.journal import Journal
@@ -49,7 +50,7 @@ def test_one_limit_holds_for_all_workers_of_a_sweep(world: World) -> None:
     def note(number: int, questions: tuple[str, ...]) -> None:
         arrived.append(time.monotonic())
 
-    with vendor(audited_contents(), innocent_rule, note) as server:
+    with vendor(audited_contents(), innocent_rule, on_request=note) as server:
         for name in ("a", "b", "c"):
             path = server.endpoint_file(
                 world.suspects / f"{name}.toml", f"requests_per_second = {rate}"
@@ -66,8 +67,8 @@ def test_one_limit_holds_for_all_workers_of_a_sweep(world: World) -> None:
 def test_a_vendor_that_turns_us_away_is_a_row_and_is_tried_again(world: World) -> None:
     is_closed = True
 
-    def refuse(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        return Spoiled(status=401, body=b"who are you") if is_closed else None
+    def refuse(number: int) -> Fault | None:
+        return Fault(status=401, body=b"who are you") if is_closed else None
 
     world.add("stranger.onnx")
     with vendor(audited_contents(), copy_rule, refuse) as server:
@@ -82,8 +83,8 @@ def test_a_vendor_that_turns_us_away_is_a_row_and_is_tried_again(world: World) -
 def test_an_endpoint_that_fails_half_way_goes_on_where_it_was(world: World) -> None:
     is_failing = True
 
-    def fail(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        return Spoiled(status=500, body=b"oops") if is_failing and number >= 9 else None
+    def fail(number: int) -> Fault | None:
+        return Fault(status=500, body=b"oops") if is_failing and number >= 9 else None
 
     with vendor(audited_contents(), innocent_rule, fail) as server:
         server.endpoint_file(
@@ -126,8 +127,8 @@ def test_an_audit_that_ended_just_before_the_sweep_did_is_not_paid_again(world: 
 
 
 def test_the_end_of_a_sweep_does_not_wait_for_a_vendor_that_said_later(world: World) -> None:
-    later = Spoiled(status=429, body=b"", headers=(("Retry-After", "300"),))
-    with vendor(audited_contents(), copy_rule, lambda number, questions: later) as server:
+    later = Fault(status=429, body=b"", headers=(("Retry-After", "300"),))
+    with vendor(audited_contents(), copy_rule, lambda number: later) as server:
         path = server.endpoint_file(world.suspects / "vendor.toml")
         with world.sweep() as sweep:
             sweep._endpoints.submit(

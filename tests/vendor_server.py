@@ -1,24 +1,22 @@
-"""A vendor on loopback that knows a bundle's images, and what can go wrong with one.
+"""A vendor on loopback that knows a bundle's images and answers as a rule says.
 
-`Vendor` answers ``POST {"images": ["<base64 PNG>", ...]}`` with ``{"labels": [...]}`` as a rule
-says, and hands every request to a function that may spoil the answer.
+`Vendor` answers ``POST {"images": ["<base64 PNG>", ...]}`` with ``{"labels": [...]}``, always and
+rightly. What goes wrong goes wrong on the way: `vendor` puts a `fault_proxy.FaultProxy` before it
+where a test wants faults.
 """
 
 import base64
-import gzip
 import io
 import json
-import random
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+from fault_proxy import FaultProxy, Faults, fault_proxy
 from PIL import Image
 
 from audit.manifest import BundleContents
@@ -40,25 +38,8 @@ label = "{label}"
 """
 
 
-@dataclass(frozen=True)
-class Spoiled:
-    """What happens instead of a plain answer, or besides it."""
-
-    status: int = 200
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
-    """Instead of the right one."""
-    delay_s: float = 0.0
-    sent_bytes: int | None = None
-    """Close the connection after so many bytes of the body; -1 resets it before any."""
-    drip_s: float = 0.0
-    """Pause between pieces of the body."""
-    is_packed: bool = False
-    """Send the right answer as gzip."""
-
-
-Spoil = Callable[[int, tuple[str, ...]], Spoiled | None]
-"""From the number of the request, from 0, and its questions; None answers rightly."""
+OnRequest = Callable[[int, tuple[str, ...]], None]
+"""Gets the number of a request, from 0, and its questions, before they are answered."""
 
 
 class Vendor(ThreadingHTTPServer):
@@ -67,7 +48,9 @@ class Vendor(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, bundle: BundleContents, rule: Rule, spoil: Spoil | None = None) -> None:
+    def __init__(
+        self, bundle: BundleContents, rule: Rule, on_request: OnRequest | None = None
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         arrays = bundle.arrays
         self.class_names = bundle.manifest.task.class_names
@@ -79,16 +62,34 @@ class Vendor(ThreadingHTTPServer):
             )
             for index, (image, label) in enumerate(zip(images, labels, strict=True))
         }
-        self.spoil = spoil or (lambda number, questions: None)
+        self.on_request = on_request
+        self.proxy: FaultProxy | None = None
+        """What stands before it."""
         self.lock = threading.Lock()
         self.asked: Counter[str] = Counter()
-        self.num_requests = 0
+        self.num_answered = 0
         self.requests_text = b""
         """All headers and bodies."""
 
     @property
+    def port(self) -> int:
+        """Where it listens itself."""
+        return int(self.server_address[1])
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/classify"
+        """The address that clients know."""
+        return f"http://127.0.0.1:{self.proxy.port if self.proxy else self.port}/classify"
+
+    @property
+    def num_requests(self) -> int:
+        """How many were sent to that address."""
+        return self.proxy.num_requests if self.proxy else self.num_answered
+
+    def spoil(self, faults: Faults) -> None:
+        """Let other faults happen from now on, if there is a proxy at all."""
+        assert self.proxy is not None
+        self.proxy.faults = faults
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that hang up are part of the tests."""
@@ -121,33 +122,17 @@ class _Handler(BaseHTTPRequestHandler):
         known = [self.server.labels[_pixels(text)] for text in json.loads(body)["images"]]
         questions = tuple(question for question, _ in known)
         with self.server.lock:
-            number = self.server.num_requests
-            self.server.num_requests += 1
+            number = self.server.num_answered
+            self.server.num_answered += 1
             self.server.asked.update(questions)
             self.server.requests_text += bytes(self.headers) + body
-        spoiled = self.server.spoil(number, questions) or Spoiled()
+        if self.server.on_request is not None:
+            self.server.on_request(number, questions)
         answer = json.dumps({"labels": [label for _, label in known]}).encode()
-        self._send(spoiled, answer if spoiled.body is None else spoiled.body)
-
-    def _send(self, spoiled: Spoiled, body: bytes) -> None:
-        time.sleep(spoiled.delay_s)
-        if spoiled.sent_bytes == -1:
-            self.close_connection = True
-            return
-        headers = dict(spoiled.headers)
-        if spoiled.is_packed:
-            body, headers["Content-Encoding"] = gzip.compress(body), "gzip"
-        self.send_response(spoiled.status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        for piece in [body] if not spoiled.drip_s else [body[i : i + 1] for i in range(len(body))]:
-            self.wfile.write(piece[: spoiled.sent_bytes])
-            self.wfile.flush()
-            time.sleep(spoiled.drip_s)
-        if spoiled.sent_bytes is not None:
-            self.close_connection = True
+        self.wfile.write(answer)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -159,57 +144,22 @@ def _pixels(text: str) -> bytes:
 
 
 @contextmanager
-def vendor(bundle: BundleContents, rule: Rule, spoil: Spoil | None = None) -> Iterator[Vendor]:
-    """Serve for the duration of a ``with`` block."""
-    server = Vendor(bundle, rule, spoil)
+def vendor(
+    bundle: BundleContents,
+    rule: Rule,
+    faults: Faults | None = None,
+    on_request: OnRequest | None = None,
+) -> Iterator[Vendor]:
+    """Serve for the duration of a ``with`` block, behind a proxy if there are to be faults."""
+    server = Vendor(bundle, rule, on_request)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield server
+        with ExitStack() as stack:
+            if faults is not None:
+                server.proxy = stack.enter_context(fault_proxy(server.port, faults))
+            yield server
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-LATER = (("Retry-After", "0"),)
-PASSING: dict[str, Spoiled] = {
-    "delay": Spoiled(delay_s=0.03),
-    "no answer in time": Spoiled(delay_s=0.4),
-    "reset": Spoiled(sent_bytes=-1),
-    "truncated body": Spoiled(sent_bytes=5),
-    "slow body": Spoiled(drip_s=0.1),
-    "wrong content type": Spoiled(headers=(("Content-Type", "text/html"),)),
-    "gzip": Spoiled(is_packed=True),
-    "broken gzip": Spoiled(headers=(("Content-Encoding", "gzip"),)),
-    "500": Spoiled(status=500, body=b"oops"),
-    "502": Spoiled(status=502, body=b"<html>bad gateway</html>"),
-    "503": Spoiled(status=503, body=b"", headers=LATER),
-    "429": Spoiled(status=429, body=b'{"error": "slow down"}', headers=LATER),
-    "empty body": Spoiled(body=b""),
-    "half of a document": Spoiled(body=b'{"labels": [1'),
-}
-"""After these, asking again brings the answer."""
-LASTING: dict[str, Spoiled] = {
-    "redirect": Spoiled(status=302, headers=(("Location", "https://elsewhere.example/login"),)),
-    "page with status 200": Spoiled(body=b"<html><body>Please log in</body></html>"),
-    "error with status 200": Spoiled(body=b'{"error": "quota exceeded"}'),
-    "label outside the map": Spoiled(body=b'{"labels": ["unheard of"]}'),
-    "class outside the map": Spoiled(body=b'{"labels": [4711]}'),
-    "no document": Spoiled(body=b"ok"),
-    "wrong request": Spoiled(status=422, body=b'{"detail": "no such field"}'),
-    "no credentials": Spoiled(status=401, body=b"who are you"),
-}
-"""These stop an audit."""
-
-
-def at_random(rng: random.Random, share: float, kinds: dict[str, Spoiled]) -> Spoil:
-    """Spoil a share of the answers in ways drawn at random."""
-    names = list(kinds)
-
-    def spoil(number: int, questions: tuple[str, ...]) -> Spoiled | None:
-        if rng.random() >= share:
-            return None
-        return kinds[rng.choice(names)]
-
-    return spoil
