@@ -58,7 +58,8 @@ class Predictions:
     labels: NDArray[np.int64]
     """Class per image ``[N]``, 0..K-1, or `REFUSED`."""
     log_probabilities: NDArray[np.float64] | None = None
-    """Natural log of the probabilities ``[N, K]``, from logits in float64 where there are some."""
+    """Natural log of the probabilities ``[N, K]``, from logits in float64 where there are some; NaN
+    for a class of which nothing is told (top-k)."""
     attempts: int = 1
     """Requests that it took to get this batch, failed ones included."""
     metadata: dict[str, str] = field(default_factory=dict)

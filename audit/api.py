@@ -18,6 +18,7 @@ from audit.journal import Journal, default_journal
 from audit.keys import load_trust
 from audit.manifest import BundleContents
 from audit.outcome import Outcome
+from audit.query_scores import can_score
 from audit.session import AuditEvent, AuditSession, Finished
 from audit.spending import plan_spending
 
@@ -40,8 +41,8 @@ def open_bundle(path: str | Path, *, trust: Iterable[str | Path] = ()) -> Bundle
 def scores_to_ask(bundle: BundleContents, suspect: Suspect) -> tuple[str, ...]:
     """Return the scores of an audit for which nobody chose any.
 
-    The bundle's own score decides. MFUE's score is shown beside it where it costs nothing: files
-    that give probabilities; an endpoint is asked for nothing more than the verdict needs.
+    The bundle's own score decides. Others are shown beside it where they cost nothing: files that
+    give probabilities; an endpoint is asked for nothing more than the verdict needs.
     """
     return default_scores(
         bundle, is_file=suspect.identity.kind == "onnx", capability=suspect.capability
@@ -60,9 +61,15 @@ def default_scores(
     """
     default = bundle.manifest.default_score
     is_free = is_file and capability is Capability.PROBABILITIES
-    if is_free and default != "mfue-w" and len(bundle.arrays.triggers):
-        return (default, "mfue-w")
-    return (default,)
+    beside = [
+        name
+        for name, is_there in (
+            ("rank-correlation", can_score(bundle, "rank-correlation")),
+            ("mfue-w", len(bundle.arrays.triggers) > 0),
+        )
+        if is_free and is_there and name != default
+    ]
+    return (default, *beside)
 
 
 def audit_suspect(

@@ -26,6 +26,7 @@ _NEEDED = {
     "matching-rate": "Q",
     "trajectory-rate": "Q",
     "sample-correlation": "Q",
+    "rank-correlation": "D",
     "mfue-w": "N",
     "mfue-b": "M",
 }
@@ -52,10 +53,12 @@ _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
     "source_query_log_probabilities": (np.float64, "S K"),
     "derived_probabilities": (np.float64, "P K"),
     "innocent_probabilities": (np.float64, "P K"),
+    "selection_rankings": (np.int64, "B Q D"),
     "controls": (np.uint8, "C height width channels"),
     "control_labels": (np.int64, "C"),
     "model_query_labels": (np.int64, "R Q"),
     "model_query_log_probabilities": (np.float64, "R S K"),
+    "model_rankings": (np.int64, "R Q D"),
     "model_trigger_losses": (np.float64, "R N"),
     "model_probe_hits": (np.int64, "R N"),
 }
@@ -103,6 +106,7 @@ def _check_shapes(manifest: Manifest, arrays: Arrays) -> dict[str, int]:
         "channels": task.channels,
         "K": task.num_classes,
         "R": len(manifest.calibration_models),
+        "B": len(manifest.selection_models),
         "M": settings.num_probes if settings else 0,
     }
     for name, (dtype, letters) in _LAYOUT.items():
@@ -130,6 +134,12 @@ def _check_not_empty(manifest: Manifest, sizes: dict[str, int]) -> None:
         raise BundleError(
             f"default_score: {manifest.default_score} has nothing to ask ({needed} = 0)"
         )
+    roles = {model.role for model in manifest.selection_models}
+    if sizes["D"] and len(roles) < 2:
+        raise BundleError(
+            "selection_rankings: expected derived and innocent selection models, got "
+            f"{', '.join(roles) or 'none'}"
+        )
     for letter, name in _ALL_OR_NONE.items():
         if sizes[letter] not in (0, sizes["Q"]):
             raise BundleError(
@@ -147,6 +157,8 @@ def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
     ):
         _check_range(name, getattr(arrays, name), 0, sizes["K"] - 1)
     _check_groups(arrays.query_groups)
+    for name in ("selection_rankings", "model_rankings"):
+        _check_rankings(name, getattr(arrays, name), sizes["K"])
     _check_range("probe_alphas", arrays.probe_alphas, 0, _MAX_ALPHA)
     _check_range("model_probe_hits", arrays.model_probe_hits, 0, sizes["M"])
     _check_range("model_trigger_losses", arrays.model_trigger_losses, 0, np.finfo(float).max)
@@ -171,6 +183,16 @@ def _check_groups(groups: NDArray[np.int64]) -> None:
             f"query_groups: expected the numbers 0 to {num_groups - 1} for {num_groups} groups, "
             f"got {groups.min()} to {groups.max()}"
         )
+
+
+def _check_rankings(name: str, rankings: NDArray[np.int64], num_classes: int) -> None:
+    _check_range(name, rankings, 0, num_classes - 1)
+    depth = rankings.shape[-1]
+    if depth >= num_classes:
+        raise BundleError(f"{name}: expected at most {num_classes - 1} classes, got {depth}")
+    ordered = np.sort(rankings, axis=-1)
+    if (ordered[..., 1:] == ordered[..., :-1]).any():
+        raise BundleError(f"{name}: expected each class once in a ranking, got one twice")
 
 
 def _check_range(

@@ -18,6 +18,7 @@ ScoreName = Literal[
     "matching-rate",
     "trajectory-rate",
     "sample-correlation",
+    "rank-correlation",
     "mfue-w",
     "mfue-b",
 ]
@@ -133,6 +134,11 @@ class Manifest(FrozenModel):
         """Return the R models whose answers are in the ``model_*`` arrays."""
         return tuple(model for model in self.models if model.use == "calibration")
 
+    @property
+    def selection_models(self) -> tuple[ModelRecord, ...]:
+        """Return the S models whose rankings are in ``selection_rankings``."""
+        return tuple(model for model in self.models if model.use == "selection")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:
@@ -171,6 +177,9 @@ class Arrays:
     ratio."""
     innocent_probabilities: NDArray[np.float64]
     """Q: mean softmax of the innocent selection models, ``[Q, K]``; empty likewise."""
+    selection_rankings: NDArray[np.int64]
+    """Likeliest D classes of each query by each of the S selection models, likeliest first,
+    ``[S, Q, D]``; D is 0 where there are no rankings."""
     controls: NDArray[np.uint8]
     """``[C, H, W, channels]``"""
     control_labels: NDArray[np.int64]
@@ -180,6 +189,8 @@ class Arrays:
     model_query_log_probabilities: NDArray[np.float64]
     """What each calibration model answers to each query, ``[R, Q, K]``; ``[R, 0, K]`` where
     ``source_query_log_probabilities`` is empty."""
+    model_rankings: NDArray[np.int64]
+    """Likeliest D classes of each query by each calibration model, ``[R, Q, D]``."""
     model_trigger_losses: NDArray[np.float64]
     """``-log p_y`` of each calibration model on each trigger, ``[R, N]``."""
     model_probe_hits: NDArray[np.int64]

@@ -33,7 +33,7 @@ class ScoreOutcome(FrozenModel):
 
     name: str
     access: str
-    """``labels`` or ``probabilities``."""
+    """``labels``, ``top-k`` or ``probabilities``."""
     value: float
     num_queries: int
     """Queries or triggers the value is computed from."""

@@ -16,8 +16,10 @@ from audit.early_stop import min_control_accuracy
 from audit.errors import AuditError
 from audit.manifest import BundleContents
 from audit.methods.mfue import cross_entropy
+from audit.methods.rank_correlation import top_classes
 from audit.monte_carlo import probe_hits
 from audit.probes import probes
+from audit.query_scores import can_score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class PanelAnswers:
     """``[Q]``"""
     query_log_probabilities: NDArray[np.float64]
     """``[Q, K]``; ``[0, K]`` where the bundle's score does not take them."""
+    ranking: NDArray[np.int64]
+    """Likeliest D classes of each query, ``[Q, D]``; D is 0 where the bundle has no rankings."""
     trigger_losses: NDArray[np.float64]
     """``-log p_y`` on each trigger, ``[N]``."""
     probe_hits: NDArray[np.int64]
@@ -131,6 +135,7 @@ def ask_everything(bundle: BundleContents, suspect: Suspect, path: Path) -> Pane
         query_log_probabilities=_log_probabilities(
             suspect, arrays.queries[: len(arrays.source_query_log_probabilities)]
         ).reshape(len(arrays.source_query_log_probabilities), bundle.manifest.task.num_classes),
+        ranking=_ranking(bundle, suspect),
         trigger_losses=_losses(suspect, arrays.triggers, arrays.trigger_labels),
         probe_hits=hits,
     )
@@ -145,6 +150,13 @@ def answered_labels(suspect: Suspect, images: NDArray[np.uint8]) -> NDArray[np.i
     """Return the classes that a model gives ``[N, H, W, C]``, ``[N]``."""
     parts = [suspect.predict(images[part]).labels for part in _batches(suspect, images)]
     return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+
+
+def _ranking(bundle: BundleContents, suspect: Suspect) -> NDArray[np.int64]:
+    arrays = bundle.arrays
+    if not can_score(bundle, "rank-correlation"):
+        return np.empty((len(arrays.queries), 0), dtype=np.int64)
+    return top_classes(_log_probabilities(suspect, arrays.queries))
 
 
 def _losses(

@@ -88,13 +88,15 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
     if unknown or not scores:
         named = repr(unknown[0]) if unknown else "none"
         raise AuditError(f"score: expected one of {', '.join(SCORES)}, got {named}")
-    if "mfue-w" in scores and capability < Capability.PROBABILITIES:
+    if "mfue-w" in scores and capability < Capability.TOP_K:
         raise AuditError("score: mfue-w needs probabilities, but this suspect gives labels only")
     if "mfue-b" in scores and manifest.probes is None:
         raise AuditError("score: mfue-b needs probes, but this bundle has none")
     for score in scores:
         if score in QUERY_SCORES and not can_score(bundle, score):
-            raise AuditError(f"score: {score} needs {_needed(bundle)}, but this bundle has none")
+            raise AuditError(
+                f"score: {score} needs {_needed(bundle, score)}, but this bundle has none"
+            )
     if "mfue-w" in scores and not len(arrays.triggers):
         raise AuditError("score: mfue-w needs triggers, but this bundle has none")
     groups = [_stored("control", arrays.controls)]
@@ -113,7 +115,9 @@ def _stored(kind: str, images: NDArray[np.uint8]) -> QuestionGroup:
     return QuestionGroup(kind=kind, num_questions=len(images), images=lambda: images)
 
 
-def _needed(bundle: BundleContents) -> str:
+def _needed(bundle: BundleContents, score: str) -> str:
+    if score == "rank-correlation" and len(bundle.arrays.queries):
+        return "rankings by derived and innocent models"
     return "the derived models' probabilities" if len(bundle.arrays.queries) else "queries"
 
 

@@ -1,8 +1,9 @@
 """Scores that are computed from the answers to a bundle's queries, for a suspect or many models.
 
-Four scores ask the same queries and differ in what they make of the answers. Two of them are means
+Five scores ask the same queries and differ in what they make of the answers. Two of them are means
 over the queries of a value that depends on one answer alone (`MEAN_SCORES`): these can be followed
-query by query, and an audit may stop early on them.
+query by query, and an audit may stop early on them. Two use all that a suspect tells, labels, top-k
+or probabilities; the calibration models are then compared by no more than that.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,18 @@ from audit.journal import Answer
 from audit.manifest import BundleContents
 from audit.methods.likelihood_ratio import answer_evidence, evidence_table, mean_evidence
 from audit.methods.matching_rate import match_table
+from audit.methods.rank_correlation import (
+    nearest_relatives,
+    positions_of,
+    told_boundaries,
+    told_positions,
+)
 from audit.methods.sample_correlation import label_similarity, probability_similarity
 from audit.methods.trajectory_rate import trajectory_rate
 
 MEAN_SCORES = ("likelihood-ratio", "matching-rate")
 """Means of one value per query."""
-QUERY_SCORES = (*MEAN_SCORES, "trajectory-rate", "sample-correlation")
+QUERY_SCORES = (*MEAN_SCORES, "trajectory-rate", "sample-correlation", "rank-correlation")
 """All scores that ask the bundle's queries."""
 
 
@@ -36,6 +43,13 @@ class QueryAnswers:
     """``[M, Q]``, `REFUSED` where there is none."""
     log_probabilities: NDArray[np.float64] | None = None
     """``[M, Q, K]``, NaN where a query was refused; None where there are only labels."""
+    positions: NDArray[np.int64] | None = None
+    """Classes that stand before each class in a model's ranking, ``[M, Q, K]``; None where the
+    bundle has no rankings."""
+    boundaries: NDArray[np.bool_] | None = None
+    """Places of a ranking that the suspect tells apart, ``[Q, K]``."""
+    access: str = "labels"
+    """What rankings rest on: ``labels``, ``top-k`` or ``probabilities``."""
 
 
 def query_table(bundle: BundleContents, score: str) -> NDArray[np.float64]:
@@ -60,6 +74,8 @@ def query_table(bundle: BundleContents, score: str) -> NDArray[np.float64]:
 def can_score(bundle: BundleContents, score: str) -> bool:
     """Return whether a bundle has what one of `QUERY_SCORES` takes."""
     arrays = bundle.arrays
+    if score == "rank-correlation":
+        return arrays.selection_rankings.size > 0
     needed = arrays.derived_probabilities if score == "likelihood-ratio" else arrays.queries
     return len(needed) > 0
 
@@ -91,6 +107,8 @@ def query_scores(bundle: BundleContents, score: str, answers: QueryAnswers) -> N
         return mean_evidence(query_table(bundle, score)[queries], answers.labels)
     if score == "trajectory-rate":
         return trajectory_rate(answers.labels, source_labels, arrays.query_groups[queries])
+    if score == "rank-correlation":
+        return _rank_correlations(bundle, answers)
     if score != "sample-correlation":
         raise AuditError(f"score: expected one of {', '.join(QUERY_SCORES)}, got {score!r}")
     if answers.log_probabilities is not None:
@@ -106,7 +124,7 @@ def suspect_answers(
     """Return one suspect's answers to some queries, ``[1, Q]``.
 
     Probabilities are taken where the bundle has the source's to compare with and the suspect gave
-    them with every class that it named.
+    all of them with every class that it named; rankings are made of whatever it told.
 
     Args:
         bundle: Whose queries.
@@ -115,39 +133,85 @@ def suspect_answers(
     """
     given = [answers.get(f"query/{index}") for index in queries]
     labels = np.array([REFUSED if one is None else one.label for one in given], dtype=np.int64)
-    named = [one for one in given if one is not None and one.label != REFUSED]
-    rows = None
-    if (
-        len(bundle.arrays.source_query_log_probabilities)
-        and named
-        and all(one.log_probabilities is not None for one in named)
-    ):
-        nothing = np.full(bundle.manifest.task.num_classes, np.nan)
-        rows = np.array(
-            [
-                nothing
-                if one is None or one.label == REFUSED or one.log_probabilities is None
-                else one.log_probabilities
-                for one in given
-            ]
-        )[None]
-    return QueryAnswers(queries=queries, labels=labels[None], log_probabilities=rows)
+    nothing = np.full(bundle.manifest.task.num_classes, np.nan)
+    rows = np.array(
+        [
+            nothing
+            if one is None or one.label == REFUSED or one.log_probabilities is None
+            else one.log_probabilities
+            for one in given
+        ]
+    ).reshape(len(queries), -1)
+    named = rows[labels != REFUSED]
+    is_whole = len(named) > 0 and not np.isnan(named).any()
+    with_rankings = can_score(bundle, "rank-correlation")
+    positions = told_positions(labels, rows) if with_rankings and len(queries) else None
+    return QueryAnswers(
+        queries=queries,
+        labels=labels[None],
+        log_probabilities=rows[None]
+        if is_whole and len(bundle.arrays.source_query_log_probabilities)
+        else None,
+        positions=None if positions is None else positions[None],
+        boundaries=None
+        if positions is None
+        else told_boundaries(positions, bundle.arrays.selection_rankings.shape[-1]),
+        access="probabilities" if is_whole else "labels" if np.isnan(named).all() else "top-k",
+    )
 
 
 def calibration_answers(
-    bundle: BundleContents, queries: NDArray[np.int64], *, with_probabilities: bool
+    bundle: BundleContents,
+    queries: NDArray[np.int64],
+    *,
+    with_probabilities: bool,
+    boundaries: NDArray[np.bool_] | None = None,
 ) -> QueryAnswers:
-    """Return what the calibration models answer to some queries, ``[R, Q]``."""
-    arrays = bundle.arrays
+    """Return what the calibration models answer to some queries, ``[R, Q]``.
+
+    Args:
+        bundle: Whose queries.
+        queries: Indices, ``[Q]``.
+        with_probabilities: Whether to compare by probabilities where the bundle has them.
+        boundaries: What the suspect tells apart in its rankings, ``[Q, K]``; by default all.
+    """
+    arrays, num_classes = bundle.arrays, bundle.manifest.task.num_classes
     return QueryAnswers(
         queries=queries,
         labels=arrays.model_query_labels[:, queries],
         log_probabilities=arrays.model_query_log_probabilities[:, queries]
         if with_probabilities
         else None,
+        positions=positions_of(arrays.model_rankings[:, queries], num_classes)
+        if can_score(bundle, "rank-correlation")
+        else None,
+        boundaries=boundaries,
     )
 
 
 def answer_values(bundle: BundleContents, score: str, answers: QueryAnswers) -> NDArray[np.float64]:
     """Return what each answer is worth, ``[M, Q]``, for one of `MEAN_SCORES`."""
     return answer_evidence(query_table(bundle, score)[answers.queries], answers.labels)
+
+
+def _rank_correlations(bundle: BundleContents, answers: QueryAnswers) -> NDArray[np.float64]:
+    arrays, num_classes = bundle.arrays, bundle.manifest.task.num_classes
+    if answers.positions is None:
+        return np.zeros(len(answers.labels))
+    roles = np.array([model.role for model in bundle.manifest.selection_models])
+    pools = positions_of(arrays.selection_rankings[:, answers.queries], num_classes)
+    boundaries = answers.boundaries
+    if boundaries is None:
+        boundaries = np.zeros(answers.positions.shape[1:], dtype=bool)
+        boundaries[:, 1 : arrays.selection_rankings.shape[-1] + 1] = True
+    scores = []
+    for labels, positions in zip(answers.labels, answers.positions, strict=True):
+        derived, innocent = nearest_relatives(
+            positions,
+            boundaries,
+            labels == REFUSED,
+            pools[roles == "derived"],
+            pools[roles == "innocent"],
+        )
+        scores.append(derived - innocent)
+    return np.array(scores)

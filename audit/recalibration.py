@@ -19,8 +19,9 @@ from audit.decision_rule import DecisionRule, bundle_rule, choose_rule
 from audit.early_stop import whole_thresholds
 from audit.errors import AuditError
 from audit.manifest import Arrays, BundleContents, Manifest, ModelRecord
+from audit.methods.rank_correlation import positions_of
 from audit.panel import PanelAnswers
-from audit.query_scores import QueryAnswers, deciding_query_score, query_scores
+from audit.query_scores import QueryAnswers, can_score, deciding_query_score, query_scores
 from audit.significance import clopper_pearson
 
 Role = Literal["innocent", "derived"]
@@ -144,6 +145,9 @@ def recalibrate(
             bundle.arrays.model_query_log_probabilities,
             [one.answers.query_log_probabilities for one in calibrating],
         ),
+        model_rankings=_stacked(
+            bundle.arrays.model_rankings, [one.answers.ranking for one in calibrating]
+        ),
         model_trigger_losses=_stacked(
             bundle.arrays.model_trigger_losses, [one.answers.trigger_losses for one in calibrating]
         ),
@@ -198,6 +202,12 @@ def _accused(bundle: BundleContents, models: Sequence[NewModel]) -> NDArray[np.b
         labels=np.array([model.answers.query_labels for model in models]),
         log_probabilities=np.array([model.answers.query_log_probabilities for model in models])
         if has_probabilities
+        else None,
+        positions=positions_of(
+            np.array([model.answers.ranking for model in models]),
+            bundle.manifest.task.num_classes,
+        )
+        if can_score(bundle, "rank-correlation")
         else None,
     )
     return np.asarray(query_scores(bundle, score, answers) > threshold)

@@ -63,7 +63,9 @@ def reference_scores(
         asked = answered(answers, "query", len(arrays.queries))
         given = suspect_answers(bundle, answers, asked)
         has_probabilities = given.log_probabilities is not None
-        compared = calibration_answers(bundle, asked, with_probabilities=has_probabilities)
+        compared = calibration_answers(
+            bundle, asked, with_probabilities=has_probabilities, boundaries=given.boundaries
+        )
         values = query_scores(bundle, score, compared)
     elif score == "mfue-w":
         asked = answered(answers, "trigger", len(arrays.triggers))

@@ -26,6 +26,7 @@ SCORE_TITLES = {
     "matching-rate": "Matching rate of the labels",
     "trajectory-rate": "Share of trajectories followed",
     "sample-correlation": "Sample correlation",
+    "rank-correlation": "Rank correlation with the nearest models",
     "mfue-w": "MFUE matching rate, from probabilities",
     "mfue-b": "MFUE matching rate, from labels of probes",
 }
@@ -33,6 +34,7 @@ _UNITS = {
     "likelihood-ratio": "mean evidence per query, nats",
     "trajectory-rate": "share of trajectories followed",
     "sample-correlation": "similarity of the correlations",
+    "rank-correlation": "correlation with derived less with innocent models",
 }
 
 

@@ -57,6 +57,7 @@ _WEIGHED = {
     "matching-rate": "This share is what the test compares.",
     "trajectory-rate": "The test counts the series of images that it so follows for the most part.",
     "sample-correlation": "The test compares which images are answered alike, not only this.",
+    "rank-correlation": "The test compares the order of all classes, not only the first.",
 }
 """What a score makes of the answers."""
 

@@ -24,11 +24,12 @@ from audit.early_stop import (
 from audit.evasion import is_at_chance, is_below_strangers
 from audit.journal import Answer
 from audit.manifest import BundleContents
-from audit.methods.mfue import cross_entropy, matching_rate
+from audit.methods.mfue import cross_entropy, loss_bounds, loss_matches, matching_rate
 from audit.monte_carlo import estimated_loss, probe_hits
 from audit.outcome import ControlCheck, Outcome, ScoreOutcome, Verdict
 from audit.query_scores import (
     QUERY_SCORES,
+    QueryAnswers,
     calibration_answers,
     can_score,
     query_scores,
@@ -110,12 +111,17 @@ def _query_score(
         asked, compared = np.arange(stop.num_values), np.arange(num_in_bundle)
     given = suspect_answers(bundle, answers, asked)
     uses_probabilities = name == "sample-correlation" and given.log_probabilities is not None
-    calibration = calibration_answers(bundle, compared, with_probabilities=uses_probabilities)
+    calibration = calibration_answers(
+        bundle,
+        compared,
+        with_probabilities=uses_probabilities,
+        boundaries=None if stop else given.boundaries,
+    )
     return _decide(
         bundle,
         rule,
         name=name,
-        access="probabilities" if uses_probabilities else "labels",
+        access=_access(name, given, uses_probabilities=uses_probabilities),
         value=_mean(query_scores(bundle, name, given)[0], len(asked)),
         calibration=query_scores(bundle, name, calibration),
         num_queries=len(asked),
@@ -124,6 +130,12 @@ def _query_score(
         is_evasive=_is_evasive(bundle, given.labels[0], asked),
         stop=stop,
     )
+
+
+def _access(name: str, given: QueryAnswers, *, uses_probabilities: bool) -> str:
+    if name == "rank-correlation":
+        return given.access
+    return "probabilities" if uses_probabilities else "labels"
 
 
 def _is_evasive(
@@ -157,12 +169,16 @@ def _mfue_w(
     ).reshape(-1, num_classes)
     labels = arrays.trigger_labels[asked]
     source = cross_entropy(arrays.source_trigger_log_probabilities[asked], labels)
+    # Where only bounds are known, a trigger matches if every loss within them does.
+    low, high = loss_bounds(rows, labels)
+    matches = loss_matches(low, source, tau) & loss_matches(high, source, tau)
+    told = rows[[one.label != REFUSED for one in given]]
     return _decide(
         bundle,
         rule,
         name="mfue-w",
-        access="probabilities",
-        value=_mean(matching_rate(cross_entropy(rows, labels), source, tau), len(asked)),
+        access="top-k" if np.isnan(told).any() else "probabilities",
+        value=int(matches.sum()) / max(1, len(asked)),
         calibration=matching_rate(arrays.model_trigger_losses[:, asked], source, tau),
         num_queries=len(asked),
         num_in_bundle=len(arrays.triggers),

@@ -59,10 +59,12 @@ def plain_bundle(num_questions: int) -> BundleContents:
         source_query_log_probabilities=np.empty((0, K)),
         derived_probabilities=p,
         innocent_probabilities=q,
+        selection_rankings=np.empty((0, num_queries, 0), np.int64),
         controls=rng.integers(0, 256, (NUM_CONTROLS, SIDE, SIDE, 3), dtype=np.uint8),
         control_labels=np.zeros(NUM_CONTROLS, np.int64),
         model_query_labels=np.where(is_innocent, 1, 0) * np.ones(num_queries, np.int64),
         model_query_log_probabilities=np.empty((2 * NUM_MODELS, 0, K)),
+        model_rankings=np.empty((2 * NUM_MODELS, num_queries, 0), np.int64),
         model_trigger_losses=np.empty((2 * NUM_MODELS, 0)),
         model_probe_hits=np.empty((2 * NUM_MODELS, 0), np.int64),
     )

@@ -164,6 +164,7 @@ def craft(
         triggers.images[usable.kept],
         usable,
         queries,
+        [*selection, *derived_selection],
         judged,
         report,
     )

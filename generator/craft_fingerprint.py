@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from audit.decision_rule import MIN_QUERIES
 from audit.manifest import Arrays, FrozenModel, Scalar
+from audit.methods.rank_correlation import top_classes
 from generator.craft import Crafted, Report
 from generator.crafting.derived import make_derived
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
@@ -117,7 +119,8 @@ def craft_fingerprint(
             "--held-out, or other options"
         )
     judged = [*calibration, *derived_calibration]
-    arrays = _arrays(source, splits, settings, method, found, judged, report)
+    selected = [*selection, *derived_selection]
+    arrays = _arrays(source, splits, settings, method, found, selected, judged, report)
     facts: dict[str, Scalar] = {
         **{name: getattr(settings, name) for name in _SHARED_SETTINGS},
         **{f"option_{name}": _scalar(value) for name, value in options.model_dump().items()},
@@ -129,7 +132,7 @@ def craft_fingerprint(
         settings,
         facts,
         [
-            *model_records("selection", [*selection, *derived_selection], splits.controls),
+            *model_records("selection", selected, splits.controls),
             *model_records("calibration", judged, splits.controls),
         ],
         method=method.name,
@@ -180,6 +183,7 @@ def _arrays(
     settings: CraftSettings,
     method: FingerprintMethod,
     found: Fingerprint,
+    selected: list[PoolModel],
     judged: list[PoolModel],
     report: Report,
 ) -> Arrays:
@@ -190,11 +194,15 @@ def _arrays(
     _, groups = np.unique(found.groups, return_inverse=True)
     source_answers = answer_all(TorchSuspect("source", source.model), images)
     num_kept = len(images) if method.score == "sample-correlation" else 0
-    model_labels, model_answers = [], []
+    # a suspect is compared with its nearest relatives of both kinds, or with none
+    depth = None if {model.role for model in selected} == {"derived", "innocent"} else 0
+    selection_rankings = [top_classes(answer_all(one.suspect, images)) for one in selected]
+    model_labels, model_answers, model_rankings = [], [], []
     for done, model in enumerate(judged, start=1):
         answers = answer_all(model.suspect, images)
         model_labels.append(answers.argmax(axis=1))
         model_answers.append(answers[:num_kept])
+        model_rankings.append(top_classes(answers)[:, :depth])
         report("calibration", done, len(judged))
     empty = images[:0]
     return Arrays(
@@ -213,13 +221,23 @@ def _arrays(
         source_query_log_probabilities=source_answers[:num_kept],
         derived_probabilities=np.empty((0, num_classes)),
         innocent_probabilities=np.empty((0, num_classes)),
+        selection_rankings=_stacked(selection_rankings, len(images), depth),
         controls=splits.controls.images,
         control_labels=splits.controls.labels,
         model_query_labels=np.array(model_labels, dtype=np.int64),
         model_query_log_probabilities=np.array(model_answers, dtype=np.float64),
+        model_rankings=np.array(model_rankings),
         model_trigger_losses=np.empty((len(judged), 0)),
         model_probe_hits=np.empty((len(judged), 0), np.int64),
     )
+
+
+def _stacked(
+    rankings: list[NDArray[np.int64]], num_queries: int, depth: int | None
+) -> NDArray[np.int64]:
+    if not rankings:
+        return np.empty((0, num_queries, 0), np.int64)
+    return np.array(rankings)[..., :depth]
 
 
 def _scalar(value: object) -> Scalar:

@@ -21,6 +21,7 @@ from audit.manifest import (
     Task,
 )
 from audit.methods.mfue import cross_entropy
+from audit.methods.rank_correlation import top_classes
 from audit.monte_carlo import probe_hits
 from audit.probes import make_probes
 from generator.crafting.probing import UsableProbes
@@ -46,15 +47,19 @@ def collect_arrays(
     triggers: NDArray[np.uint8],
     usable: UsableProbes,
     queries: Queries,
+    selected: Sequence[PoolModel],
     judged: Sequence[PoolModel],
     report: Callable[[str, int, int], None],
 ) -> Arrays:
-    """Collect the tensors, asking every calibration model what an audit asks a suspect."""
+    """Collect the tensors, asking every calibration model what an audit asks a suspect.
+
+    ``selected`` are the selection models in the manifest's order, ``judged`` those that calibrate.
+    """
     asked, num_classes = TorchSuspect("source", source.model), len(carriers.class_names)
     settings = usable.settings
-    query_labels, losses, hits = [], [], np.zeros((len(judged), len(triggers)), dtype=np.int64)
+    query_answers, losses, hits = [], [], np.zeros((len(judged), len(triggers)), dtype=np.int64)
     for model in judged:
-        query_labels.append(answer_all(model.suspect, queries.images).argmax(axis=1))
+        query_answers.append(answer_all(model.suspect, queries.images))
         losses.append(cross_entropy(answer_all(model.suspect, triggers), carriers.labels))
     for index in range(len(triggers)):
         images = make_probes(
@@ -85,10 +90,14 @@ def collect_arrays(
         source_query_log_probabilities=np.empty((0, num_classes)),
         derived_probabilities=queries.derived_probabilities,
         innocent_probabilities=queries.innocent_probabilities,
+        selection_rankings=top_classes(
+            np.array([answer_all(model.suspect, queries.images) for model in selected])
+        ),
         controls=splits.controls.images,
         control_labels=splits.controls.labels,
-        model_query_labels=np.array(query_labels, dtype=np.int64),
+        model_query_labels=np.array(query_answers).argmax(axis=2),
         model_query_log_probabilities=np.empty((len(judged), 0, num_classes)),
+        model_rankings=top_classes(np.array(query_answers)),
         model_trigger_losses=np.array(losses, dtype=np.float64),
         model_probe_hits=hits,
     )

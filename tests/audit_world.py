@@ -83,10 +83,12 @@ def known_bundle(**changes: object) -> BundleContents:
         source_query_log_probabilities=np.empty((0, K)),
         derived_probabilities=p,
         innocent_probabilities=q,
+        selection_rankings=np.empty((0, NUM_QUERIES, 0), np.int64),
         controls=tagged(CONTROL, NUM_CONTROLS),
         control_labels=np.arange(NUM_CONTROLS) % K,
         model_query_labels=np.where(innocent[:, None], 1, 0) * np.ones(NUM_QUERIES, np.int64),
         model_query_log_probabilities=np.empty((2 * NUM_MODELS, 0, K)),
+        model_rankings=np.empty((2 * NUM_MODELS, NUM_QUERIES, 0), np.int64),
         model_trigger_losses=losses,
         model_probe_hits=np.where(innocent[:, None], 0, 2) * np.ones(NUM_TRIGGERS, np.int64),
     )

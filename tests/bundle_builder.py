@@ -53,6 +53,9 @@ SEED = bytes(range(32))
 LN_2 = 0.6931471805599453
 HALVINGS = np.array([[1, 2, 3, 3], [3, 1, 2, 3], [3, 3, 1, 2], [2, 3, 3, 1]])
 """Rows of exponents whose powers of 1/2 sum to 1; row k is largest at class k."""
+RANKINGS = np.array([[0, 1, 2], [1, 2, 0], [2, 3, 0], [3, 0, 1]])
+"""Rankings of four classes; row k begins with class k."""
+MODEL_QUERY_LABELS = np.array([[0, 1, 2, 3, 0], [1, 2, 3, 0, 1], [1, 1, 3, 0, 2]])
 
 
 def small_bundle(path: Path, key: PrivateKey = OWNER_KEY) -> Path:
@@ -115,11 +118,14 @@ def small_arrays() -> Arrays:
         source_query_log_probabilities=np.empty((0, 4)),
         derived_probabilities=0.5 ** HALVINGS[query_labels],
         innocent_probabilities=0.5 ** HALVINGS[(query_labels + 1) % 4],
+        # a mimic that ranks classes as the source, an innocent that does not
+        selection_rankings=np.array([RANKINGS[query_labels], RANKINGS[(query_labels + 1) % 4]]),
         controls=_pixels("controls", NUM_CONTROLS),
         control_labels=np.array([0, 1, 2, 3]),
         # one derived model that answers like the source, two innocents that do not
-        model_query_labels=np.array([[0, 1, 2, 3, 0], [1, 2, 3, 0, 1], [1, 1, 3, 0, 2]]),
+        model_query_labels=MODEL_QUERY_LABELS,
         model_query_log_probabilities=np.empty((3, 0, 4)),
+        model_rankings=RANKINGS[MODEL_QUERY_LABELS],
         model_trigger_losses=np.array([[0.25, 0.5, 0.125], [2.0, 3.0, 4.0], [1.5, 2.5, 0.0]]),
         model_probe_hits=np.array([[5, 4, 6], [0, 1, 2], [1, 0, 0]]),
     )

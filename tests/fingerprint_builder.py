@@ -47,6 +47,8 @@ def fingerprint_bundle(path: Path, score: str, **changes: Any) -> BundleContents
         "model_probe_hits": np.empty((len(labels), 0), np.int64),
         "derived_probabilities": np.empty((0, 4)),
         "innocent_probabilities": np.empty((0, 4)),
+        "selection_rankings": arrays.selection_rankings[..., :0],
+        "model_rankings": arrays.model_rankings[..., :0],
         "query_carriers": arrays.queries ^ np.uint8(8),
         "model_query_labels": labels,
     }

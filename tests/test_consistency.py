@@ -15,7 +15,7 @@ from bundle_builder import (
 
 from audit.bundle import read_bundle, write_bundle
 from audit.errors import BundleError
-from audit.manifest import Arrays, Preprocessing, ProbeSettings
+from audit.manifest import Arrays, ModelRecord, Preprocessing, ProbeSettings
 
 
 def _with(name: str, index: tuple[int, ...], value: float) -> dict[str, Any]:
@@ -63,6 +63,16 @@ def _with(name: str, index: tuple[int, ...], value: float) -> dict[str, Any]:
         (_with("derived_probabilities", (0, 0), 1.5), "derived_probabilities: expected values"),
         (_with("innocent_probabilities", (0, 0), 0.3), "innocent_probabilities: expected rows"),
         (_with("source_trigger_log_probabilities", (0, 0), 0.0), "expected rows that sum to 1"),
+        ({"model_rankings": np.zeros((3, 5, 2), np.int64)}, r"model_rankings: .* D = 3, got"),
+        (_with("model_rankings", (0, 0, 0), 4), "model_rankings: expected values from 0 to 3"),
+        (_with("selection_rankings", (0, 0, 0), 1), "selection_rankings: expected each class once"),
+        (
+            {
+                "selection_rankings": np.tile(np.arange(4), (2, 5, 1)),
+                "model_rankings": np.tile(np.arange(4), (3, 5, 1)),
+            },
+            "selection_rankings: expected at most 3 classes, got 4",
+        ),
         (_with("source_trigger_log_probabilities", (0, 0), -np.inf), "expected values from"),
     ],
 )
@@ -81,6 +91,10 @@ def _probe_settings(**changes: Any) -> ProbeSettings:
     settings = small_manifest().probes
     assert settings is not None
     return settings.model_copy(update=changes)
+
+
+def _all_derived() -> tuple[ModelRecord, ...]:
+    return tuple(model.model_copy(update={"role": "derived"}) for model in small_manifest().models)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +120,11 @@ def _probe_settings(**changes: Any) -> ProbeSettings:
         ({"probes": _probe_settings(kind="noise")}, "only for them, got 2 for noise"),
         ({"probes": _probe_settings(digests=("0" * 64,))}, r"probes.digests: .*\(3\), got 1"),
         ({"probes": None}, "source_probe_labels: .* M = 0"),
+        (
+            {"models": tuple(m for m in small_manifest().models if m.name != "mimic-0")},
+            r"selection_rankings: .* B = 1, got \[2, 5, 3\]",
+        ),
+        ({"models": _all_derived()}, "derived and innocent selection models, got derived"),
         ({"owner": "\ud800"}, "manifest.json: no canonical JSON"),
         ({"crafting": {"seed": 2**60}}, "manifest.json: no canonical JSON"),
     ],
@@ -159,6 +178,8 @@ def test_a_bundle_with_nothing_to_ask_is_not_written(tmp_path: Path) -> None:
         derived_probabilities=np.zeros((0, 4)),
         innocent_probabilities=np.zeros((0, 4)),
         model_query_labels=np.zeros((3, 0), np.int64),
+        selection_rankings=np.zeros((2, 0, 0), np.int64),
+        model_rankings=np.zeros((3, 0, 0), np.int64),
     )
 
     with pytest.raises(BundleError, match="triggers, queries: expected at least one, got none"):

@@ -226,6 +226,7 @@ def new_model(bundle: BundleContents, labels: NDArray[np.int64], name: str) -> N
         control_accuracy=1.0,
         query_labels=labels,
         query_log_probabilities=soft(labels)[:num],
+        ranking=np.empty((len(labels), 0), np.int64),
         trigger_losses=np.empty(0),
         probe_hits=np.empty(0, np.int64),
     )

@@ -35,6 +35,49 @@ def cross_entropy(
     return np.where(confident, -np.log1p(-np.where(confident, rest, 0.0)), -own)
 
 
+def loss_bounds(
+    log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return between what values ``-log p_y`` lies, where not all probabilities are told (top-k).
+
+    An untold ``p_y`` is at most the smallest told one and at most what the told ones leave of 1;
+    where it is the only untold one, it is what they leave. Otherwise it may be 0.
+
+    Args:
+        log_probabilities: ``[N, K]``, NaN for classes of which nothing is told.
+        labels: ``[N]``.
+
+    Returns:
+        Lower and upper ends in nats, ``[N]`` each; the same where the loss is known. A row of which
+        nothing is told gives 0 and infinity.
+
+    Example:
+        Of four classes two are told; y is the third one, then the first one:
+
+        >>> rows = np.log([[0.7, 0.2, np.nan, np.nan]] * 2)
+        >>> low, high = loss_bounds(rows, np.array([2, 0]))
+        >>> low.round(3), high.round(3)
+        (array([2.303, 0.357]), array([  inf, 0.357]))
+    """
+    is_partial = np.asarray(np.isnan(log_probabilities).any(axis=1))
+    low = cross_entropy(np.where(is_partial[:, None], 0.0, log_probabilities), labels)
+    high = low.copy()
+    for row in map(int, np.flatnonzero(is_partial)):
+        given, label = log_probabilities[row], labels[row]
+        is_told = ~np.isnan(given)
+        told = given[is_told]
+        if is_told[label]:
+            low[row] = high[row] = max(0.0, -given[label])
+            continue
+        # up to here rounding decides whether the told ones leave something
+        left = max(0.0, 1.0 - float(np.exp(told).sum()))
+        largest = min(left, float(np.exp(told.min()))) if len(told) else 1.0
+        with np.errstate(divide="ignore"):
+            low[row] = -np.log(largest)
+        high[row] = low[row] if len(told) == len(given) - 1 else np.inf
+    return low, high
+
+
 def loss_matches(
     suspect_losses: NDArray[np.float64], source_losses: NDArray[np.float64], tau: float
 ) -> NDArray[np.bool_]:
