@@ -101,6 +101,7 @@ class Watchable(Protocol):
 
 
 def watchable(suspect: object) -> Watchable | None:
-    """Return what can be watched of a suspect, also inside `adapters.labels_only.LabelsOnly`."""
-    inner = getattr(suspect, "inner", suspect)
-    return inner if isinstance(inner, Watchable) else None
+    """Return what can be watched of a suspect, also inside others such as `LabelsOnly`."""
+    while (inner := getattr(suspect, "inner", None)) is not None:
+        suspect = inner
+    return suspect if isinstance(suspect, Watchable) else None

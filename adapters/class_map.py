@@ -53,6 +53,18 @@ class ClassMap:
                 "add it to class_names or correct answer.label"
             ) from None
 
+    def in_order(self, order: Sequence[int], *, by_index: bool) -> dict[str, int]:
+        """Return the class of each of the vendor's labels if the vendor has another order.
+
+        Args:
+            order: The class that this map gives now to what is really class 0, 1, ...
+            by_index: The vendor answers with integers.
+        """
+        if by_index and self.accepts_index:
+            return {str(given): actual for actual, given in enumerate(order)}
+        labels = {index: label for label, index in self.classes.items()}
+        return {labels[given]: actual for actual, given in enumerate(order)}
+
     def log_probabilities(
         self, scores: Scores, kind: Literal["probabilities", "logits"] = "probabilities"
     ) -> NDArray[np.float64]:

@@ -166,6 +166,20 @@ class HttpEndpoint:
         answer = wire_format.decode(raw.body, raw.headers, num_images)
         return self._predictions(answer, attempts=1)
 
+    def labels_in_order(
+        self, order: Sequence[int], raw: RawAnswer, num_images: int
+    ) -> dict[str, int]:
+        """Return the bundle's class of each label if the vendor has the classes in another order.
+
+        Args:
+            order: The class read now for what is really the bundle's class 0, 1, ...
+            raw: An answer, which shows whether the vendor answers with integers.
+            num_images: That were asked then.
+        """
+        labels = self._format.decode(raw.body, raw.headers, num_images).labels
+        by_index = any(isinstance(label, int) for label in labels)
+        return self._classes.in_order(order, by_index=by_index)
+
     def shown_headers(self, request: WireRequest) -> dict[str, str]:
         """Return a request's headers for people, with ``***`` in the place of what is secret."""
         proof = self._secret.shown_headers() if self._secret else {}

@@ -20,8 +20,6 @@ class Relabelled:
     def __init__(self, suspect: Suspect, order: Sequence[int]) -> None:
         self.inner = suspect
         self._order = np.array(order, dtype=np.int64)
-        # order[bundle class] = suspect's index  ->  class_of[suspect's index] = bundle class
-        self._class_of = np.argsort(self._order)
 
     @property
     def identity(self) -> SuspectIdentity:
@@ -47,15 +45,27 @@ class Relabelled:
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Classify a batch; arguments and errors as in `adapters.suspect.Suspect.predict`."""
-        given = self.inner.predict(images)
-        labels, rows = given.labels, given.log_probabilities
-        return dataclasses.replace(
-            given,
-            # -1 stands for a refusal and stays one
-            labels=np.where(labels == REFUSED, REFUSED, self._class_of[labels]),
-            log_probabilities=None if rows is None else rows[:, self._order],
-        )
+        return reordered(self.inner.predict(images), self._order)
 
     def close(self) -> None:
         """Close the suspect."""
         self.inner.close()
+
+
+def reordered(given: Predictions, order: Sequence[int] | NDArray[np.int64]) -> Predictions:
+    """Return a suspect's answers in the bundle's order of classes.
+
+    Args:
+        given: Labels ``[N]`` and log-probabilities ``[N, K]`` in the suspect's order.
+        order: The suspect's index of each of the bundle's K classes, each index once.
+    """
+    columns = np.asarray(order, dtype=np.int64)
+    # columns[bundle class] = suspect's index  ->  class_of[suspect's index] = bundle class
+    class_of = np.argsort(columns)
+    labels, rows = given.labels, given.log_probabilities
+    return dataclasses.replace(
+        given,
+        # -1 stands for a refusal and stays one
+        labels=np.where(labels == REFUSED, REFUSED, class_of[labels]),
+        log_probabilities=None if rows is None else rows[:, columns],
+    )

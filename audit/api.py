@@ -85,6 +85,7 @@ def audit_suspect(
     limits: SpendingLimits | None = None,
     journal: str | Path | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
+    infer_classes: bool = False,
     on_event: Callable[[AuditEvent], None] | None = None,
 ) -> Outcome:
     """Audit a suspect to the end.
@@ -104,6 +105,8 @@ def audit_suspect(
         journal: SQLite file for the answers; by default the user's own.
         stamp: Gets a timestamp over the manifest before the first question
             (`audit.timestamping.stamp_at`).
+        infer_classes: Find the order of the suspect's classes from the control images, all of
+            which are asked then; the event `OrderFound` tells it.
         on_event: Called with every event, `Finished` last.
 
     Raises:
@@ -124,6 +127,7 @@ def audit_suspect(
             stop_early=stop_early,
             limits=limits,
             stamp=stamp,
+            infer_classes=infer_classes,
             on_event=on_event,
         )
     finally:
@@ -143,6 +147,7 @@ def audit_into(
     stop_early: bool | None = None,
     limits: SpendingLimits | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
+    infer_classes: bool = False,
     on_event: Callable[[AuditEvent], None] | None = None,
 ) -> Outcome:
     """Audit a suspect to the end, into an open journal that stays open.
@@ -168,6 +173,7 @@ def audit_into(
         ),
         stamp=stamp,
         limits=limits,
+        infer_classes=infer_classes,
     )
     for event in session.run():
         if on_event is not None:

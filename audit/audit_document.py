@@ -5,13 +5,11 @@ keeps `SCHEMA_VERSION`, so a reader ignores fields that it does not know; what i
 something else raises it.
 """
 
-import json
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from audit.json_schema import schema_of, shipped_schema, write_schema
 from audit.manifest import FrozenModel
 from audit.outcome import Outcome
 
@@ -108,28 +106,14 @@ class AuditDocument(FrozenModel):
 
 
 def make_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) as the models say."""
-    schema = AuditDocument.model_json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_open(schema)}
+    """Return the JSON Schema as the models say."""
+    return schema_of(AuditDocument)
 
 
 def schema_text() -> str:
     """Return the shipped schema."""
-    return resources.files("audit").joinpath(_FILE).read_text(encoding="utf-8")
-
-
-def _open(schema: Any) -> Any:
-    """Let readers of an older version accept fields that were added."""
-    if isinstance(schema, dict):
-        kept = {key: _open(value) for key, value in schema.items() if key != "additionalProperties"}
-        if schema.get("additionalProperties") not in (None, False):  # a mapping's own type
-            kept["additionalProperties"] = _open(schema["additionalProperties"])
-        return kept
-    if isinstance(schema, list):
-        return [_open(item) for item in schema]
-    return schema
+    return shipped_schema(_FILE)
 
 
 if __name__ == "__main__":
-    text = json.dumps(make_schema(), indent=2) + "\n"
-    Path(__file__).with_name(_FILE).write_text(text, encoding="utf-8")
+    write_schema(AuditDocument, _FILE)

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from adapters.relabelled import Relabelled
-from adapters.suspect import REFUSED, Suspect
+from adapters.suspect import REFUSED
 from audit.errors import AuditError
-from audit.manifest import BundleContents
-from audit.panel import answered_labels
 from audit.significance import binomial_tail
 
 SURE = 0.05
@@ -39,28 +36,20 @@ class ClassOrder:
         """Whether the suspect has the bundle's own order."""
         return self.order == tuple(range(len(self.order)))
 
-
-def infer_class_order(bundle: BundleContents, suspect: Suspect) -> ClassOrder:
-    """Find the order from the suspect's answers to all control images.
-
-    Args:
-        bundle: Gives images and classes.
-        suspect: Asked for nothing but labels; not journaled, so only for files.
-
-    Raises:
-        AuditError: A class has no control image.
-        SuspectError: The suspect did not answer.
-    """
-    names = bundle.manifest.task.class_names
-    truth = bundle.arrays.control_labels
-    given = answered_labels(suspect, bundle.arrays.controls)
-    counts = confusion(truth, given, len(names))
-    return order_of(counts, names, accuracy_as_is=float((truth == given).mean()))
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Return what was found, and what is not sure of it."""
+        order = "as in the bundle" if self.is_identity else order_text(self.order)
+        return (
+            f"order of the classes: {order}; {self.accuracy:.0%} of the control images right "
+            f"({self.accuracy_as_is:.0%} as it is)",
+            *(f"not sure: {sentence}" for sentence in self.unsure),
+        )
 
 
-def in_bundle_order(suspect: Suspect, found: ClassOrder) -> Suspect:
-    """Return a suspect that answers in the bundle's order; the same one if it does already."""
-    return suspect if found.is_identity else Relabelled(suspect, found.order)
+def order_text(order: tuple[int, ...]) -> str:
+    """Return an order as it stands in journals and records."""
+    return ",".join(map(str, order))
 
 
 def confusion(
@@ -74,7 +63,11 @@ def confusion(
 
 
 def order_of(
-    counts: NDArray[np.int64], names: tuple[str, ...], *, accuracy_as_is: float
+    counts: NDArray[np.int64],
+    names: tuple[str, ...],
+    *,
+    accuracy_as_is: float,
+    order: tuple[int, ...] | None = None,
 ) -> ClassOrder:
     """Return the order that gets most images right.
 
@@ -82,6 +75,7 @@ def order_of(
         counts: True class by suspect's label, ``[K, K]``.
         names: The bundle's classes.
         accuracy_as_is: Told with the result.
+        order: One that was found before; is described instead.
 
     Raises:
         AuditError: A class has no control image.
@@ -91,9 +85,9 @@ def order_of(
         if num == 0:
             raise AuditError(
                 f"infer-classes: expected control images of every class, got none of '{name}' that "
-                "the suspect answered; write the order yourself"
+                "the suspect answered; ask more of them, or write the order yourself"
             )
-    _, columns = linear_sum_assignment(counts, maximize=True)
+    columns = linear_sum_assignment(counts, maximize=True)[1] if order is None else np.array(order)
     unsure = []
     for row, column in enumerate(columns):
         rivals = counts[row].copy()

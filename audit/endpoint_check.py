@@ -15,11 +15,13 @@ from adapters.attempts import Attempt, AttemptEnd, Result
 from adapters.endpoint_description import EndpointDescription
 from adapters.http_endpoint import HttpEndpoint
 from adapters.http_transport import RawAnswer
-from adapters.suspect import Capability, Predictions, SuspectConfigError, SuspectError
+from adapters.relabelled import Relabelled, reordered
+from adapters.suspect import Capability, Predictions, Suspect, SuspectConfigError, SuspectError
 from adapters.tariff import SpendingLimits, Tariff, money
 from adapters.wire.protocol import WireRequest
 from audit.alterations import Alteration, alterations_of
 from audit.api import scores_to_ask
+from audit.class_order import ClassOrder, confusion, order_of
 from audit.control_confusion import control_confusion
 from audit.early_stop import min_control_accuracy
 from audit.errors import AuditError
@@ -59,6 +61,10 @@ class EndpointCheck:
     """Below this an audit would say "not comparable"."""
     likely_causes: tuple[str, ...]
     """What to look at where the accuracy is too low."""
+    class_order: ClassOrder | None
+    """Where it was to be found, and could be; all that is right is right in this order."""
+    class_names: dict[str, str]
+    """The bundle's class by the vendor's label, in another order than the endpoint file's."""
     num_requests: int
     """That the control images took, failed ones included."""
     latency_median_s: float
@@ -170,6 +176,8 @@ def check_endpoint(
     endpoint: HttpEndpoint,
     num: int,
     on_first: Callable[[Exchange], None] | None = None,
+    *,
+    infer_classes: bool = False,
 ) -> EndpointCheck:
     """Ask control images and say how the endpoint did.
 
@@ -178,6 +186,7 @@ def check_endpoint(
         endpoint: Whom to ask; one request at a time, so that latencies mean something.
         num: Control images, spread over all of them.
         on_first: Called with the first request and its answer, whether it can be used or not.
+        infer_classes: Find the order of the endpoint's classes in the same answers.
 
     Raises:
         SuspectError: It did not answer.
@@ -190,6 +199,15 @@ def check_endpoint(
     endpoint.watch(watcher)
     endpoint.show(watcher.show)
     predictions = _asked(endpoint, controls[indices], watcher)
+    order, notes = None, list(_notes(bundle, endpoint.description))
+    suspect: Suspect = endpoint
+    if infer_classes:
+        try:
+            order = _order(bundle, truth[indices], predictions)
+            suspect = Relabelled(endpoint, order.order)
+            predictions = [reordered(each, order.order) for each in predictions]
+        except AuditError as error:
+            notes.append(str(error))
     labels = np.concatenate([each.labels for each in predictions])
     latencies_s, num_requests = list(watcher.latencies_s), watcher.num_requests
     exchanges = list(watcher.exchanges)
@@ -202,7 +220,7 @@ def check_endpoint(
     rows = _probabilities(predictions)
     alterations = tuple(
         _altered(
-            endpoint,
+            suspect,
             name,
             alter(controls[few]),
             labels[: len(few)],
@@ -224,32 +242,52 @@ def check_endpoint(
         source_accuracy=bundle.manifest.source.control_accuracy,
         min_accuracy=floor,
         likely_causes=control_confusion(bundle, answers).likely_causes if is_low else (),
+        class_order=order,
+        class_names={} if order is None else _class_names(bundle, endpoint, order, exchanges),
         num_requests=num_requests,
         latency_median_s=float(np.median(latencies_s)),
         latency_p95_s=float(np.percentile(latencies_s, 95, method="inverted_cdf")),
         capability=endpoint.capability,
         advice=_advice(endpoint, exchanges),
         alterations=alterations,
-        notes=_notes(bundle, endpoint.description),
+        notes=tuple(notes),
         exchange=exchanges[0],
         metadata=predictions[-1].metadata,
         audit=estimate(plan, endpoint.batch_size, endpoint),
     )
 
 
-def _asked(
-    endpoint: HttpEndpoint, images: NDArray[np.uint8], watcher: _Watcher
-) -> list[Predictions]:
+def _asked(suspect: Suspect, images: NDArray[np.uint8], watcher: _Watcher) -> list[Predictions]:
     answers = []
-    for start in range(0, len(images), endpoint.batch_size):
-        batch = images[start : start + endpoint.batch_size]
+    for start in range(0, len(images), suspect.batch_size):
+        batch = images[start : start + suspect.batch_size]
         watcher.num_images = len(batch)
-        answers.append(endpoint.predict(batch))
+        answers.append(suspect.predict(batch))
     return answers
 
 
+def _order(
+    bundle: BundleContents, truth: NDArray[np.int64], predictions: list[Predictions]
+) -> ClassOrder:
+    names = bundle.manifest.task.class_names
+    given = np.concatenate([each.labels for each in predictions])
+    counts = confusion(truth, given, len(names))
+    return order_of(counts, names, accuracy_as_is=float((truth == given).mean()))
+
+
+def _class_names(
+    bundle: BundleContents, endpoint: HttpEndpoint, found: ClassOrder, exchanges: list[Exchange]
+) -> dict[str, str]:
+    """Return what would make the order right in the endpoint file; nothing if it is."""
+    if found.is_identity:
+        return {}
+    answered = next(each for each in exchanges if each.raw.status < 300)
+    classes = endpoint.labels_in_order(found.order, answered.raw, answered.num_images)
+    return {label: bundle.manifest.task.class_names[index] for label, index in classes.items()}
+
+
 def _altered(
-    endpoint: HttpEndpoint,
+    suspect: Suspect,
     name: str,
     images: NDArray[np.uint8],
     before: NDArray[np.int64],
@@ -260,7 +298,7 @@ def _altered(
     """Ask altered images and compare with what was answered to the same ones before."""
     watcher.gives_up = True
     try:
-        predictions = _asked(endpoint, images, watcher)
+        predictions = _asked(suspect, images, watcher)
     except SuspectError as error:  # the rest of the check stands all the same
         return Alteration(
             name=name,

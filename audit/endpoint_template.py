@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.endpoint_description import EndpointDescription, Image
 from adapters.endpoint_file import known_formats, unknown_format
@@ -99,6 +99,15 @@ def field_docstrings(model: type) -> dict[str, str]:
             case ast.Expr(value=ast.Constant(value=str(text))):
                 found[statement.target.id] = " ".join(text.replace("``", "").split())
     return found
+
+
+def class_table(class_names: Mapping[str, str]) -> str:
+    """Return an endpoint file's table from the vendor's labels to the bundle's classes."""
+    lines = (
+        f"{json.dumps(label, ensure_ascii=False)} = {json.dumps(name, ensure_ascii=False)}"
+        for label, name in class_names.items()
+    )
+    return "\n".join(["[class_names]", *lines])
 
 
 def _replaced(tables: str, field: str, numbers: Sequence[float]) -> str:

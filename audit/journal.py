@@ -2,7 +2,8 @@
 
 One SQLite file (write-ahead log, synchronous) holds many audits, each with what a record needs:
 the bundle's manifest, the runs, and for every answer when and how it was asked. A question has one
-row for good: asking it twice is an error of the caller, and an answer is never overwritten.
+row for good: asking it twice is an error of the caller, and an answer is never overwritten; only
+the names of its classes change, once, where the audit finds their order (`audit.asked_order`).
 
 What is written is with the operating system at once, so that it outlives this process however that
 ends; `Journal.sync` waits until it is on the disk and outlives the machine, too. Requests to an

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from adapters.attempts import watchable
 from adapters.suspect import REFUSED, Predictions, Suspect
 from adapters.tariff import SpendingLimits
+from audit.asked_order import SETTING, UNKNOWN, AskedOrder, find_order, order_so_far, settle_order
 from audit.attempt_log import AttemptLog, Spending, spending
 from audit.canonical import array_sha256, canonical_bytes
+from audit.class_order import ClassOrder
 from audit.control import AuditControl
 from audit.decision_rule import DecisionRule, bundle_rule
 from audit.early_stop import Follower, follow_controls, follow_queries
@@ -73,6 +75,13 @@ class Stopped:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OrderFound:
+    """The order of the suspect's classes is known; what follows is in the bundle's order."""
+
+    order: ClassOrder
+
+
+@dataclass(frozen=True, kw_only=True)
 class ControlsChecked:
     """All control images are answered."""
 
@@ -103,7 +112,7 @@ _FREE_STOPPING_BATCH = 64
 _STANDING_SHARE = 0.05
 """Largest share of the time that may go into computing standings."""
 
-AuditEvent = Started | Answered | ControlsChecked | Standing | Stopped | Finished
+AuditEvent = Started | Answered | OrderFound | ControlsChecked | Standing | Stopped | Finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +154,7 @@ class AuditSession:
         limits: What an endpoint's requests may come to; by default what its file says.
         control: Pauses and stops the audit from another thread.
         standing_every_s: Yield a `Standing` about so often, in seconds; None never does.
+        infer_classes: Find the order of the suspect's classes from all control images first.
 
     Raises:
         NothingToResumeError: There is nothing to resume.
@@ -165,6 +175,7 @@ class AuditSession:
         limits: SpendingLimits | None = None,
         control: AuditControl | None = None,
         standing_every_s: float | None = None,
+        infer_classes: bool = False,
     ) -> None:
         self._bundle, self._suspect, self._journal = bundle, suspect, journal
         self._watched = watchable(suspect)
@@ -181,7 +192,13 @@ class AuditSession:
         settings |= self._rule.settings()
         # The same file read in another way answers otherwise: never mix the two.
         settings |= {name: identity.details[name] for name in _HOW_READ if name in identity.details}
-        earlier = journal.unfinished(digest, identity, settings) if resume else None
+        self._settings, self._order = settings, None
+        if infer_classes:
+            self._order = order_so_far(journal, digest, identity, settings) if resume else None
+            settings = {**settings, SETTING: UNKNOWN}
+            earlier = self._order.audit if self._order else None
+        else:
+            earlier = journal.unfinished(digest, identity, settings) if resume else None
         if resume and earlier is None:
             raise NothingToResumeError(
                 f"resume: no unfinished audit of {identity.name} with this bundle and these "
@@ -190,6 +207,9 @@ class AuditSession:
         if earlier is None:
             earlier = journal.begin(_asked_bundle(bundle, stamp), identity, settings)
         self._audit, self._budget = earlier, budget
+        if infer_classes:
+            self._order = self._order or AskedOrder(earlier, None)
+            self._suspect = self._order.applied_to(suspect)
         self._answers: dict[str, Answer] = journal.answers(self._audit)
         self._run, self._request = 0, 0
         self._sequence = journal.last_sequence(self._audit)
@@ -252,10 +272,14 @@ class AuditSession:
             num_answered=self._num_answered,
         )
         controls, *others = plan.groups
-        yield from self._ask(controls, follow_controls(self._bundle, self._rule))
+        # Which control images are right, nobody knows before the order of the classes.
+        follower = None if self._order else follow_controls(self._bundle, self._rule)
+        yield from self._ask(controls, follower)
         if self._is_cut:
             yield Stopped(num_questions=plan.num_questions, num_answered=self._num_answered)
             return
+        if self._order:
+            yield self._in_order(self._order)
         check = check_controls(self._bundle, self._answers, self._rule)
         yield ControlsChecked(check=check)
         if check.comparable:
@@ -279,6 +303,17 @@ class AuditSession:
             if self._watched is None
             else spending(self._journal, self._audit, self._watched.tariff),
         )
+
+    def _in_order(self, so_far: AskedOrder) -> OrderFound:
+        """Find the order of the classes, unless an earlier run has, and go on in it."""
+        found = find_order(self._bundle, so_far, self._answers)
+        if so_far.order is None:
+            self._answers = settle_order(
+                self._journal, so_far, found, self._settings, self._answers
+            )
+            self._order = AskedOrder(so_far.audit, found.order)
+            self._suspect = self._order.applied_to(self._suspect)
+        return OrderFound(order=found)
 
     def _ask_scored(self, groups: Sequence[QuestionGroup]) -> Iterator[Answered | Standing]:
         """Ask the questions of the scores, until the one that decides has decided."""

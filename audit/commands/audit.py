@@ -49,7 +49,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 @click.option(
     "--infer-classes",
     is_flag=True,
-    help="Find the order of the classes from the control images, for --onnx and --suspect.",
+    help="Find the order of the classes from the control images; none is asked twice.",
 )
 @click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
 @click.option("--score", "scores", multiple=True, help="Score to compute; the first one decides.")
@@ -181,11 +181,6 @@ def command(
         raise click.UsageError(
             "--max-cost, --max-requests, --rate, --ca-bundle and --insecure are for --endpoint"
         )
-    if infer_classes and endpoints:
-        raise click.UsageError(
-            "--infer-classes asks all control images twice, so it is for files; 'kinprint endpoint "
-            "check' shows what an endpoint calls the classes"
-        )
     limits = SpendingLimits(
         max_requests=max_requests, max_cost=None if max_cost is None else amount(max_cost)
     )
@@ -200,7 +195,7 @@ def command(
 
     def opened(path: Path) -> "Suspect":
         if path in files:
-            suspect = open_file(
+            return open_file(
                 bundle,
                 path,
                 device=device,
@@ -208,10 +203,8 @@ def command(
                 output=output,
                 output_kind=output_kind,
             )
-            return _ordered(bundle, suspect, path) if infer_classes else suspect
         if path in described:
-            suspect = open_described(bundle, path, device=device, labels_only=labels_only)
-            return _ordered(bundle, suspect, path) if infer_classes else suspect
+            return open_described(bundle, path, device=device, labels_only=labels_only)
         return open_remote(
             bundle,
             path,
@@ -252,6 +245,7 @@ def command(
                         limits=limits,
                         journal=journal,
                         stamp=recording.stamp if recording else None,
+                        infer_classes=infer_classes,
                     )
                 )
                 if recording is not None:
@@ -280,26 +274,6 @@ def command(
     if unwritten is not None:
         raise unwritten
     return status
-
-
-def _ordered(bundle: "BundleContents", suspect: "Suspect", path: Path) -> "Suspect":
-    """Put a file's classes into the bundle's order and say on standard error what was found."""
-    from audit.class_order import in_bundle_order, infer_class_order
-
-    try:
-        found = infer_class_order(bundle, suspect)
-    except BaseException:
-        suspect.close()
-        raise
-    order = "as in the bundle" if found.is_identity else ",".join(map(str, found.order))
-    click.echo(
-        f"{path.name}: order of the classes: {order}; {found.accuracy:.0%} of the control images "
-        f"right ({found.accuracy_as_is:.0%} as it is)",
-        err=True,
-    )
-    for sentence in found.unsure:
-        click.echo(f"{path.name}: not sure: {sentence}", err=True)
-    return in_bundle_order(suspect, found)
 
 
 def _print(

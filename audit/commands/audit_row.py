@@ -4,16 +4,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits
 from audit.api import audit_suspect
 from audit.attempt_log import Spending
+from audit.class_order import order_text
 from audit.commands.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
 from audit.manifest import BundleContents
-from audit.session import AuditEvent, Started
+from audit.session import AuditEvent, OrderFound, Started
 from audit.significance import benjamini_hochberg
 
 
@@ -32,6 +34,7 @@ def audit_row(
     limits: SpendingLimits | None = None,
     journal: Path | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
+    infer_classes: bool = False,
 ) -> dict[str, Any]:
     """Audit one suspect, with progress on a terminal.
 
@@ -49,16 +52,22 @@ def audit_row(
         limits: Likewise.
         journal: Likewise.
         stamp: Likewise.
+        infer_classes: Likewise; what was found goes to standard error.
 
     Returns:
         The suspect's entry under ``audits``: everything but ``run`` depends on the bundle and the
         answers alone.
     """
     started: list[str] = []
+    order: dict[str, str] = {}
 
     def follow(event: AuditEvent) -> None:
         if isinstance(event, Started):
             started.append(event.audit)
+        if isinstance(event, OrderFound):
+            order["class_order"] = order_text(event.order.order)
+            for sentence in event.order.sentences:
+                click.echo(f"{path.name}: {sentence}", err=True)
         progress.show(event)
 
     with AuditProgress(path.name, is_shown=is_shown) as progress:
@@ -74,6 +83,7 @@ def audit_row(
             limits=limits,
             journal=journal,
             stamp=stamp,
+            infer_classes=infer_classes,
             on_event=follow,
         )
     finished, identity = progress.finished, suspect.identity
@@ -85,7 +95,7 @@ def audit_row(
             "kind": identity.kind,
             "name": identity.name,
             "digest": identity.digest,
-            "details": identity.details,
+            "details": {**identity.details, **order},
         },
         "outcome": finished.outcome.model_dump(mode="json"),
         "is_complete": finished.is_complete,

@@ -1,7 +1,7 @@
 """``kinprint endpoint``: write the file that describes an API, and try it before an audit."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,13 +10,18 @@ if TYPE_CHECKING:
     from audit.alterations import Alteration
     from audit.endpoint_check import EndpointCheck, Exchange
 
-SCHEMA_VERSION = 1
-"""Of the JSON document."""
-
 DEFAULT_NUM = 20
 """Control images that a check asks."""
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted:
+        from audit.check_document import schema_text
+
+        click.echo(schema_text(), nl=False)
+        ctx.exit()
 
 
 @click.group("endpoint", short_help="Write and check the file that describes an API.")
@@ -94,7 +99,20 @@ def new(
     help="Let credentials travel to another machine over plain HTTP.",
 )
 @click.option("--yes", is_flag=True, help="Start without asking, whatever it costs.")
+@click.option(
+    "--infer-classes",
+    is_flag=True,
+    help="Find the order of the endpoint's classes in the same answers.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@click.option(
+    "--json-schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the JSON Schema of that document and end.",
+)
 @click.option("--quiet", is_flag=True, help="Do not say before what it takes.")
 def check(
     path: Path,
@@ -104,6 +122,7 @@ def check(
     ca_bundle: Path | None,
     insecure: bool,
     yes: bool,
+    infer_classes: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -138,11 +157,13 @@ def check(
         def show(first: Exchange) -> None:
             _print_exchange(endpoint, first)
 
-        found = check_endpoint(bundle, endpoint, num, None if as_json else show)
+        found = check_endpoint(
+            bundle, endpoint, num, None if as_json else show, infer_classes=infer_classes
+        )
         if as_json:
-            import json
+            from audit.check_document import check_document
 
-            click.echo(json.dumps(_document(endpoint, found), indent=2))
+            click.echo(check_document(endpoint, found).model_dump_json(indent=2))
         else:
             _print(found)
     finally:
@@ -161,47 +182,6 @@ def _announce(told: str, *, is_free: bool, is_agreed: bool, is_quiet: bool) -> N
         raise click.ClickException("not started; nothing was sent")
 
 
-def _document(endpoint: "HttpEndpoint", found: "EndpointCheck") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from audit.exchange_words import answer_lines, request_lines
-
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "endpoint": {"name": endpoint.identity.name, **endpoint.identity.details},
-        "controls": {
-            "num_images": found.num_images,
-            "num_correct": found.num_correct,
-            "num_refused": found.num_refused,
-            "accuracy": found.accuracy,
-            "interval": list(found.interval),
-            "source_accuracy": found.source_accuracy,
-            "min_accuracy": found.min_accuracy,
-            "comparable": found.is_comparable,
-            "likely_causes": list(found.likely_causes),
-        },
-        "latency": {
-            "num_requests": found.num_requests,
-            "median_s": found.latency_median_s,
-            "p95_s": found.latency_p95_s,
-        },
-        "capability": found.capability.name.lower(),
-        "advice": found.advice,
-        "alterations": [asdict(each) for each in found.alterations],
-        "notes": list(found.notes),
-        "request": request_lines(endpoint, found.exchange),
-        "answer": answer_lines(endpoint, found.exchange),
-        "metadata": found.metadata,
-        "audit": {
-            "num_questions": found.audit.num_questions,
-            "num_requests": found.audit.num_requests,
-            "seconds": found.audit.seconds,
-            "cost": str(found.audit.cost),
-            "currency": found.audit.currency,
-        },
-    }
-
-
 def _print_exchange(endpoint: "HttpEndpoint", first: "Exchange") -> None:
     """Print the first request and its answer as soon as there are both: it may fail after that."""
     from audit.exchange_words import answer_lines, request_lines
@@ -217,12 +197,19 @@ def _print_exchange(endpoint: "HttpEndpoint", first: "Exchange") -> None:
 
 
 def _print(found: "EndpointCheck") -> None:
+    from audit.endpoint_template import class_table
+
     low, high = found.interval
     click.echo(
         f"controls     {found.num_correct} of {found.num_images} right, {found.accuracy:.0%} "
         f"(95 % interval {low:.0%} to {high:.0%}); the source: {found.source_accuracy:.0%}, "
         f"needed: {found.min_accuracy:.0%}"
     )
+    if found.class_order is not None:
+        order, *doubts = found.class_order.sentences
+        click.echo(f"classes      {order.partition(': ')[2]}")
+        for doubt in doubts:
+            click.echo(f"             {doubt}")
     if found.num_refused:
         click.echo(f"refused      {found.num_refused} images got no class")
     click.echo(
@@ -240,6 +227,10 @@ def _print(found: "EndpointCheck") -> None:
         click.echo(f"said         {name}: {value}")
     click.echo(f"whole audit  {found.audit.text}")
     click.echo()
+    if found.class_names:
+        click.echo("The endpoint has the classes in another order. Write as class_names:\n")
+        click.echo(class_table(found.class_names))
+        click.echo("\nor let the audit find it, too: kinprint audit --infer-classes\n")
     if found.is_comparable:
         click.echo("An audit can go on from here.")
         return
