@@ -50,7 +50,7 @@ def main() -> int:
 
     def contrast(others: list[PoolModel]) -> NDArray[np.uint8]:
         return craft_contrast(
-            _networks(derived),
+            [_networks(derived)],
             _networks(others),
             carriers.images,
             targets,
@@ -68,7 +68,7 @@ def main() -> int:
     for kind, candidates in kinds.items():
         queries = choose_queries(
             candidates,
-            [model.suspect for model in derived],
+            [[model.suspect for model in derived]],
             [model.suspect for model in innocents],
             num_queries=NUM_QUERIES,
             epsilon=EPSILON,

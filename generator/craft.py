@@ -1,6 +1,6 @@
 """Crafting with MFUE from end to end: the owner's model and images in, a bundle's contents out.
 
-    splits -> mimic pool -> triggers -> probes -> derived models -> queries -> calibration
+    splits -> mimics -> triggers -> probes -> derived models, students -> queries -> calibration
 
 Every draw comes from the one seed, by purpose; on a CPU the same inputs give the same bytes.
 """
@@ -19,6 +19,7 @@ from generator.crafting.descent import DescentSettings
 from generator.crafting.mfue import craft_triggers
 from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
+from generator.crafting.students import CALIBRATION, SELECTION, make_students
 from generator.errors import GenerationError
 from generator.export import collect_arrays, make_manifest, model_records
 from generator.images import ImageSet
@@ -74,7 +75,7 @@ def craft(
         model_name: How the owner calls the model.
         owner: Who the owner is.
         created: UTC time as ``YYYY-MM-DDTHH:MM:SSZ``.
-        work: Folder for checkpoints of the mimic pool.
+        work: Folder for checkpoints of mimics and students.
         report: Progress.
 
     Raises:
@@ -134,11 +135,24 @@ def craft(
         seed=settings.seed,
         on_step=lambda done, total: report("derived models", done, total),
     )
+    taught = make_students(
+        source,
+        splits.training,
+        (*SELECTION, *CALIBRATION),
+        epochs=settings.student_epochs,
+        learning_rate=settings.student_learning_rate,
+        seed=settings.seed,
+        work=work,
+        on_step=lambda done, total: report("students", done, total),
+    )
+    students = taught[: len(SELECTION)]
+    derived_calibration += taught[len(SELECTION) :]
     require_enough(len(derived_calibration), settings.beta, "derived")
+    groups = [group for group in (derived_selection, students) if group]
     natural = splits.candidates.take(splits.candidates.balanced_order(rng)[:_MAX_CANDIDATES])
     clean = natural.take(np.arange(min(len(natural), round(_SPARE_QUERIES * settings.num_queries))))
     contrast = craft_contrast(
-        [model.network for model in derived_selection if model.network is not None],
+        [[model.network for model in group if model.network is not None] for group in groups],
         [model.network for model in selection if model.network is not None],
         clean.images,
         runner_up(source.model, clean.images, clean.labels),
@@ -149,7 +163,7 @@ def craft(
     report("queries", 0, 1)
     queries = choose_queries(
         np.concatenate([natural.images, triggers.images[usable.kept], contrast.images]),
-        [model.suspect for model in derived_selection],
+        [[model.suspect for model in group] for group in groups],
         [model.suspect for model in selection],
         num_queries=settings.num_queries,
         epsilon=settings.epsilon,
@@ -164,12 +178,12 @@ def craft(
         triggers.images[usable.kept],
         usable,
         queries,
-        [*selection, *derived_selection],
+        [*selection, *derived_selection, *students],
         judged,
         report,
     )
     records = [
-        *model_records("selection", [*selection, *derived_selection], splits.controls),
+        *model_records("selection", [*selection, *derived_selection, *students], splits.controls),
         *model_records("calibration", judged, splits.controls),
     ]
     manifest = make_manifest(

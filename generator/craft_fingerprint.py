@@ -20,6 +20,7 @@ from generator.craft import Crafted, Report
 from generator.crafting.derived import make_derived
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.crafting.queries import answer_all
+from generator.crafting.students import SELECTION, make_students
 from generator.errors import GenerationError
 from generator.export import make_manifest, model_records
 from generator.mimics import MimicSettings, make_mimics
@@ -35,6 +36,8 @@ _SHARED_SETTINGS = (
     "num_mimics",
     "mimic_radius",
     "mimic_learning_rate",
+    "student_epochs",
+    "student_learning_rate",
     "alpha",
     "beta",
     "min_control_agreement",
@@ -101,6 +104,17 @@ def craft_fingerprint(
         on_step=lambda done, total: report("derived models", done, total),
     )
     require_enough(len(derived_calibration), settings.beta, "derived")
+    if "students" in method.needs:
+        derived_selection += make_students(
+            source,
+            splits.training,
+            SELECTION,
+            epochs=settings.student_epochs,
+            learning_rate=settings.student_learning_rate,
+            seed=settings.seed,
+            work=work,
+            on_step=lambda done, total: report("students", done, total),
+        )
     found = method.craft(
         source.model,
         splits.candidates.images,

@@ -6,18 +6,13 @@ runs in training mode during the weight step, as training does.
 """
 
 import copy
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from audit.files import write_atomically
+from generator.checkpoints import restore, run_digest, store
 from generator.device import seeded
 from generator.images import ImageSet
 from generator.ranks import current_ranks
@@ -71,14 +66,14 @@ def make_mimics(
         one_cycle=False,
         adversary=FreeAdversary(radius=settings.radius, replays=settings.replays),
     )
-    run = _run_digest(source, data, settings, seed)
+    run = run_digest(source, data, [asdict(settings), seed])
     current = copy.deepcopy(source)
     pool: list[nn.Module] = []
     num_found, ranks = 0, current_ranks()
     for number in range(settings.num_mimics):
         path = None if work is None else work / f"mimic-{run[:16]}-{number:02d}.safetensors"
         # One epoch builds on the one before: the first process trains, the others wait.
-        if ranks.is_first and path is not None and _restored(current, path):
+        if ranks.is_first and path is not None and restore(current, path):
             num_found += 1
         elif ranks.is_first:
 
@@ -89,28 +84,7 @@ def make_mimics(
             generator = seeded(seed, "mimic", number)
             train(current, data, recipe, generator=generator, on_step=report)
             if path is not None:
-                write_atomically(path, [safetensors.torch.save(_tensors(current))])
+                store(current, path)
         ranks.share(current, owner=0)
         pool.append(copy.deepcopy(current).eval())
     return pool, num_found
-
-
-def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-
-
-def _restored(model: nn.Module, path: Path) -> bool:
-    try:
-        model.load_state_dict(safetensors.torch.load_file(path))
-    except (OSError, SafetensorError, RuntimeError):
-        return False
-    return True
-
-
-def _run_digest(source: nn.Module, data: ImageSet, settings: MimicSettings, seed: int) -> str:
-    digest = hashlib.sha256(json.dumps([asdict(settings), seed]).encode())
-    for tensor in _tensors(source).values():
-        digest.update(tensor.numpy().tobytes())
-    digest.update(data.images.tobytes())
-    digest.update(data.labels.tobytes())
-    return digest.hexdigest()

@@ -6,19 +6,17 @@ weak training, or shared data, looks perfect (docs/verdict.md).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
-import torch
 from torch import nn
 
-from generator.architectures import PlainNet, ResNet8
 from generator.device import seeded
 from generator.extraction import extract
 from generator.images import ImageSet
 from generator.removal import fine_tune, prune
 from generator.source import Normalised, Source, ready
 from generator.training import FreeAdversary, TrainingRecipe, train
+from generator.untrained import Architecture, untrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +30,7 @@ class ReferenceKind:
     """Share of the images."""
     radius: float = 0.0
     """L-infinity radius of free adversarial training, in [0, 1] pixel units."""
-    architecture: Literal["source", "residual", "plain"] = "source"
+    architecture: Architecture = "source"
     is_distilled: bool = False
     """Learns another innocent's answers instead of the labels."""
     pruning: float = 0.0
@@ -179,11 +177,4 @@ def _untrained(
 ) -> Normalised:
     if role == "teacher":
         seed += 500  # another model than its student
-    if kind.architecture == "source":
-        return source.sibling(seed)
-    shape = {"num_channels": images.images.shape[3], "num_classes": len(images.class_names)}
-    # Initialisers draw from the global generator; fork it so that nobody else notices.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = ResNet8(**shape) if kind.architecture == "residual" else PlainNet(**shape)
-    return ready(Normalised(network, source.mean, source.std))
+    return untrained(source, kind.architecture, images, seed)

@@ -23,6 +23,10 @@ class CraftSettings(FrozenModel):
     mimic_radius: Annotated[float, Field(gt=0, le=64)] = 4
     """L-infinity radius of adversarial fine-tuning, in 1/255."""
     mimic_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    student_epochs: Annotated[float, Field(ge=0, le=1000)] = 8
+    """Training of each model that is extracted from the source; 0 makes none."""
+    student_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Peak rate of SGD."""
     trigger_radius: Annotated[int, Field(ge=1, le=64)] = 8
     """L-infinity radius of the triggers, in 1/255."""
     max_steps: Annotated[int, Field(ge=1, le=100_000)] = 100

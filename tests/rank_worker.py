@@ -15,6 +15,7 @@ from tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
 from generator.crafting.contrast import contrast_objective
 from generator.crafting.derived import make_derived
 from generator.crafting.ensemble import Ensemble
+from generator.crafting.students import SELECTION, make_students
 from generator.device import prepare_device
 from generator.images import ImageSet
 from generator.mimics import MimicSettings, make_mimics
@@ -37,24 +38,30 @@ def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
         source, images, num_references=3, epochs=1, learning_rate=0.02, seed=0
     )
     derived, rest = make_derived(model, mimics, ImageSet(*vars(images).values()), seed=0)
+    students = make_students(
+        source, images, SELECTION, epochs=1, learning_rate=0.02, seed=0, work=folder
+    )
     found: dict[str, NDArray[np.float64]] = {}
     for kind, models in (
         ("mimic", mimics),
         ("reference", [one.network for one in references]),
         ("derived", [one.network for one in [*derived, *rest]]),
+        ("student", [one.network for one in students]),
     ):
         for number, one in enumerate(models):
             assert one is not None
             weights = [tensor.double().flatten() for tensor in one.state_dict().values()]
             found[f"{kind}-{number}"] = torch.cat(weights).numpy()
-    # Three derived models and two innocents: the processes' shares are not alike.
+    # Groups of three and of one, two innocents: the processes' shares are not alike.
     contrast = contrast_objective(
-        mimics, [one.network for one in references[:2] if one.network is not None], epsilon=0.05
+        [mimics, [source.sibling(1)]],
+        [one.network for one in references[:2] if one.network is not None],
+        epsilon=0.05,
     )
     for kind, objective in (
         ("triggers", Ensemble(mimics).losses_and_gradients),
         ("contrast", contrast),
-        ("one-model", contrast_objective(mimics[:1], [], epsilon=0.05)),
+        ("one-model", contrast_objective([mimics[:1]], [], epsilon=0.05)),
     ):
         losses, signs = objective(images.images[:20], images.labels[:20])
         found[f"{kind}-losses"] = losses

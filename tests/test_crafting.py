@@ -214,9 +214,9 @@ def test_a_contrast_query_moves_where_derived_models_turn_and_innocents_do_not()
     innocent = Linear(torch.tensor([[0.0, 0.0, 0, 0, 0, 0], [9.0, 30.0, 0, 0, 0, 0]]))
     carrier = np.full((1, 1, 2, 3), 100, dtype=np.uint8)  # [C, H, W] = (3, 1, 2) weights
     settings = DescentSettings(radius=8, min_improvement=0.0)
-    made = craft_contrast([derived], [innocent], carrier, np.array([1]), settings, epsilon=0.05)
+    made = craft_contrast([[derived]], [innocent], carrier, np.array([1]), settings, epsilon=0.05)
     assert made.images[0, 0, :, 0].tolist() == [108, 92]
-    alone = craft_contrast([derived], [], carrier, np.array([1]), settings, epsilon=0.05)
+    alone = craft_contrast([[derived]], [], carrier, np.array([1]), settings, epsilon=0.05)
     assert alone.images[0, 0, :, 0].tolist() == [108, 100]
 
 
@@ -228,7 +228,7 @@ def test_the_most_telling_candidates_are_chosen() -> None:
     candidates[::5, 0, 0, 0] = 255  # ten on which the two differ
     chosen = choose_queries(
         candidates,
-        [TorchSuspect("d", derived)],
+        [[TorchSuspect("d", derived)]],
         [TorchSuspect("i", innocent)],
         num_queries=10,
         epsilon=0.05,

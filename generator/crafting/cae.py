@@ -268,6 +268,6 @@ METHOD = FingerprintMethod(
     title="CAE: conferrable adversarial examples (Lukas, Zhang, Kerschbaum; ICLR 2021)",
     options=CaeOptions,
     score="matching-rate",
-    needs=frozenset({"derived", "innocents"}),
+    needs=frozenset({"derived", "students", "innocents"}),
     craft=craft,
 )

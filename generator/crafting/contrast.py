@@ -7,7 +7,8 @@ natural image x of class y, towards the source's runner-up class t, minimise ove
 
     mean_d CE(f_d(x + d), t) + log(mean_i p_t(g_i(x + d)) + epsilon)
 
-over derived models f_d and innocents g_i of the selection. The first term is MFUE's with a wrong
+over derived models f_d, every group of them counting the same (`generator.crafting.queries`), and
+innocents g_i of the selection. The first term is MFUE's with a wrong
 label (Xu et al., KDD 2026, Eq. 3); the second is the innocents' half of the evidence, which keeps
 the image from becoming an adversarial example that everybody falls for (conferrability, Lukas et
 al., ICLR 2021). An innocent that was not there simply says y.
@@ -38,7 +39,7 @@ def runner_up(
 
 
 def craft_contrast(
-    derived: Sequence[nn.Module],
+    derived: Sequence[Sequence[nn.Module]],
     innocents: Sequence[nn.Module],
     carriers: NDArray[np.uint8],
     targets: NDArray[np.int64],
@@ -50,7 +51,7 @@ def craft_contrast(
     """Make contrast queries.
 
     Args:
-        derived: Derived selection models; pixels in [0, 1] to logits.
+        derived: Groups of derived selection models; pixels in [0, 1] to logits.
         innocents: Innocent selection models, likewise.
         carriers: Natural images ``[N, H, W, C]``.
         targets: Class that derived models shall answer, ``[N]``.
@@ -63,7 +64,7 @@ def craft_contrast(
 
 
 def contrast_objective(
-    derived: Sequence[nn.Module], innocents: Sequence[nn.Module], *, epsilon: float
+    derived: Sequence[Sequence[nn.Module]], innocents: Sequence[nn.Module], *, epsilon: float
 ) -> Objective:
     """Return what contrast queries minimise; arguments as in `craft_contrast`.
 
@@ -75,8 +76,9 @@ def contrast_objective(
     that one process needs of another.
     """
     ranks = current_ranks()
-    followers, others = frozen(ranks.mine(derived)), frozen(ranks.mine(innocents))
-    device = next(derived[0].parameters()).device
+    followers = [frozen(ranks.mine(group)) for group in derived]
+    others = frozen(ranks.mine(innocents))
+    device = next(derived[0][0].parameters()).device
 
     def objective(
         images: NDArray[np.uint8], goals: NDArray[np.int64]
@@ -85,8 +87,11 @@ def contrast_objective(
         for part in micro_batches(images, device):
             pixels = to_unit_interval(torch.from_numpy(images[part]).to(device)).requires_grad_()
             goal = torch.from_numpy(goals[part]).to(device)
-            loss, gradient = map(ranks.add_up, added_up(followers, pixels, _missed(goal)))
-            loss, gradient = loss / len(derived), gradient / len(derived)
+            loss, gradient = torch.zeros(len(goal), device=device), torch.zeros_like(pixels)
+            for models, group in zip(followers, derived, strict=True):
+                missed, slope = map(ranks.add_up, added_up(models, pixels, _missed(goal)))
+                loss = loss + missed / len(group) / len(derived)
+                gradient = gradient + slope / len(group) / len(derived)
             if innocents:
                 share, slope = map(ranks.add_up, added_up(others, pixels, _share(goal)))
                 share = share / len(innocents) + epsilon

@@ -1,4 +1,4 @@
-"""Derived models for the likelihood ratio: what the source looks like after common removals.
+"""Derived models for the likelihood ratio: the source after common changes of its weights.
 
 Two disjoint families: one shapes the queries, the other only sets thresholds. No two members share
 a setting, so that a calibration model is never a copy of a selection model.
@@ -15,7 +15,13 @@ from generator.device import seeded
 from generator.images import ImageSet
 from generator.ranks import current_ranks
 from generator.references import PoolModel, torch_pool_model
-from generator.removal import add_weight_noise, fine_tune, prune, train_adversarially
+from generator.removal import (
+    add_weight_noise,
+    fine_tune,
+    prune,
+    quantise_weights,
+    train_adversarially,
+)
 
 
 def make_derived(
@@ -76,7 +82,13 @@ def make_derived(
             "fine-tuned",
             lambda: tuned(first, "head-a", epochs=6, retrain_last_layer=True),
         ),
+        (
+            "hardened-8",
+            "adversarially fine-tuned",
+            lambda: hardened(first, 8 / 255, "hardened-8"),
+        ),
         ("noise-20", "weight noise", lambda: noisy(0.2, "noise-20")),
+        ("rounded-5", "quantised", lambda: quantise_weights(source, 5)),
     ]
     calibration: list[tuple[str, str, Callable[[], nn.Module]]] = [
         *snapshots(for_calibration),
@@ -100,7 +112,13 @@ def make_derived(
             "adversarially fine-tuned",
             lambda: hardened(second, 2 / 255, "hardened-2"),
         ),
+        (
+            "hardened-6",
+            "adversarially fine-tuned",
+            lambda: hardened(second, 6 / 255, "hardened-6"),
+        ),
         ("noise-15", "weight noise", lambda: noisy(0.15, "noise-15")),
+        ("rounded-8", "quantised", lambda: quantise_weights(source, 8)),
     ]
     if not with_selection:
         selection = []

@@ -62,7 +62,7 @@ class FingerprintMethod:
     """Its settings with ranges; every field has a default."""
     score: Literal["matching-rate", "trajectory-rate", "sample-correlation"]
     """How an auditor judges the answers (`audit.methods`)."""
-    needs: frozenset[Literal["derived", "innocents", "labelled-errors"]]
+    needs: frozenset[Literal["derived", "students", "innocents", "labelled-errors"]]
     """What it cannot do without."""
     craft: Callable[..., Fingerprint]
     """``craft(source, carriers, labels, pools, options, *, num_images, rng, on_step)``.

@@ -3,6 +3,10 @@
 Candidates are natural images, triggers and contrast queries. For each, P is the mean softmax of
 derived models and Q that of innocents (`audit.methods.likelihood_ratio`); the best by expected
 evidence are kept and put into a random order, so that every prefix of an audit is a random sample.
+
+Derived models come in groups, and every group counts the same: models that kept the source's
+weights, and students that only learnt its answers. A thief did one or the other, and no number of
+the ones may drown what the others would say.
 """
 
 from collections.abc import Sequence
@@ -31,7 +35,7 @@ class Queries:
 
 def choose_queries(
     candidates: NDArray[np.uint8],
-    derived: Sequence[Suspect],
+    derived: Sequence[Sequence[Suspect]],
     innocents: Sequence[Suspect],
     *,
     num_queries: int,
@@ -42,13 +46,13 @@ def choose_queries(
 
     Args:
         candidates: ``[N, H, W, C]``.
-        derived: Selection models with probabilities; each counts the same.
+        derived: Groups of selection models with probabilities; each group counts the same.
         innocents: Selection models with probabilities; each counts the same.
         num_queries: At most this many are kept.
         epsilon: See `audit.methods.likelihood_ratio.evidence_table`.
         rng: Source of the order.
     """
-    derived_mean = mean_probabilities(derived, candidates)
+    derived_mean = np.mean([mean_probabilities(group, candidates) for group in derived], axis=0)
     innocent_mean = mean_probabilities(innocents, candidates)
     worth = expected_evidence(derived_mean, innocent_mean, epsilon)
     best = np.argsort(-worth, kind="stable")[:num_queries]
