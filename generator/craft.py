@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.manifest import Arrays, Manifest
 from generator.crafting.contrast import craft_contrast, runner_up
@@ -149,20 +150,19 @@ def craft(
     derived_calibration += taught[len(SELECTION) :]
     require_enough(len(derived_calibration), settings.beta, "derived")
     groups = [group for group in (derived_selection, students) if group]
-    natural = splits.candidates.take(splits.candidates.balanced_order(rng)[:_MAX_CANDIDATES])
-    clean = natural.take(np.arange(min(len(natural), round(_SPARE_QUERIES * settings.num_queries))))
-    contrast = craft_contrast(
-        [[model.network for model in group if model.network is not None] for group in groups],
-        [model.network for model in selection if model.network is not None],
-        clean.images,
-        runner_up(source.model, clean.images, clean.labels),
-        descent,
-        epsilon=settings.epsilon,
-        on_step=lambda done, total: report("contrast queries", done, total),
+    candidates = _candidates(
+        source,
+        splits.candidates,
+        triggers.images[usable.kept],
+        groups,
+        selection,
+        settings,
+        rng,
+        report,
     )
     report("queries", 0, 1)
     queries = choose_queries(
-        np.concatenate([natural.images, triggers.images[usable.kept], contrast.images]),
+        candidates,
         [[model.suspect for model in group] for group in groups],
         [model.suspect for model in selection],
         num_queries=settings.num_queries,
@@ -207,6 +207,36 @@ def craft(
         summary=f"{len(arrays.triggers)} triggers ({triggers.steps.mean():.0f} steps each), "
         f"{len(arrays.queries)} queries",
     )
+
+
+def _candidates(
+    source: Source,
+    images: ImageSet,
+    triggers: NDArray[np.uint8],
+    derived: Sequence[Sequence[PoolModel]],
+    innocents: Sequence[PoolModel],
+    settings: CraftSettings,
+    rng: np.random.Generator,
+    report: Report,
+) -> NDArray[np.uint8]:
+    """Return the images among which queries are chosen, ``[N, H, W, C]``."""
+    natural = images.take(images.balanced_order(rng)[:_MAX_CANDIDATES])
+    found = {"natural": natural.images, "triggers": triggers}
+    if settings.candidates in ("all", "contrast"):
+        num = min(len(natural), round(_SPARE_QUERIES * settings.num_queries))
+        clean = natural.take(np.arange(num))
+        found["contrast"] = craft_contrast(
+            [[model.network for model in group if model.network is not None] for group in derived],
+            [model.network for model in innocents if model.network is not None],
+            clean.images,
+            runner_up(source.model, clean.images, clean.labels),
+            DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps),
+            epsilon=settings.epsilon,
+            on_step=lambda done, total: report("contrast queries", done, total),
+        ).images
+    if settings.candidates == "all":
+        return np.concatenate(list(found.values()))
+    return found[settings.candidates]
 
 
 def _carriers(

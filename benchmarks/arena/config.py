@@ -197,6 +197,8 @@ class ArenaConfig(Section):
 def read_config(name: str) -> ArenaConfig:
     """Read a config by path, or one of those that come with the arena by name.
 
+    A file with ``base = "small"`` has every section that it does not name from that config.
+
     Raises:
         ArenaError: There is none, or a field is wrong; names it.
     """
@@ -205,7 +207,11 @@ def read_config(name: str) -> ArenaConfig:
         known = ", ".join(sorted(one.stem for one in CONFIGS.glob("*.toml")))
         raise ArenaError(f"config: expected a .toml file or one of {known}, got {name!r}")
     try:
-        return ArenaConfig(**tomllib.loads(path.read_text(encoding="utf-8")))
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        base = fields.pop("base", None)
+        if base is not None:  # what the file does not say is as in another config
+            fields = read_config(base).model_dump(exclude_unset=True) | fields
+        return ArenaConfig(**fields)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ArenaError(f"config: cannot read {path} ({error})") from error
     except ValidationError as error:
