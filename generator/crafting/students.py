@@ -35,10 +35,12 @@ class StudentKind:
 SELECTION = (
     StudentKind(architecture="source", answers="soft"),
     StudentKind(architecture="plain", answers="hard"),
+    StudentKind(architecture="residual", answers="soft"),
 )
 CALIBRATION = (
     StudentKind(architecture="source", answers="hard"),
-    StudentKind(architecture="residual", answers="soft"),
+    StudentKind(architecture="plain", answers="soft"),
+    StudentKind(architecture="residual", answers="hard"),
 )
 
 
