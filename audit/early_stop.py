@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED
 from audit.calibration import Thresholds, conformal_thresholds
-from audit.decision_rule import MAX_REFUSED, DecisionRule
+from audit.decision_rule import MAX_REFUSED, MIN_QUERIES, DecisionRule
 from audit.journal import Answer
 from audit.manifest import BundleContents
 from audit.methods.likelihood_ratio import answer_evidence
@@ -79,6 +79,8 @@ def follow_queries(bundle: BundleContents, rule: DecisionRule, score: str) -> Fo
         num_values=len(table),
         error=rule.stopping_error,
         max_refused=MAX_REFUSED,
+        # from so many answers on they can be told from random ones
+        min_below=min(MIN_QUERIES, len(table)),
     )
 
     def value(index: int, label: int) -> float:

@@ -8,6 +8,7 @@ from adapters.attempts import Watchable
 from adapters.tariff import SpendingLimits, Tariff, money
 from audit.errors import AuditError
 from audit.plan import Plan
+from audit.repeats import num_possible_repeats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +16,8 @@ class Estimate:
     """An audit without retries; one that stops early takes less."""
 
     num_questions: int
+    num_repeats: int
+    """Images that may be asked a second time, besides (`audit.repeats`)."""
     num_requests: int
     seconds: float | None
     """At the endpoint's own rate; None where that has no limit."""
@@ -29,6 +32,8 @@ class Estimate:
             told += f", which takes {_duration(self.seconds)} at the endpoint's rate"
         if self.cost:
             told += f" and costs {money(self.cost, self.currency)}"
+        if self.num_repeats:
+            told += f"; if its answers look random, up to {self.num_repeats} are asked again"
         return f"{told}; retries come on top"
 
 
@@ -44,6 +49,7 @@ def estimate(plan: Plan, batch_size: int, endpoint: Watchable) -> Estimate:
     rate, tariff = endpoint.requests_per_second, endpoint.tariff
     return Estimate(
         num_questions=plan.num_questions,
+        num_repeats=num_possible_repeats(plan),
         num_requests=num_requests,
         seconds=None if rate is None else (num_requests - 1) / rate,
         cost=tariff.cost(num_requests, plan.num_questions),

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from audit.significance import binomial_tail
 
 CHANCE_LEVEL = 0.01
-"""Answers count as better than chance if chance gave so many hits less often than this."""
+"""Answers count as better than chance if chance gave so many hits less often than this; and answers
+to queries as less steady than those to control images if chance gave such a difference less
+often."""
 
 
 def is_at_chance(

@@ -28,6 +28,18 @@ class ControlCheck(FrozenModel):
     comparable: bool
 
 
+class Repeats(FrozenModel):
+    """Images that were asked twice, and how often the answer changed."""
+
+    num_queries: int
+    num_queries_changed: int
+    num_controls: int
+    num_controls_changed: int
+    p_value: float
+    """Of so many changes among the queries if they were as likely as among the control images
+    (Fisher's exact test)."""
+
+
 class ScoreOutcome(FrozenModel):
     """One score of the suspect, and what it means."""
 
@@ -41,7 +53,13 @@ class ScoreOutcome(FrozenModel):
     """Queries or triggers that the bundle has."""
     num_refused: int
     is_evasive: bool
-    """Answers to queries are at chance, though the control images went well."""
+    """Answers to queries are at chance, or change when they are asked again, though those to the
+    control images are not and do not."""
+    looks_random: bool
+    """More answers are neither what derived nor what innocent models are expected to say than of
+    any calibration model; then images are asked again."""
+    repeats: Repeats | None
+    """What came of that; None where nothing was asked again."""
     derived_above: float | None
     """None: the calibration models are too few for alpha."""
     independent_below: float | None

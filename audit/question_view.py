@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from audit.manifest import Arrays, BundleContents
 from audit.plan import Plan
 from audit.probes import probes
+from audit.repeats import AGAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ def question_view(bundle: BundleContents, question: str) -> QuestionView:
         A probe is made when it is looked at: ``question_view(bundle, "probe/3/17")``.
     """
     arrays = bundle.arrays
-    kind, *numbers = question.split("/")
+    kind, *numbers = question.removeprefix(AGAIN).split("/")
     index = int(numbers[0])
     clean = None
     if kind == "control":
@@ -66,7 +67,7 @@ def question_view(bundle: BundleContents, question: str) -> QuestionView:
 def source_label(bundle: BundleContents, question: str) -> int:
     """Return the source's class of a question's image; of a control image the true one."""
     arrays = bundle.arrays
-    kind, *numbers = question.split("/")
+    kind, *numbers = question.removeprefix(AGAIN).split("/")
     index = int(numbers[0])
     if kind == "control":
         return int(arrays.control_labels[index])

@@ -13,6 +13,7 @@ from audit.manifest import BundleContents
 from audit.plan import make_plan
 from audit.record import Record
 from audit.record_checks import record_rule
+from audit.repeats import possible_repeats
 from audit.verdict import judge
 
 MAX_DIFFERING = 0.01
@@ -102,7 +103,7 @@ def _batches(
     plan = make_plan(
         bundle, record.opening.scores, Capability[record.opening.settings["capability"]]
     )
-    for group in plan.groups:
+    for group in (*plan.groups, *possible_repeats(plan)):
         due = [i for i in range(group.num_questions) if group.question(i) in asked]
         if not due:
             continue

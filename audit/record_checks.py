@@ -4,7 +4,7 @@ All of them take a record whose signature and chain were checked and a bundle th
 trust; none of them asks a suspect.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from audit.manifest import BundleContents
 from audit.outcome import Outcome, Verdict
 from audit.plan import Plan, QuestionGroup, make_plan
 from audit.record import Record, Row, State, seconds, utc
+from audit.repeats import possible_repeats, repeats_due
 from audit.verdict import check_controls, judge
 
 CLOCK_TOLERANCE_S = 300.0
@@ -57,7 +58,8 @@ def check_questions(record: Record, bundle: BundleContents) -> Check:
 
     def found() -> str:
         images: dict[str, str] = {}
-        for group in _plan(record, bundle).groups:
+        plan = _plan(record, bundle)
+        for group in (*plan.groups, *possible_repeats(plan)):
             needed = [row for row in record.rows if row.question.rpartition("/")[0] == group.kind]
             if needed:
                 pixels = group.images()
@@ -78,8 +80,10 @@ def check_order(record: Record, bundle: BundleContents) -> Check:
     """Questions were asked in the order that the owner signed, before any answer was known."""
 
     def found() -> str:
+        plan = _plan(record, bundle)
         positions = {
-            question: number for number, question in enumerate(_questions(_plan(record, bundle)))
+            question: number
+            for number, question in enumerate(_questions(plan, possible_repeats(plan)))
         }
         runs = [run.number for run in record.opening.runs]
         if runs != list(range(1, len(runs) + 1)):
@@ -130,6 +134,7 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
             due = controls | (
                 {one for one in others if one.startswith("query/")} if is_decided else others
             )
+            due |= set(_due_again(record, bundle, plan, budget))
         missing = sorted(due - set(given))
         if missing:
             raise SignatureInvalidError(
@@ -323,8 +328,19 @@ def _plan(record: Record, bundle: BundleContents) -> Plan:
     return make_plan(bundle, record.opening.scores, capability)
 
 
-def _questions(plan: Plan) -> list[str]:
-    return [group.question(index) for group in plan.groups for index in range(group.num_questions)]
+def _questions(plan: Plan, again: Sequence[QuestionGroup] = ()) -> list[str]:
+    groups = (*plan.groups, *again)
+    return [group.question(index) for group in groups for index in range(group.num_questions)]
+
+
+def _due_again(
+    record: Record, bundle: BundleContents, plan: Plan, budget: int | None
+) -> Iterator[str]:
+    """Yield the questions that had to be asked a second time."""
+    given = record.answers
+    outcome = judge(bundle, given, record.opening.scores[:1], record_rule(record, bundle))
+    for group in repeats_due(plan, given, outcome, budget=budget):
+        yield from (group.question(index) for index in range(group.num_questions))
 
 
 def _asked_enough(

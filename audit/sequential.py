@@ -92,6 +92,7 @@ class SequentialTest:
         error: Chance of a wrong decision by stopping, each way, (0, 1); "between" may be wrong
             either way.
         max_refused: While a larger share of the values is refusals, nothing stops as "below".
+        min_below: Values before which nothing stops as "below"; waiting never adds to the error.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class SequentialTest:
         num_values: int,
         error: float,
         max_refused: float = 1.0,
+        min_below: int = 1,
     ) -> None:
         self._above = (
             MeanTest(above, lowest=lowest, num_values=num_values) if isfinite(above) else None
@@ -120,7 +122,7 @@ class SequentialTest:
         self._not_below = (
             MeanTest(below, lowest=lowest, num_values=num_values) if has_between else None
         )
-        self._needed, self._max_refused = 1 / error, max_refused
+        self._needed, self._max_refused, self._min_below = 1 / error, max_refused, min_below
         self._num_values = self._num_refused = 0
         self.stop: EarlyStop | None = None
 
@@ -135,7 +137,8 @@ class SequentialTest:
             self._consider(self._above.e_value, "above")
         if self._below is not None:
             self._below.add(-value)
-            if self._num_refused <= self._max_refused * self._num_values:
+            is_answered = self._num_refused <= self._max_refused * self._num_values
+            if is_answered and self._num_values >= self._min_below:
                 self._consider(self._below.e_value, "below")
         if self._not_above is not None and self._not_below is not None:
             self._not_above.add(-value)

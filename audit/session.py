@@ -31,6 +31,7 @@ from audit.manifest import BundleContents
 from audit.outcome import ControlCheck, Outcome, ScoreOutcome, Verdict
 from audit.plan import Plan, QuestionGroup, make_plan
 from audit.reference_scores import QueryEvidence, query_evidence
+from audit.repeats import repeats_due
 from audit.verdict import check_controls, judge
 
 
@@ -211,7 +212,7 @@ class AuditSession:
             self._order = self._order or AskedOrder(earlier, None)
             self._suspect = self._order.applied_to(suspect)
         self._answers: dict[str, Answer] = journal.answers(self._audit)
-        self._run, self._request = 0, 0
+        self._run, self._request, self._num_again = 0, 0, 0
         self._sequence = journal.last_sequence(self._audit)
         # Times within a run never go backwards, whatever happens to the machine's clock.
         self._clock_offset = time.time() - time.monotonic()
@@ -225,6 +226,11 @@ class AuditSession:
     def plan(self) -> Plan:
         """Return what is asked, within the budget."""
         return self._plan
+
+    @property
+    def _num_due(self) -> int:
+        """Return the number of questions of this audit, second ones included."""
+        return self._plan.num_questions + self._num_again
 
     @property
     def answers(self) -> dict[str, Answer]:
@@ -288,6 +294,15 @@ class AuditSession:
             yield Stopped(num_questions=plan.num_questions, num_answered=self._num_answered)
             return
         outcome = judge(self._bundle, self._answers, plan.scores, self._rule)
+        again = repeats_due(self._whole_plan, self._answers, outcome, budget=self._budget)
+        self._num_again = sum(group.num_questions for group in again)
+        for group in again:
+            yield from self._ask(group, None)
+        if self._is_cut:
+            yield Stopped(num_questions=self._num_due, num_answered=self._num_answered)
+            return
+        if again:
+            outcome = judge(self._bundle, self._answers, plan.scores, self._rule)
         cut = plan is not self._whole_plan
         # What stopped early as inconclusive has asked enough, whatever the budget.
         is_open = outcome.verdict is Verdict.INCONCLUSIVE and outcome.scores[0].e_value is None
@@ -467,7 +482,7 @@ class AuditSession:
         return Answered(
             questions=questions,
             labels=tuple(map(int, labels)),
-            num_questions=self._plan.num_questions,
+            num_questions=self._num_due,
             num_answered=self._num_answered,
             num_attempts=reply.predictions.attempts,
         )

@@ -5,6 +5,8 @@ p-value is a rank among innocents that neither shaped the queries nor the score 
 Vovk et al., 2005). It is valid if the suspect, were it innocent, is exchangeable with them.
 """
 
+from math import comb
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, betaincinv
@@ -52,6 +54,35 @@ def binomial_tail(successes: int, trials: int, rate: float) -> float:
     if successes == 0:
         return 1.0
     return float(betainc(successes, trials - successes + 1, rate))
+
+
+def fisher_p_value(hits: int, trials: int, other_hits: int, other_trials: int) -> float:
+    """Return Fisher's exact one-sided p-value of a larger rate among the first trials.
+
+    Given all hits, so many of them among the first trials, or more, have probability
+    ``sum_{x >= hits} C(n, x) C(m, a - x) / C(n + m, a)`` if both rates are equal (Fisher, 1935).
+
+    Args:
+        hits: Among the first n trials.
+        trials: n.
+        other_hits: Among the other m trials; together with ``hits`` they are a.
+        other_trials: m.
+
+    Returns:
+        In (0, 1]; 1 without trials.
+
+    Example:
+        Three of three against none of three: 1 of the 20 ways to place three hits.
+
+        >>> fisher_p_value(3, 3, 0, 3)
+        0.05
+    """
+    num = hits + other_hits
+    ways = sum(
+        comb(trials, here) * comb(other_trials, num - here)
+        for here in range(hits, min(trials, num) + 1)
+    )
+    return ways / comb(trials + other_trials, num)
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -21,12 +21,12 @@ from audit.early_stop import (
     innocents,
     min_control_accuracy,
 )
-from audit.evasion import is_at_chance, is_below_strangers
+from audit.evasion import CHANCE_LEVEL, is_at_chance, is_below_strangers
 from audit.journal import Answer
 from audit.manifest import BundleContents
 from audit.methods.mfue import cross_entropy, loss_bounds, loss_matches, matching_rate
 from audit.monte_carlo import estimated_loss, probe_hits
-from audit.outcome import ControlCheck, Outcome, ScoreOutcome, Verdict
+from audit.outcome import ControlCheck, Outcome, Repeats, ScoreOutcome, Verdict
 from audit.query_scores import (
     QUERY_SCORES,
     QueryAnswers,
@@ -35,6 +35,7 @@ from audit.query_scores import (
     query_scores,
     suspect_answers,
 )
+from audit.repeats import compare_repeats, looks_random
 from audit.sequential import EarlyStop
 from audit.significance import clopper_pearson, rank_p_value, smallest_p_value
 from audit.verdict_words import not_comparable_words, verdict_words
@@ -111,6 +112,8 @@ def _query_score(
         asked, compared = np.arange(stop.num_values), np.arange(num_in_bundle)
     given = suspect_answers(bundle, answers, asked)
     uses_probabilities = name == "sample-correlation" and given.log_probabilities is not None
+    repeats = compare_repeats(answers)
+    is_unlike_models = looks_random(bundle, given.labels[0], asked)
     calibration = calibration_answers(
         bundle,
         compared,
@@ -127,7 +130,10 @@ def _query_score(
         num_queries=len(asked),
         num_in_bundle=num_in_bundle,
         num_refused=int((given.labels == REFUSED).sum()),
-        is_evasive=_is_evasive(bundle, given.labels[0], asked),
+        is_evasive=_is_evasive(bundle, given.labels[0], asked)
+        or (is_unlike_models and repeats is not None and repeats.p_value <= CHANCE_LEVEL),
+        looks_random=is_unlike_models,
+        repeats=repeats,
         stop=stop,
     )
 
@@ -241,6 +247,8 @@ def _decide(
     num_in_bundle: int,
     num_refused: int,
     is_evasive: bool = False,
+    looks_random: bool = False,
+    repeats: Repeats | None = None,
     stop: EarlyStop | None = None,
 ) -> ScoreOutcome:
     models, is_innocent = bundle.manifest.calibration_models, innocents(bundle)
@@ -276,6 +284,8 @@ def _decide(
         num_in_bundle=num_in_bundle,
         num_refused=num_refused,
         is_evasive=is_hiding,
+        looks_random=looks_random and num_queries >= MIN_QUERIES,
+        repeats=repeats,
         derived_above=_finite(thresholds.derived_above),
         independent_below=_finite(thresholds.independent_below),
         e_value=stop.e_value if stop else None,

@@ -1,11 +1,21 @@
 """A verdict in words: what was found, and what that rests on."""
 
 from audit.decision_rule import MAX_REFUSED, MIN_QUERIES, DecisionRule
+from audit.evasion import CHANCE_LEVEL
 from audit.outcome import ControlCheck, ScoreOutcome, Verdict
 
 
 def verdict_words(score: ScoreOutcome, rule: DecisionRule) -> str:
     """Return the verdict of a score in a few sentences."""
+    if score.is_evasive and score.repeats and score.repeats.p_value <= CHANCE_LEVEL:
+        again = score.repeats
+        return (
+            f"Asked again, the suspect changed its answer to {again.num_queries_changed} of "
+            f"{again.num_queries} queries and to {again.num_controls_changed} of "
+            f"{again.num_controls} control images, and more of its answers than any calibration "
+            "model's are what no model is expected to say. It seems to notice queries and to "
+            "answer them at random, so that it is not called independent."
+        )
     if score.is_evasive:
         return (
             "The suspect knows the classes of the control images, but its answers to "

@@ -4,6 +4,7 @@ from adapters.suspect import REFUSED
 from audit.manifest import BundleContents
 from audit.question_view import question_view
 from audit.reference_scores import class_name
+from audit.repeats import AGAIN
 from audit.tui.widgets.image_pair import Looked
 
 _NAMES = {"control": "control image", "query": "query", "trigger": "trigger", "probe": "probe"}
@@ -18,7 +19,8 @@ def looked_at(bundle: BundleContents, question: str, label: int | None) -> Looke
         label: The suspect's answer; None if there is none yet.
     """
     view = question_view(bundle, question)
-    kind, _, number = question.partition("/")
+    kind, _, number = question.removeprefix(AGAIN).partition("/")
+    again = ", again" if question.startswith(AGAIN) else ""
     is_control = kind == "control"
     source = class_name(bundle, view.source_label)
     if label is None:
@@ -30,7 +32,7 @@ def looked_at(bundle: BundleContents, question: str, label: int | None) -> Looke
     else:
         told = "■ like the source" if label == view.source_label else "□ unlike the source"
     return Looked(
-        title=f"{_NAMES[kind]} {number}",
+        title=f"{_NAMES[kind]} {number}{again}",
         image=view.image,
         source=f"{source} (true class)" if is_control else source,
         suspect="not asked yet" if label is None else class_name(bundle, label),
