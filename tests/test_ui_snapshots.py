@@ -2,8 +2,11 @@
 
 import itertools
 import re
+import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from ui_snapshots import check_snapshot
 from audit.api import open_file
 from audit.discovery import describe_suspect
 from audit.journal import Journal
+from audit.sweep.run import TABLE
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk
 from audit.tui.running import Order
@@ -209,14 +213,32 @@ def test_compare(desk: Desk, size: tuple[int, int]) -> None:
     drive(desk, play, size=size)
 
 
-def test_sweep(desk: Desk, tmp_path: Path, size: tuple[int, int]) -> None:
+@pytest.fixture
+def swept(tmp_path: Path) -> Path:
+    """The results of a sweep whose times are the same everywhere."""
     world = World(tmp_path)
     world.add_some()
     (world.suspects / "broken.onnx").write_bytes(b"no model at all")
     world.run()
+    with closing(sqlite3.connect(world.results / TABLE, isolation_level=None)) as table:
+        table.execute("UPDATE pairs SET ended = ?", (STARTED,))
+    return world.results
+
+
+def test_home_with_a_sweep(desk: Desk, swept: Path, size: tuple[int, int]) -> None:
+    shutil.copytree(swept, desk.folder / "june")
 
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await app.push_screen(SweepScreen(world.results))
+        await shows(pilot, "4 Sweeps (1)")
+        await pilot.press("4")
+        await check(app, pilot, "home-sweeps", size)
+
+    drive(desk, play, size=size)
+
+
+def test_sweep(desk: Desk, swept: Path, size: tuple[int, int]) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await app.push_screen(SweepScreen(swept))
         await shows(pilot, "broken.onnx")
         await check(app, pilot, "sweep", size)
 

@@ -11,11 +11,14 @@ from textual.widgets import Static
 from ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
 from audit.record import parse_record
+from audit.sweep.run import TABLE
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk
 from audit.tui.screens.compare import CompareScreen
+from audit.tui.screens.home import HomeScreen
 from audit.tui.screens.result import ResultScreen
 from audit.tui.screens.sweep import SweepScreen
+from audit.tui.widgets.sweep_list import SweepList
 from audit.tui.widgets.sweep_pairs import SweepPairs
 
 SIZE = (140, 40)
@@ -117,3 +120,48 @@ def test_where_there_is_no_sweep_compare_offers_none(tmp_path: Path) -> None:
         assert isinstance(app.screen, CompareScreen)
 
     drive(make_desk(make_folder(tmp_path)), play, size=SIZE)
+
+
+def test_home_lists_the_sweeps_of_its_folder_and_opens_one(world: World) -> None:
+    desk = make_desk(world.suspects.parent, trusted=[world.owner])
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "4 Sweeps (1)")
+        assert isinstance(app.screen, HomeScreen)
+        (found,) = app.screen.query_one(SweepList).items
+        assert (found.folder, found.num_asked, found.num_derived) == (world.results, 3, 1)
+        await pilot.press("4", "enter")
+        await shows(pilot, "broken.onnx")
+        assert isinstance(app.screen, SweepScreen)
+        # More is asked meanwhile; Home looks again when one comes back.
+        world.add("later.onnx", copy_rule)
+        world.run()
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, HomeScreen))
+        await until(pilot, lambda: app.screen.query_one(SweepList).items[0].num_derived == 2)
+
+    drive(desk, play, size=SIZE)
+
+
+def test_home_has_no_place_for_sweeps_where_there_are_none(tmp_path: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "3 Audits (0)")
+        assert "Sweeps" not in text_of(app)
+        before = app.focused
+        await pilot.press("4")
+        assert app.focused is before
+
+    drive(make_desk(make_folder(tmp_path)), play, size=SIZE)
+
+
+def test_a_sweep_that_cannot_be_read_is_listed_with_the_reason(world: World) -> None:
+    (world.results / TABLE).write_bytes(b"overwritten" * 1000)
+    desk = make_desk(world.suspects.parent, trusted=[world.owner])
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "results: cannot use")
+        await pilot.press("4", "enter")
+        await shows(pilot, "results: cannot use")
+        await until(pilot, lambda: isinstance(app.screen, SweepScreen))
+
+    drive(desk, play, size=SIZE)

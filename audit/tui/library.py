@@ -1,4 +1,7 @@
-"""What Home lists: bundles and suspects of a folder, audits of the journal. Runs in a thread."""
+"""What Home lists: bundles, suspects and sweeps of a folder, audits of the journal.
+
+Runs in a thread.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from audit.journal import Journal
 from audit.keys import Trust
 from audit.store import StoredAudit, delete_audit, stored_audits
 from audit.tui.desk import Desk
+from audit.tui.sweep_data import FoundSweep, SweepFinder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +30,7 @@ class Listing:
     audits: tuple[StoredAudit, ...]
     problem: str
     """What could not be read, or empty."""
+    sweeps: tuple[FoundSweep, ...] = ()
 
 
 class Library:
@@ -33,6 +38,7 @@ class Library:
 
     def __init__(self) -> None:
         self._known: dict[tuple[Path, int, int, Trust], FoundBundle] = {}
+        self._sweeps = SweepFinder()
 
     def scan(self, desk: Desk) -> Listing:
         """Look into the folder and the journal; what is wrong is told, not raised."""
@@ -53,6 +59,7 @@ class Library:
             suspects=find_suspects(desk.folder),
             audits=audits,
             problem=problem,
+            sweeps=self._sweeps.find(desk.folder),
         )
 
     def forget(self, desk: Desk, audit: str) -> None:

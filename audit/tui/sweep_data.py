@@ -46,18 +46,80 @@ class SweepView:
     """All of them."""
 
 
-def newest_sweep(folder: Path) -> Path | None:
-    """Return the folder of the sweep that was last written to, in a folder or right below it."""
+@dataclass(frozen=True, kw_only=True)
+class FoundSweep:
+    """A folder of results, in short."""
+
+    folder: Path
+    num_asked: int
+    """Pairs that were asked, once per suspect and bundle."""
+    num_derived: int
+    asked: float
+    """When the newest pair was, Unix time; 0 if none was."""
+    problem: str = ""
+    """Why it cannot be read, or empty."""
+
+
+def sweep_folders(folder: Path) -> list[Path]:
+    """Return a folder's sweeps, it and those right below it, the last one written to first."""
     found: list[tuple[float, Path]] = []
     try:
         with os.scandir(folder) as entries:
             places = [folder, *(Path(entry.path) for entry in entries if entry.is_dir())]
     except OSError:
-        return None
+        return []
     for place in places:
+        if times := _written(place):
+            found.append((max(times), place))
+    return [place for _, place in sorted(found, reverse=True)]
+
+
+class SweepFinder:
+    """Lists the sweeps of a folder; one is read again only when it was written to."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[float, ...], FoundSweep]] = {}
+
+    def find(self, folder: Path) -> tuple[FoundSweep, ...]:
+        """Return the sweeps of a folder, the last one written to first."""
+        known: dict[Path, tuple[tuple[float, ...], FoundSweep]] = {}
+        for place in sweep_folders(folder):
+            times = _written(place)
+            before = self._known.get(place)
+            known[place] = (
+                before if before is not None and before[0] == times else (times, _in_short(place))
+            )
+        self._known = known
+        return tuple(found for _, found in known.values())
+
+
+def _written(folder: Path) -> tuple[float, ...]:
+    """Return when a sweep's table and its log were written to; nothing if there is no table."""
+    times: list[float] = []
+    for name in (TABLE, f"{TABLE}-wal"):
         with suppress(OSError):
-            found.append(((place / TABLE).stat().st_mtime, place))
-    return max(found)[1] if found else None
+            times.append((folder / name).stat().st_mtime)
+    return tuple(times) if is_sweep(folder) else ()
+
+
+def _in_short(folder: Path) -> FoundSweep:
+    try:
+        table = SweepTable(folder / TABLE, is_read_only=True)
+        try:
+            (row,) = table.rows(
+                "SELECT COUNT(verdict) AS asked, MAX(ended) AS ended, "
+                "COALESCE(SUM(verdict = 'derived'), 0) AS derived FROM pairs"
+            )
+        finally:
+            table.close()
+    except AuditError as error:
+        return FoundSweep(folder=folder, num_asked=0, num_derived=0, asked=0.0, problem=str(error))
+    return FoundSweep(
+        folder=folder,
+        num_asked=row["asked"],
+        num_derived=row["derived"],
+        asked=row["ended"] or 0.0,
+    )
 
 
 def read_sweep(folder: Path) -> SweepView:

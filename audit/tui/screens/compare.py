@@ -18,7 +18,7 @@ from audit.inspection import printable
 from audit.store import StoredAudit
 from audit.tui.library import read_audits
 from audit.tui.screens.base import KinprintScreen
-from audit.tui.sweep_data import newest_sweep
+from audit.tui.sweep_data import sweep_folders
 from audit.tui.widgets.compare_table import CompareTable
 from audit.tui.widgets.item_table import ItemTable
 
@@ -79,7 +79,8 @@ Where the folder holds the results of a sweep, *w* shows the newest.
         except AuditError as error:
             audits, problem = (), str(error)
         own = tuple(one for one in audits if one.bundle == self._digest)
-        self.post_message(Read(own, problem, newest_sweep(self.desk.folder)))
+        newest = next(iter(sweep_folders(self.desk.folder)), None)
+        self.post_message(Read(own, problem, newest))
 
     def on_read(self, event: Read) -> None:
         """Show them."""

@@ -17,10 +17,12 @@ from audit.store import StoredAudit
 from audit.tui.library import Listing
 from audit.tui.screens.ask_path import AskPath
 from audit.tui.screens.base import KinprintScreen
+from audit.tui.sweep_data import FoundSweep
 from audit.tui.widgets.audit_table import AuditTable
 from audit.tui.widgets.bundle_table import BundleTable
 from audit.tui.widgets.item_table import ItemTable
 from audit.tui.widgets.suspect_table import SuspectTable
+from audit.tui.widgets.sweep_list import SweepList
 
 RESCAN_EVERY_S = 4.0
 
@@ -34,7 +36,7 @@ class Scanned(Message):
 
 
 class HomeScreen(KinprintScreen):
-    """Bundles, suspects, recent audits."""
+    """Bundles, suspects, recent audits, and sweeps where there are some."""
 
     PLACE = "Home"
     HELP_TEXT = """\
@@ -42,8 +44,9 @@ class HomeScreen(KinprintScreen):
 
 - Put the cursor on a bundle, then press *Enter* on a suspect: a new audit begins with the two.
 - *Enter* on a bundle shows what it says; *Enter* on an audit shows its result, or goes on with it.
+- *Enter* on a sweep shows its pairs, also while it runs.
 - A bundle signed by a key that nobody told you to trust cannot be used: *t* trusts a key.
-- */* filters all three tables, *o* sorts the one that has the focus.
+- */* filters all tables, *o* sorts the one that has the focus.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -59,6 +62,7 @@ class HomeScreen(KinprintScreen):
         Binding("1", "focus_panel('bundles')", "Bundles", id="home.bundles", show=False),
         Binding("2", "focus_panel('suspects')", "Suspects", id="home.suspects", show=False),
         Binding("3", "focus_panel('audits')", "Audits", id="home.audits", show=False),
+        Binding("4", "focus_panel('sweeps')", "Sweeps", id="home.sweeps", show=False),
         Binding("escape", "clear_filter", "Clear filter", id="home.clear", show=False),
     ]
 
@@ -68,12 +72,13 @@ class HomeScreen(KinprintScreen):
         self._last_bundle: FoundBundle | None = None
 
     def body(self) -> Iterable[Widget]:
-        """Lay out three tables and the filter."""
+        """Lay out the tables and the filter."""
         yield Static("", id="hint")
         yield Container(
             Vertical(BundleTable(id="bundles"), id="bundles-panel", classes="panel"),
             Vertical(SuspectTable(id="suspects"), id="suspects-panel", classes="panel"),
             Vertical(AuditTable(id="audits"), id="audits-panel", classes="panel"),
+            Vertical(SweepList(id="sweeps"), id="sweeps-panel", classes="panel"),
             id="tables",
         )
         yield Input(
@@ -108,12 +113,22 @@ class HomeScreen(KinprintScreen):
         self._title("bundles", f"1 Bundles ({len(listing.bundles)})")
         self._title("suspects", f"2 Suspects ({len(listing.suspects)})")
         self._title("audits", f"3 Audits ({len(listing.audits)})")
+        self._show_sweeps(listing.sweeps)
         self.query_one("#hint", Static).update(self._hint(listing))
         self._show_last_audits()
         self.refresh_bindings()
         if not self._is_placed:
             self._is_placed = True
             (suspects if listing.bundles and listing.suspects else bundles).focus()
+
+    def _show_sweeps(self, sweeps: tuple[FoundSweep, ...]) -> None:
+        """List them; where there are none, the others have the room."""
+        table = self.query_one(SweepList)
+        if table.has_focus and not sweeps:
+            self.query_one(SuspectTable).focus()
+        table.items = sweeps
+        self.query_one("#tables").set_class(bool(sweeps), "-with-sweeps")
+        self._title("sweeps", f"4 Sweeps ({len(sweeps)})")
 
     def _show_last_audits(self) -> None:
         """Show beside each suspect what the bundle at hand found last."""
@@ -183,6 +198,12 @@ class HomeScreen(KinprintScreen):
     def _audit_opened(self, event: ItemTable.Opened) -> None:
         self.open_audit(event.item)
 
+    @on(ItemTable.Opened, "#sweeps")
+    def _sweep_opened(self, event: ItemTable.Opened) -> None:
+        from audit.tui.screens.sweep import SweepScreen
+
+        self.app.push_screen(SweepScreen(event.item.folder))
+
     def open_audit(self, audit: StoredAudit) -> None:
         """Show the result of an audit of the journal."""
         from audit.tui.screens.result import ResultScreen
@@ -238,13 +259,15 @@ class HomeScreen(KinprintScreen):
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
-        for table in self._tables:
+        for table in (*self._tables, self.query_one(SweepList)):
             table.needle = event.value.strip()
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
-        tables = [table for table in self._tables if table.num_shown]
-        (tables[1] if len(tables) == 3 else tables[0] if tables else self._tables[0]).focus()
+        found = [table for table in self._tables if table.num_shown]
+        sweeps = self.query_one(SweepList)
+        rest = sweeps if sweeps.num_shown else self._tables[0]
+        (found[1] if len(found) == 3 else found[0] if found else rest).focus()
         if not self.query_one("#filter", Input).value:
             self.query_one("#filter").remove_class("-open")
 
@@ -306,8 +329,9 @@ class HomeScreen(KinprintScreen):
         self.post_message(Scanned(self.kinprint.library.scan(self.desk)))
 
     def action_focus_panel(self, name: str) -> None:
-        """Move to a table."""
-        self.query_one(f"#{name}").focus()
+        """Move to a table that is there."""
+        if self.query_one(f"#{name}-panel").display:
+            self.query_one(f"#{name}").focus()
 
     @property
     def _bundle(self) -> FoundBundle | None:
