@@ -154,12 +154,12 @@ def test_home_has_no_place_for_sweeps_where_there_are_none(tmp_path: Path) -> No
     drive(make_desk(make_folder(tmp_path)), play, size=SIZE)
 
 
-def test_a_sweep_that_cannot_be_read_is_listed_with_the_reason(world: World) -> None:
+def test_a_sweep_that_cannot_be_read_is_listed_and_says_why_when_opened(world: World) -> None:
     (world.results / TABLE).write_bytes(b"overwritten" * 1000)
     desk = make_desk(world.suspects.parent, trusted=[world.owner])
 
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await shows(pilot, "results: cannot use")
+        await shows(pilot, "cannot be read")
         await pilot.press("4", "enter")
         await shows(pilot, "results: cannot use")
         await until(pilot, lambda: isinstance(app.screen, SweepScreen))

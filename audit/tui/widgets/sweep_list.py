@@ -44,7 +44,7 @@ def _num_derived(sweep: FoundSweep) -> int:
 
 def _when(sweep: FoundSweep) -> str:
     if sweep.problem:
-        return sweep.problem
+        return "cannot be read"  # opened, it says why
     if not sweep.asked:
         return "not yet"
     return datetime.fromtimestamp(sweep.asked).astimezone().strftime("%Y-%m-%d %H:%M")
