@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.onnx_file import OnnxSuspect, OutputKindChoice, open_onnx
+from adapters.onnx_forking import ForkServer
 from adapters.onnx_input import RecipeOptions
 from adapters.onnx_limits import OnnxLimits
 from adapters.onnx_model import Device
@@ -90,6 +91,7 @@ def open_suspect_file(
     device: Device = "auto",
     labels_only: bool = False,
     limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
+    server: ForkServer | None = None,
 ) -> OnnxSuspect:
     """Open the model that a suspect file describes.
 
@@ -101,6 +103,7 @@ def open_suspect_file(
         device: Likewise.
         labels_only: Likewise.
         limits: Likewise.
+        server: Likewise.
 
     Raises:
         SuspectConfigError: The suspect file is wrong, or the ONNX file is another one.
@@ -118,6 +121,7 @@ def open_suspect_file(
         labels_only=labels_only,
         allow_random=described.model.allow_random,
         limits=limits,
+        server=server,
     )
     expected, got = described.model.sha256, suspect.identity.digest
     if expected not in (None, got):

@@ -6,6 +6,7 @@ from pathlib import Path
 from adapters.http_endpoint import open_endpoint
 from adapters.labels_only import LabelsOnly
 from adapters.onnx_file import OutputKindChoice, open_onnx
+from adapters.onnx_forking import ForkServer
 from adapters.onnx_input import RecipeOptions
 from adapters.onnx_model import Device
 from adapters.onnx_suspect_file import open_suspect_file
@@ -191,6 +192,7 @@ def open_file(
     labels_only: bool = False,
     output: str | None = None,
     output_kind: OutputKindChoice = "auto",
+    server: ForkServer | None = None,
 ) -> Suspect:
     """Open an ONNX file as a suspect for a bundle, with the bundle's preprocessing.
 
@@ -201,6 +203,7 @@ def open_file(
         labels_only: Likewise.
         output: Likewise.
         output_kind: Likewise.
+        server: Likewise.
 
     Raises:
         SuspectError: The file is no usable classifier of the bundle's task.
@@ -215,11 +218,17 @@ def open_file(
         output=output,
         output_kind=output_kind,
         labels_only=labels_only,
+        server=server,
     )
 
 
 def open_described(
-    bundle: BundleContents, path: str | Path, *, device: Device = "auto", labels_only: bool = False
+    bundle: BundleContents,
+    path: str | Path,
+    *,
+    device: Device = "auto",
+    labels_only: bool = False,
+    server: ForkServer | None = None,
 ) -> Suspect:
     """Open the ONNX model of a suspect file, with the bundle's preprocessing where it names none.
 
@@ -228,6 +237,7 @@ def open_described(
         path: The TOML file that ``kinprint probe`` writes (docs/suspects.md).
         device: See `adapters.onnx_file.open_onnx`.
         labels_only: Likewise.
+        server: Likewise.
 
     Raises:
         SuspectConfigError: The suspect file is wrong, or its model is another one.
@@ -241,6 +251,7 @@ def open_described(
         num_classes=task.num_classes,
         device=device,
         labels_only=labels_only,
+        server=server,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.onnx_forking import ForkServer, can_fork
 from adapters.suspect import Suspect, SuspectError
 from audit.api import open_described, open_file
 from audit.early_stop import min_control_accuracy
@@ -81,11 +82,22 @@ def open_panel(
     Yields:
         The path, and the open suspect (closed when the next one is asked for) or why there is none.
     """
+    server = ForkServer() if len(paths) > 1 and can_fork() else None
+    try:
+        yield from _open_all(bundle, paths, server)
+    finally:
+        if server is not None:
+            server.close()
+
+
+def _open_all(
+    bundle: BundleContents, paths: Sequence[Path], server: ForkServer | None
+) -> Iterator[tuple[Path, Suspect | PanelRefusal]]:
     seen: dict[str, Path] = {}
     for path in paths:
         opening = open_described if path.suffix == ".toml" else open_file
         try:
-            suspect = opening(bundle, path)
+            suspect = opening(bundle, path, server=server)
         except (SuspectError, AuditError) as error:
             yield path, PanelRefusal(path=path, reason=str(error))
             continue

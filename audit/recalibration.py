@@ -1,8 +1,9 @@
 """More models into a bundle that exists: their answers, its error rates, a new signature.
 
 A bundle's smallest p-value is 1 / (n + 1) for n innocents, so that a stronger claim takes more of
-them, from wherever they come. New models never shape the queries; they only set thresholds, and a
-part of the innocents is kept out of that, too, to report how often the new bundle is wrong.
+them, from wherever they come. New models never shape the queries; they only set thresholds and
+MFUE's tau, and a part of the innocents is kept out of that, too, to report how often the new bundle
+is wrong.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from audit.methods.rank_correlation import positions_of
 from audit.panel import PanelAnswers
 from audit.query_scores import QueryAnswers, can_score, deciding_query_score, query_scores
 from audit.significance import clopper_pearson
+from audit.tau_choice import TauChoice, choose_tau
 
 Role = Literal["innocent", "derived"]
 _Number = TypeVar("_Number", bound=np.generic)
@@ -55,6 +57,8 @@ class Recalibrated:
     manifest: Manifest
     arrays: Arrays
     rule: DecisionRule
+    tau: TauChoice | None
+    """Half-width of MFUE's interval; None where the bundle has nothing to choose it by."""
     false_positives: HeldOutRate | None
     """None if nothing was held out."""
 
@@ -89,6 +93,37 @@ def outliers(bundle: BundleContents, models: Sequence[NewModel]) -> list[NewMode
     innocents = [model for model in models if model.role == "innocent"]
     accused = _accused(bundle, innocents)
     return [model for model, is_accused in zip(innocents, accused, strict=True) if is_accused]
+
+
+def require_reachable(
+    bundle: BundleContents,
+    files: Sequence[tuple[Role, str]],
+    *,
+    alpha: float | None,
+    beta: float | None,
+    report_share: float,
+) -> None:
+    """Refuse rates that so many files cannot support, before any of them is asked.
+
+    Args:
+        bundle: The bundle as it is.
+        files: Role and stratum of each new model.
+        alpha: As in `recalibrate`, like the rest.
+        beta: Likewise.
+        report_share: Likewise.
+
+    Raises:
+        AuditError: Says how many models a rate takes.
+    """
+    _check_share(report_share)
+    added: list[Role] = [role for role, _ in files]
+    for stratum in {stratum for role, stratum in files if role == "innocent"}:
+        for _ in range(round(report_share * files.count(("innocent", stratum)))):
+            added.remove("innocent")
+    record = bundle.manifest.models[-1]
+    models = [record.model_copy(update={"role": role, "use": "calibration"}) for role in added]
+    manifest = bundle.manifest.model_copy(update={"models": (*bundle.manifest.models, *models)})
+    choose_rule(manifest, alpha=alpha, beta=beta, stop_early=False)
 
 
 def recalibrate(
@@ -155,21 +190,30 @@ def recalibrate(
             bundle.arrays.model_probe_hits, [one.answers.probe_hits for one in calibrating]
         ),
     )
+    tau = choose_tau(manifest, arrays)
+    if tau is not None:
+        facts["tau_auc"] = round(tau.auc, 6)
+        manifest = manifest.model_copy(update={"tau": tau.tau, "crafting": facts})
     contents = dataclasses.replace(bundle, manifest=manifest, arrays=arrays)
     return Recalibrated(
         manifest=manifest,
         arrays=arrays,
         rule=rule,
+        tau=tau,
         false_positives=_false_positives(contents, reporting) if reporting else None,
     )
+
+
+def _check_share(report_share: float) -> None:
+    if not 0 <= report_share < 1:
+        raise AuditError(f"report-share: expected a share from 0 to below 1, got {report_share:g}")
 
 
 def _split(
     models: Sequence[NewModel], report_share: float
 ) -> tuple[list[NewModel], list[NewModel]]:
     """Hold out a share of the innocents of each kind; which ones, their digests decide."""
-    if not 0 <= report_share < 1:
-        raise AuditError(f"report-share: expected a share from 0 to below 1, got {report_share:g}")
+    _check_share(report_share)
     reporting: list[NewModel] = []
     for stratum in sorted({model.stratum for model in models if model.role == "innocent"}):
         kind = [one for one in models if one.role == "innocent" and one.stratum == stratum]

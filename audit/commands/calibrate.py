@@ -76,7 +76,14 @@ def command(
     from audit.creation_time import creation_time
     from audit.errors import AuditError
     from audit.keys import Trust, load_private_key, load_trust
-    from audit.recalibration import outliers, recalibrate, without_known
+    from audit.panel import model_files
+    from audit.recalibration import (
+        outliers,
+        recalibrate,
+        require_reachable,
+        stratum_of,
+        without_known,
+    )
 
     folders: list[tuple[Role, Path]] = []
     if innocent_folder is not None:
@@ -88,7 +95,15 @@ def command(
     key = load_private_key(key_path, passphrase_from(passphrase_env))
     trusted = load_trust(trust)
     bundle = read_bundle(bundle_path, Trust(keys=(*trusted.keys, key.public_key)))
-    asked, told = _ask(bundle, folders, is_shown=not quiet)
+    paths = [(role, folder, model_files(folder)) for role, folder in folders]
+    require_reachable(
+        bundle,
+        [(role, stratum_of(path, folder)) for role, folder, found in paths for path in found],
+        alpha=alpha,
+        beta=beta,
+        report_share=report_share,
+    )
+    asked, told = _ask(bundle, paths, is_shown=not quiet)
     models, known = without_known(bundle, asked)
     for sentence in (*told, *known):
         click.echo(f"left out: {sentence}", err=True)
@@ -115,16 +130,18 @@ def command(
 
 
 def _ask(
-    bundle: "BundleContents", folders: "list[tuple[Role, Path]]", *, is_shown: bool
+    bundle: "BundleContents",
+    files: "list[tuple[Role, Path, tuple[Path, ...]]]",
+    *,
+    is_shown: bool,
 ) -> "tuple[list[NewModel], list[str]]":
     from adapters.suspect import SuspectError
     from audit.commands.counting import counting
-    from audit.panel import PanelRefusal, ask_everything, model_files, open_panel
+    from audit.panel import PanelRefusal, ask_everything, open_panel
     from audit.recalibration import NewModel, stratum_of
 
     models, told = [], []
-    for role, folder in folders:
-        paths = model_files(folder)
+    for role, folder, paths in files:
         with counting(f"{role} models", is_shown=is_shown) as on_step:
             for done, (path, suspect) in enumerate(open_panel(bundle, paths), start=1):
                 try:
@@ -159,6 +176,7 @@ def _print(made: "Recalibrated", digest: str, *, as_json: bool) -> None:
             "beta": made.rule.beta,
             "num_innocents": roles.count("innocent"),
             "num_derived": roles.count("derived"),
+            "tau": None if made.tau is None else dataclasses.asdict(made.tau),
             "held_out": None if held_out is None else dataclasses.asdict(held_out),
         }
         click.echo(json.dumps(document, indent=2))
@@ -167,6 +185,13 @@ def _print(made: "Recalibrated", digest: str, *, as_json: bool) -> None:
         f"bundle {digest[:16]}: {roles.count('innocent')} innocents and {roles.count('derived')} "
         f"derived models calibrate; alpha {made.rule.alpha:g}, beta {made.rule.beta:g}"
     )
+    if made.tau is not None:
+        kept = "stays" if made.tau.tau == made.tau.before else f"instead of {made.tau.before:g}"
+        click.echo(
+            f"tau {made.tau.tau:g} {kept}: on these models MFUE's scores have an AUC of "
+            f"{made.tau.auc:.3f} with it"
+            + ("" if kept == "stays" else f", {made.tau.auc_before:.3f} before")
+        )
     if held_out is not None:
         low, high = held_out.interval
         click.echo(
