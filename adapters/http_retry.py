@@ -44,13 +44,6 @@ def ask_until_answered(
         SuspectUnreachableError: No attempt ever brought a usable answer.
         SuspectError: Stopped, or ``attempt`` raised one (which is not asked again).
     """
-    retrying = Retrying(
-        stop=stop_any(stop_after_attempt(retries + 1), _Ended(end), _AsksTooMuch()),
-        wait=_wait,
-        retry=retry_if_exception_type(AskAgainError),
-        sleep=end.wait,
-        reraise=True,
-    )
     number = 0
 
     def numbered() -> Answer:
@@ -65,8 +58,28 @@ def ask_until_answered(
         breaker.answered()
         return answer
 
+    first: AskAgainError | None = None
+
+    def once_more() -> Answer:
+        nonlocal first
+        if first is not None:  # what tenacity calls the first attempt is made already
+            error, first = first, None
+            raise error
+        return numbered()
+
     try:
-        return retrying(numbered), number
+        return numbered(), number
+    except AskAgainError as error:
+        first = error
+    retrying = Retrying(
+        stop=stop_any(stop_after_attempt(retries + 1), _Ended(end), _AsksTooMuch()),
+        wait=_wait,
+        retry=retry_if_exception_type(AskAgainError),
+        sleep=end.wait,
+        reraise=True,
+    )
+    try:
+        return retrying(once_more), number
     except AskAgainError as error:
         tries = "1 attempt" if number == 1 else f"{number} attempts"
         if not end.is_set:

@@ -92,6 +92,7 @@ class HttpTransport:
             )
         self._settings: dict[str, Any] = dict(settings)
         self._routes: dict[str, _Route] = {}
+        self._timeout = urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s)
 
     def send(self, request: WireRequest) -> RawAnswer:
         """Send one request.
@@ -112,7 +113,7 @@ class HttpTransport:
                 route.target,
                 body=request.body,
                 headers={**route.headers, **self._headers(request)},
-                timeout=urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s),
+                timeout=self._timeout,
                 retries=False,
                 redirect=False,
                 assert_same_host=False,

@@ -31,6 +31,7 @@ HEADERS = (
     "x-model-version",
 )
 """Servers and proxies, requests, and the model or variant behind the common serving platforms."""
+_NAMES = frozenset(HEADERS)
 REQUEST_IDS = frozenset(f"header.{name}" for name in _REQUEST_HEADERS)
 """Names whose values are another one with each request."""
 MAX_LENGTH = 200
@@ -51,7 +52,8 @@ def server_words(headers: Mapping[str, str], certificate: bytes | None) -> dict[
         >>> server_words({"server": "nginx"}, None)
         {'header.server': 'nginx'}
     """
-    said = {f"header.{name}": headers[name] for name in HEADERS if name in headers}
+    there = _NAMES.intersection(name.lower() for name in headers)  # nearly always one or none
+    said = {f"header.{name}": headers[name] for name in HEADERS if name in there}
     if certificate is not None:
         said |= _certificate_words(certificate)
     return said

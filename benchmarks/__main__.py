@@ -12,6 +12,7 @@ BENCHMARKS = {
     "startup": "seconds until --help, and what an audit imports",
     "onnx_throughput": "images per second through an ONNX suspect, against a bare onnxruntime loop",
     "http_throughput": "requests per second of an audit over HTTP, against a load generator in C",
+    "http_servers": "the same at real model servers, which are installed on first use",
     "sweep": "what a sweep of a thousand small files costs, on processes and on a cluster",
     "onnx_fuzz": "thousands of broken ONNX files through an audit's door",
     "arena": "every fingerprint on suspects that nobody tuned for (needs --data; an hour)",

@@ -13,7 +13,6 @@ import http.client
 import itertools
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -25,11 +24,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.http_audit import audit_speed
+from benchmarks.http_load import compiled, load_rate, write_request
 from benchmarks.results_file import write_results
 
-HERE = Path(__file__).parent
 DELAYS_MS, CONCURRENCIES = (0, 5, 20), (4, 16)
 MAX_REQUESTS = 20_000
+HEADERS = {"Content-Type": "application/json"}
+BODY = json.dumps({"image": "A" * 4200}).encode()
 ENDPOINT = """\
 format = "generic"
 url = "http://127.0.0.1:{port}/classify"
@@ -43,8 +45,6 @@ label = "label"
 
 def main() -> int:
     """Print a table and write the results."""
-    if len(sys.argv) > 1 and sys.argv[1] == "--audit":
-        return _audit(Path(sys.argv[2]), int(sys.argv[3]))
     if shutil.which("cc") is None:
         print("no C compiler (cc) on this machine: skipped")
         return 0
@@ -56,15 +56,12 @@ def main() -> int:
     print(f"{'delay':>6} {'c':>3} {'C':>9} {'loop':>9} {'audit':>9}  audit/C  audit/loop   memory")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for program in ("http_server", "http_load"):
-            source, target = HERE / f"{program}.c", folder / program
-            subprocess.run(["cc", "-O2", "-o", str(target), str(source)], check=True)
-        body = folder / "body.json"
-        body.write_text(json.dumps({"image": "A" * 4200}))
+        compiled("http_server", folder)
+        generator = compiled("http_load", folder)
         for delay_ms, concurrency in itertools.product(DELAYS_MS, CONCURRENCIES):
             row = _measure(
                 folder,
-                body,
+                generator,
                 delay_ms,
                 concurrency,
                 seconds=options.seconds,
@@ -89,29 +86,24 @@ def main() -> int:
 
 
 def _measure(
-    folder: Path, body: Path, delay_ms: int, concurrency: int, *, seconds: float, repeats: int
+    folder: Path, generator: Path, delay_ms: int, concurrency: int, *, seconds: float, repeats: int
 ) -> dict[str, float]:
     """Return medians; the three take turns, so that a busy moment meets all of them."""
     c, loops, audits, memory = [], [], [], 0.0
     with _server(folder, delay_ms) as port:
-        num = _load(folder, port, concurrency, 2 * concurrency, body)  # a first, rough rate
+        request = write_request(folder / "request", "/classify", port, HEADERS, BODY)
+        # A first, rough rate.
+        num = load_rate(generator, port, concurrency, 2 * concurrency, request)
         expected = concurrency * 1000 / delay_ms if delay_ms else 3000.0
         num_requests = int(min(MAX_REQUESTS, max(400, min(num, expected) * seconds)))
         for _ in range(repeats):
-            c.append(_load(folder, port, concurrency, num_requests, body))
-            loops.append(_loop(port, concurrency, num_requests, body.read_bytes()))
+            c.append(load_rate(generator, port, concurrency, num_requests, request))
+            loops.append(_loop(port, concurrency, num_requests))
             path = folder / "endpoint.toml"
             path.write_text(ENDPOINT.format(port=port, concurrency=concurrency))
-            program = [sys.executable, "-m", "benchmarks.http_throughput"]
-            done = subprocess.run(
-                [*program, "--audit", str(path), str(num_requests)],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            told = json.loads(done.stdout)
-            audits.append(told["per_second"])
-            memory = max(memory, told["mib"])
+            told = audit_speed(path, num_requests)
+            audits.append(told.per_second)
+            memory = max(memory, told.mib)
     return {
         "delay_ms": delay_ms,
         "concurrency": concurrency,
@@ -135,18 +127,11 @@ def _server(folder: Path, delay_ms: int) -> Iterator[int]:
         process.stdout.close()
 
 
-def _load(folder: Path, port: int, concurrency: int, num: int, body: Path) -> float:
-    command = [str(folder / "http_load"), str(port), str(concurrency), str(num), str(body)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def _loop(port: int, concurrency: int, num: int, body: bytes) -> float:
-    headers = {"Content-Type": "application/json"}
-
+def _loop(port: int, concurrency: int, num: int) -> float:
     def ask(share: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port)
         for _ in range(share):
-            connection.request("POST", "/classify", body, headers)
+            connection.request("POST", "/classify", BODY, HEADERS)
             connection.getresponse().read()
         connection.close()
 
@@ -154,32 +139,6 @@ def _loop(port: int, concurrency: int, num: int, body: bytes) -> float:
     with ThreadPoolExecutor(concurrency) as threads:
         list(threads.map(ask, [num // concurrency] * concurrency))
     return num / (time.perf_counter() - started)
-
-
-def _audit(path: Path, num_questions: int) -> int:
-    """Audit in a process of its own and print rate and memory as JSON."""
-    from adapters.http_endpoint import open_endpoint
-    from audit.decision_rule import choose_rule
-    from audit.journal import Journal
-    from audit.session import Answered, AuditSession
-    from benchmarks.plain_bundle import plain_bundle
-
-    bundle = plain_bundle(num_questions)
-    endpoint = open_endpoint(path, bundle_classes=bundle.manifest.task.class_names)
-    rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=False)
-    with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "journal.sqlite")
-        session = AuditSession(bundle, endpoint, journal, rule=rule)
-        num, started, ended = 0, time.perf_counter(), 0.0
-        for event in session.run():
-            if isinstance(event, Answered):
-                num, ended = event.num_answered, time.perf_counter()
-        journal.close()
-    endpoint.close()
-    assert num == num_questions
-    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"per_second": num / (ended - started), "mib": mib}))
-    return 0
 
 
 if __name__ == "__main__":

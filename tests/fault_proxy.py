@@ -185,13 +185,13 @@ def without_faults(number: int) -> Fault | None:
     return None
 
 
-def an_earlier_answer() -> Callable[[bytes], bytes]:
-    """Return a change that gives each time the answer before, as a broken cache does."""
+def an_earlier_answer(rng: random.Random) -> Callable[[bytes], bytes]:
+    """Return a change that gives each time some answer so far, as a broken cache does."""
     kept: list[bytes] = []
 
     def change(body: bytes) -> bytes:
         kept.append(body)
-        return kept[max(0, len(kept) - 2)]
+        return rng.choice(kept)
 
     return change
 

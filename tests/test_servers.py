@@ -10,120 +10,22 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import sysconfig
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from bundle_builder import GOLDEN_PUBLIC_KEY
 from fault_proxy import PASSING, Fault, fault_proxy, is_quick
 from record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule, innocent_rule
 from servers.classifiers import write_classifier
-from servers.environment import BuildError, server_python
-from servers.running import answers, free_ports, running
+from servers.environment import BuildError
+from servers.serving import SERVERS
 
-HERE = Path(__file__).parent / "servers"
 BUNDLE = audited_contents()
 SUSPECTS = {"derived": (copy_rule, 0.02, 10), "innocent": (innocent_rule, 0.0, 0)}
 """Rule, noise on the weights, exit status."""
-
-Serving = Callable[[Path, Path], AbstractContextManager[int]]
-"""Serves a model, with a folder to work in; gives the port."""
-
-
-@contextmanager
-def bentoml(model: Path, folder: Path) -> Iterator[int]:
-    (port,) = free_ports(1)
-    command: list[str | Path] = [
-        server_python("bentoml"),
-        "-m",
-        "bentoml",
-        "serve",
-        "serve_bentoml:Classifier",
-    ]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", HERE]
-    with running(
-        command,
-        log_path=folder / "bentoml.log",
-        is_ready=answers(f"http://127.0.0.1:{port}/readyz"),
-        environment={
-            "MODEL_PATH": str(model),
-            "BENTOML_HOME": str(folder / "bentoml"),
-            "BENTOML_DO_NOT_TRACK": "True",
-        },
-        folder=folder,
-    ):
-        yield port
-
-
-@contextmanager
-def kserve(model: Path, folder: Path) -> Iterator[int]:
-    (port,) = free_ports(1)
-    with running(
-        [server_python("kserve"), HERE / "serve_kserve.py", model, str(port)],
-        log_path=folder / "kserve.log",
-        is_ready=answers(f"http://127.0.0.1:{port}/v2/models/suspect/ready"),
-        folder=folder,
-    ):
-        yield port
-
-
-@contextmanager
-def triton(model: Path, folder: Path) -> Iterator[int]:
-    port, grpc_port = free_ports(2)
-    with running(
-        [server_python("triton"), HERE / "serve_triton.py", model, str(port), str(grpc_port)],
-        log_path=folder / "triton.log",
-        is_ready=answers(f"http://127.0.0.1:{port}/v2/models/suspect/ready"),
-        # Its stub needs the library of the Python that its environment was made with.
-        environment={"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))},
-        folder=folder,
-    ):
-        yield port
-
-
-@contextmanager
-def torchserve(model: Path, folder: Path) -> Iterator[int]:
-    python = server_python("torchserve")
-    archiver = [python, "-m", "model_archiver.model_packaging", "--model-name", "suspect"]
-    archiver += ["--version", "1.0", "--handler", HERE / "torchserve_handler.py"]
-    shutil.copy(model, folder / "model.onnx")
-    archiver += ["--extra-files", folder / "model.onnx", "--export-path", folder]
-    subprocess.run(list(map(str, archiver)), check=True, capture_output=True, timeout=60)
-    port, management, metrics, grpc, grpc_management = free_ports(5)
-    properties = folder / "config.properties"
-    properties.write_text(
-        f"inference_address=http://127.0.0.1:{port}\n"
-        f"management_address=http://127.0.0.1:{management}\n"
-        f"metrics_address=http://127.0.0.1:{metrics}\n"
-        "grpc_inference_address=127.0.0.1\ngrpc_management_address=127.0.0.1\n"
-        f"grpc_inference_port={grpc}\ngrpc_management_port={grpc_management}\n"
-        "default_workers_per_model=1\nnumber_of_netty_threads=1\ndisable_token_authorization=true\n"
-    )
-    command: list[str | Path] = [python.with_name("torchserve"), "--start", "--foreground", "--ncs"]
-    command += ["--model-store", folder, "--models", "suspect=suspect.mar"]
-    command += ["--ts-config", properties]
-    path = f"{python.parent}:/usr/local/bin:/usr/bin:/bin"
-    with running(
-        command,
-        log_path=folder / "torchserve.log",
-        is_ready=lambda: _has_ready_worker(f"http://127.0.0.1:{management}/models/suspect"),
-        environment={"PATH": path, "LOG_LOCATION": str(folder), "METRICS_LOCATION": str(folder)},
-        folder=folder,
-    ):
-        yield port
-
-
-def _has_ready_worker(url: str) -> bool:
-    try:
-        return '"READY"' in requests.get(url, timeout=5).text
-    except requests.RequestException:
-        return False
-
 
 TENSOR = "[request.tensor]\nmean = [0.0, 0.0, 0.0]\nstd = [1.0, 1.0, 1.0]\n"
 ENDPOINTS = {
@@ -144,12 +46,13 @@ ENDPOINTS = {
     "torchserve": 'format = "torchserve"\nurl = "http://127.0.0.1:{port}/predictions/suspect"\n'
     'class_names = ["class_0", "class_1", "class_2", "class_3"]\n',
 }
-SERVERS: dict[str, tuple[Serving, tuple[str, ...]]] = {
-    "bentoml": (bentoml, ("bentoml",)),
-    "kserve": (kserve, ("kserve V1", "kserve V2")),
-    "triton": (triton, ("triton V2", "triton labels")),
-    "torchserve": (torchserve, ("torchserve",)),
+OF_SERVER = {
+    "bentoml": ("bentoml",),
+    "kserve": ("kserve V1", "kserve V2"),
+    "triton": ("triton V2", "triton labels"),
+    "torchserve": ("torchserve",),
 }
+"""Which of them each server answers."""
 
 
 def audit(
@@ -195,10 +98,9 @@ def test_verdicts_come_out_right_through_a_real_server(
         pytest.skip("TorchServe is a Java program, and there is no java on this machine")
     rule, noise, status = SUSPECTS[suspect]
     model = write_classifier(tmp_path / "suspect.onnx", BUNDLE, rule, noise=noise)
-    serve, endpoints = SERVERS[server]
     try:
-        with serve(model, tmp_path) as port:
-            for name in endpoints:
+        with SERVERS[server](model, tmp_path) as port:
+            for name in OF_SERVER[server]:
                 found, document, journal = audit(tmp_path, name, port)
                 assert found == status, (name, document)
                 assert document["audits"][0]["outcome"]["control"]["accuracy"] == 1.0
