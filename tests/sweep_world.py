@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {"device": "cpu", "num_threads": 1}
 class HereEngine:
     """Asks in the test's own process: an engine without processes or machines."""
 
-    num_slots = 2
+    capacity = 2
 
     def __init__(self, parcel: Parcel, results: Results) -> None:
         self.asked: list[SuspectTask] = []

@@ -7,9 +7,11 @@ should be by yours (docs/cluster.md).
 """
 
 import logging
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 from dask import config
@@ -21,11 +23,14 @@ from audit.environment import environment_versions
 from audit.errors import ClusterError, ClusterLostError
 from audit.sweep.asking import FileAsker
 from audit.sweep.engine import MAX_DEATHS, Results, lost_task
+from audit.sweep.groups import Group, TaskGroups
 from audit.sweep.tasks import Parcel, SuspectTask, TaskResult
 
 CONNECT_TIMEOUT_S = 10.0
 SLOTS_EVERY_S = 1.0
 """How often the scheduler is asked how many workers there are."""
+GROUPS_PER_SLOT = 2
+"""One that is asked, and one that waits beside it so that nobody waits for the coordinator."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -48,8 +53,9 @@ class DaskEngine:
         self._client, self._parcel, self._results = client, parcel, results
         self._owned = owned or ExitStack()
         self._lock = threading.Lock()
-        self._running: dict[int, tuple[Any, SuspectTask]] = {}
-        self._num_tasks, self._is_closed, self._is_lost = 0, False, False
+        self._groups = TaskGroups()
+        self._running: dict[int, tuple[Any, Group]] = {}
+        self._num_groups, self._is_closed, self._is_lost = 0, False, False
         self._num_slots = 0
         self._ended = threading.Event()
         _check_versions(client, parcel)
@@ -59,28 +65,15 @@ class DaskEngine:
         threading.Thread(target=self._watch, daemon=True, name="cluster-watch").start()
 
     @property
-    def num_slots(self) -> int:
-        """Return the number of threads of all workers, as of a moment ago."""
-        return self._num_slots
+    def capacity(self) -> int:
+        """Return how many tasks keep the threads of all workers busy, as of a moment ago."""
+        return (GROUPS_PER_SLOT + 1) * self._groups.size * max(1, self._num_slots)
 
     def submit(self, task: SuspectTask) -> None:
-        """Hand a task to the scheduler."""
+        """Hand a task to the scheduler as soon as somebody has time for it."""
         with self._lock:
-            self._num_tasks += 1
-            number = self._num_tasks
-            key = f"kinprint-{self._parcel.key}-{id(self)}-{number}"
-            try:
-                future = self._client.submit(_ask, self._parcel.key, task, key=key, pure=False)
-            except Exception:
-                if self._client.status in ("running", "connecting"):
-                    raise
-                future = None
-            else:
-                self._running[number] = future, task
-        if future is None:
-            self._lose()
-            return
-        future.add_done_callback(lambda done: self._done(number, done))
+            self._add(task)
+        self._send()
 
     def close(self) -> None:
         """Take back what is not done, and leave the cluster."""
@@ -96,26 +89,81 @@ class DaskEngine:
             self._client.close(timeout=CONNECT_TIMEOUT_S)
         self._owned.close()
 
+    def _add(self, task: SuspectTask) -> None:
+        num_bytes = 0
+        with suppress(OSError):
+            num_bytes = os.stat(task.path).st_size
+        self._groups.add(task, num_bytes)
+
+    def _send(self) -> None:
+        """Hand over what waits, so far as there are workers for it."""
+        while True:
+            with self._lock:
+                most = GROUPS_PER_SLOT * max(1, self._num_slots)
+                if self._is_closed or self._is_lost or len(self._running) >= most:
+                    return
+                # Of two that are doubtful and at work at once nobody could tell which one did it.
+                is_doubted = any(group.is_doubtful for _, group in self._running.values())
+                group = self._groups.take(self._num_slots, may_be_doubtful=not is_doubted)
+                if group is None:
+                    return
+                self._num_groups += 1
+                number = self._num_groups
+                key = f"kinprint-{self._parcel.key}-{id(self)}-{number}"
+                lost = ""
+                try:
+                    future = self._client.submit(
+                        _ask, self._parcel.key, group.tasks, key=key, pure=False
+                    )
+                    self._running[number] = future, group
+                except Exception as error:
+                    is_there = self._client.status == "running"
+                    lost = f"takes no tasks ({_one_line(error)})" if is_there else "is gone"
+            if lost:
+                self._lose(lost)
+                return
+            future.add_done_callback(partial(self._done, number))
+
     def _done(self, number: int, future: Any) -> None:
         with self._lock:
             if self._is_closed or number not in self._running:
                 return
-            _, task = self._running.pop(number)
+            _, group = self._running[number]
+        # What is doubtful comes next only when these results are here: they lie with a worker.
+        results = self._results_of(group, future)
+        with self._lock:
+            self._running.pop(number, None)
+            for result in results:
+                self._groups.learn(sum(pair.seconds for pair in result.pairs))
+        self._send()
+        for result in results:
+            self._results.put(result)
+
+    def _results_of(self, group: Group, future: Any) -> Sequence[TaskResult]:
+        """Fetch what a group came to; tasks that are to be asked again wait afterwards."""
         try:
-            result = future.result(timeout=CONNECT_TIMEOUT_S)
+            results: Sequence[TaskResult] = future.result(timeout=CONNECT_TIMEOUT_S)
         except KilledWorker:
+            # Dask blames all that was with the worker; each gets its chance on its own.
+            if not group.is_doubtful:
+                with self._lock:
+                    self._groups.doubt(group.tasks)
+                return ()
             told = "worker: the processes that asked this suspect died, one after another"
-            result = lost_task(task, told)
         except _OtherVersionError as error:
             self._retire(str(error))
-            self.submit(task)
-            return
+            with self._lock:
+                for task in group.tasks:
+                    self._add(task)
+            return ()
         except Exception as error:
             if future.cancelled() or self._client.status != "running":
                 self._lose()
-                return
-            result = lost_task(task, f"unexpected {type(error).__name__}: {error}")
-        self._results.put(result)
+                return ()
+            told = f"unexpected {type(error).__name__}: {error}"
+        else:
+            return results
+        return [lost_task(task, told) for task in group.tasks]
 
     def _retire(self, told: str) -> None:
         """Send a worker away that is another version than we are."""
@@ -124,14 +172,14 @@ class DaskEngine:
         with suppress(Exception):
             self._client.retire_workers([address], close_workers=True)
 
-    def _lose(self) -> None:
+    def _lose(self, told: str = "is gone") -> None:
         with self._lock:
             if self._is_lost or self._is_closed:
                 return
             self._is_lost = True
         self._results.put(
             ClusterLostError(
-                "cluster: the scheduler is gone; what was asked is kept, the same command goes on"
+                f"cluster: the scheduler {told}; what was asked is kept, the same command goes on"
             )
         )
 
@@ -145,6 +193,7 @@ class DaskEngine:
     def _look(self) -> None:
         with suppress(Exception):  # it is told when a task fails
             self._num_slots = sum(self._client.nthreads().values())
+            self._send()  # to those that have joined
 
 
 def connect(address: str, parcel: Parcel, results: Results) -> DaskEngine:
@@ -270,14 +319,21 @@ class _SweepPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no ty
             asker.close()
 
 
-def _ask(key: str, task: SuspectTask) -> TaskResult:
+def _ask(key: str, tasks: Sequence[SuspectTask]) -> tuple[TaskResult, ...]:
     """Run in a worker."""
     asker = _askers.get(key)
     if asker is None:
         raise _OtherVersionError(f"{get_worker().address} has not got the sweep's bundles")
     if isinstance(asker, Exception):
         raise asker
-    return asker.ask(task)
+    return tuple(_ask_one(asker, task) for task in tasks)
+
+
+def _ask_one(asker: FileAsker, task: SuspectTask) -> TaskResult:
+    try:
+        return asker.ask(task)
+    except Exception as error:  # nobody knows what; the others of its group go on
+        return lost_task(task, f"unexpected {type(error).__name__}: {error}")
 
 
 def _has_certificates() -> bool:

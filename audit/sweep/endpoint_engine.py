@@ -28,6 +28,8 @@ from audit.sweep.tasks import PairResult, PairStatus, SuspectTask, SweepSettings
 
 NUM_THREADS = 4
 """Endpoints that are asked at once."""
+MAX_WAITING = 1000
+"""Endpoints that are known and not yet done."""
 WORKER = "coordinator"
 
 
@@ -57,9 +59,9 @@ class EndpointEngine:
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="endpoint")
 
     @property
-    def num_slots(self) -> int:
-        """Return the number of threads."""
-        return NUM_THREADS
+    def capacity(self) -> int:
+        """Return how many endpoints may be known: most of the time they wait themselves."""
+        return MAX_WAITING
 
     def submit(self, task: SuspectTask) -> None:
         """Take a task."""

@@ -23,8 +23,8 @@ class Engine(Protocol):
     """Runs tasks and puts their results into the queue that it was made with."""
 
     @property
-    def num_slots(self) -> int:
-        """Return how many tasks run at once, as things stand."""
+    def capacity(self) -> int:
+        """Return how many tasks keep its workers busy, those that wait included, at least 1."""
         ...
 
     def submit(self, task: SuspectTask) -> None:

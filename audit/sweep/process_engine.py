@@ -20,6 +20,8 @@ from audit.sweep.engine import MAX_DEATHS, Results, lost_task
 from audit.sweep.tasks import Parcel, SuspectTask, TaskResult
 
 PARENT_CHECK_S = 1.0
+TASKS_PER_SLOT = 2
+"""One that is asked, and one that waits beside it so that nobody waits for the coordinator."""
 
 
 @dataclass(eq=False)
@@ -47,9 +49,9 @@ class ProcessEngine:
         self._slots = [_Slot(self._executor()) for _ in range(num_workers)]
 
     @property
-    def num_slots(self) -> int:
-        """Return the number of processes."""
-        return len(self._slots)
+    def capacity(self) -> int:
+        """Return how many tasks keep its processes busy."""
+        return TASKS_PER_SLOT * len(self._slots)
 
     @property
     def process_ids(self) -> list[int]:

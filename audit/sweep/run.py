@@ -37,10 +37,6 @@ RECORDS = "records"
 PAGE_NAME = "sweep.html"
 LOCK = ".lock"
 
-TASKS_PER_SLOT = 2
-"""One that is asked, and one that waits beside it so that nobody waits for the coordinator."""
-MAX_ENDPOINTS_WAITING = 1000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
@@ -137,6 +133,8 @@ class Sweep:
         )
         self.results: Results = Results()
         self._in_flight: dict[str, SuspectTask] = {}
+        self._num_in_flight = {False: 0, True: 0}
+        """Files and endpoints that are in flight."""
         self._num_names = self._num_done = self._num_asked = 0
         self._cpu_s = 0.0
         try:
@@ -257,17 +255,12 @@ class Sweep:
                 row["audit"] if row["status"] == PairStatus.STOPPED else None for row in missing
             ),
         )
-        while self._is_full(is_endpoint, engine):
+        asker = self._endpoints if is_endpoint else engine
+        while self._num_in_flight[is_endpoint] >= asker.capacity:
             yield from self._collect(wait=True)
         self._in_flight[suspect] = task
-        (self._endpoints if is_endpoint else engine).submit(task)
-
-    def _is_full(self, is_endpoint: bool, engine: Engine) -> bool:
-        num = sum(
-            (task.kind is SuspectKind.ENDPOINT) is is_endpoint for task in self._in_flight.values()
-        )
-        most = MAX_ENDPOINTS_WAITING if is_endpoint else TASKS_PER_SLOT * max(1, engine.num_slots)
-        return num >= most
+        self._num_in_flight[is_endpoint] += 1
+        asker.submit(task)
 
     def _refused(self, candidate: Candidate) -> Iterator[SweepEvent]:
         self._num_done += 1
@@ -311,6 +304,7 @@ class Sweep:
             }
             self.table.write(one.task, one.pairs, worker=one.worker, records=records)
             del self._in_flight[one.task.suspect]
+            self._num_in_flight[one.task.kind is SuspectKind.ENDPOINT] -= 1
             self._num_done += 1
             self._num_asked += len(one.pairs)
             self._cpu_s += one.cpu_s
