@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from adapters.endpoint_description import FrozenModel
 from adapters.preprocessing import (
@@ -17,7 +17,13 @@ from adapters.preprocessing import (
 )
 from adapters.suspect import SuspectConfigError
 
-Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, int | float) else value
+
+
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_several), Field(strict=False, min_length=1)]
+"""One number, alone or in a list, or one per channel."""
 
 
 class TensorTable(FrozenModel):

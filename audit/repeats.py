@@ -134,13 +134,19 @@ def repeats_due(
 
 def possible_repeats(plan: Plan) -> tuple[QuestionGroup, ...]:
     """Return all that an audit by this plan may ask again."""
-    if plan.scores[0] not in QUERY_SCORES:
+    if not plan.scores or plan.scores[0] not in QUERY_SCORES:
         return ()
     return tuple(
         _again(group, min(NUM_REPEATS, group.num_questions))
         for group in plan.groups
         if group.kind in ("control", "query")
     )
+
+
+def with_repeats(plan: Plan) -> Plan:
+    """Return a plan that also holds all that may be asked again; itself if that is nothing."""
+    again = possible_repeats(plan)
+    return Plan(scores=plan.scores, groups=(*plan.groups, *again)) if again else plan
 
 
 def num_possible_repeats(plan: Plan) -> int:

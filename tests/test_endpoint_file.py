@@ -251,3 +251,13 @@ def test_every_example_of_the_guide_opens_and_every_format_has_one(
         endpoint.close()
     assert found == set(known_formats())
     assert all(f"### `{name}`" in guide for name in found)
+
+
+def test_one_number_stands_for_a_list_of_one(tmp_path: Path) -> None:
+    text = 'format = "mlflow"\nurl = "http://127.0.0.1/i"\n[request.tensor]\nmean = {}\nstd = {}\n'
+    digests = set()
+    for mean, std in (("0.5", "2"), ("[0.5]", "[2.0]")):
+        path = tmp_path / "endpoint.toml"
+        path.write_text(text.format(mean, std))
+        digests.add(read_endpoint_file(path).digest())
+    assert len(digests) == 1
