@@ -63,7 +63,7 @@ def print_verdicts(
         name = os.path.basename(row["suspect"]["path"])
         told = row["error"] if "error" in row else row["outcome"]["text"]
         if not row.get("is_complete", True):
-            told += " The budget ended it; go on with --resume and a larger --budget."
+            told += " The limit ended it; go on with --resume and a larger one."
         console.print(f"[bold]{escape(name)}[/]: ", end="")
         console.print(told, markup=False, highlight=False)
     accused = [
