@@ -9,6 +9,7 @@ from audit.errors import AuditError
 from audit.estimate import Estimate, affordable_questions, estimate
 from audit.manifest import BundleContents
 from audit.plan import make_plan
+from audit.repeats import with_repeats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,10 @@ def plan_spending(
         )
     plan = make_plan(bundle, scores, suspect.capability)
     reach = affordable_questions(plan, suspect.batch_size, tariff, limits)
+    if reach is None and plan is not (more := with_repeats(plan)):
+        # What may be asked again must not exhaust what the audit itself needs.
+        can_repeat = affordable_questions(more, suspect.batch_size, tariff, limits) is None
+        reach = None if can_repeat else plan.num_questions
     if reach is not None:
         budget = reach if budget is None else min(budget, reach)
     told = estimate(plan.within(budget), suspect.batch_size, endpoint)

@@ -90,7 +90,11 @@ def test_labels_only_decides_by_labels_and_shows_no_score_that_needs_more(
         document(audit(tiny_world, "--onnx", copy, "--json", *more))["audits"][0]["outcome"]
         for more in ([], ["--labels-only"])
     )
-    assert [score["name"] for score in full["scores"]] == ["likelihood-ratio", "mfue-w"]
+    assert [score["name"] for score in full["scores"]] == [
+        "likelihood-ratio",
+        "rank-correlation",
+        "mfue-w",
+    ]
     assert [score["name"] for score in labels["scores"]] == ["likelihood-ratio"]
     assert labels["scores"][0] == full["scores"][0]
 

@@ -1,6 +1,7 @@
 """Asking again: suspects that roll dice for queries, and honest ones that only look odd."""
 
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 from audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, QUERY, K, KnownSuspect, known_bundle
 from bundle_builder import OWNER_KEY
 from numpy.typing import NDArray
-from record_builder import AUDITOR_KEY, TRUST, draft_id, forged
+from record_builder import AUDITOR_KEY, TRUST, audited_contents, draft_id, forged
 from scipy.stats import fisher_exact
+from vendor_server import vendor
 
 from adapters.suspect import Capability, Predictions
+from adapters.tariff import SpendingLimits
+from audit.api import audit_suspect, open_remote
 from audit.bundle import read_bundle, write_bundle
 from audit.checks import Status
 from audit.decision_rule import choose_rule
@@ -156,6 +160,30 @@ def test_nothing_is_asked_again_beyond_the_budget(
 
     assert outcome.num_questions == NUM_CONTROLS + NUM_QUERIES + num_again
     assert (outcome.scores[0].repeats is None) == (num_again == 0)
+
+
+@pytest.mark.parametrize(("max_requests", "num_again"), [(40, 0), (60, 28)])
+def test_what_may_be_asked_again_never_exhausts_a_limit_on_money(
+    tmp_path: Path, max_requests: int, num_again: int
+) -> None:
+    rng, bundle = np.random.default_rng(10), audited_contents()
+
+    def rule(kind: str, index: int, label: int) -> int:
+        return label if kind == "control" else int(rng.integers(4))
+
+    with vendor(bundle, rule) as server:
+        path = server.endpoint_file(tmp_path / "vendor.toml", "concurrency = 1")
+        with closing(open_remote(bundle, path)) as suspect:
+            outcome = audit_suspect(
+                bundle,
+                suspect,
+                limits=SpendingLimits(max_requests=max_requests),
+                stop_early=False,
+                journal=tmp_path / "journal.sqlite",
+            )
+
+    assert outcome.num_questions == 32 + num_again
+    assert outcome.scores[0].is_evasive
 
 
 def test_dice_are_noticed_before_an_early_stop_calls_them_independent(tmp_path: Path) -> None:
