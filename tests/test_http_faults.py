@@ -6,6 +6,7 @@ The vendor answers rightly; a proxy between it and the endpoint does what goes w
 import random
 import re
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -265,10 +266,22 @@ def test_a_vendor_that_never_answered_is_unreachable(tmp_path: Path) -> None:
 
 
 def test_giving_up_on_one_request_ends_the_pauses_of_the_others(tmp_path: Path) -> None:
-    later = Fault(status=429, headers=(("Retry-After", "100"),), body=b"", delay_s=0.8)
-    refused = Fault(status=401, body=b"no", delay_s=1.2)  # when all four have left
+    all_left = threading.Event()
 
-    with vendor(BUNDLE, copy_rule, lambda number: refused if number == 3 else later) as server:
+    def when_all_left(body: bytes) -> bytes:
+        all_left.wait(60)
+        return b""
+
+    later = Fault(status=429, headers=(("Retry-After", "100"),), change=when_all_left)
+    refused = Fault(status=401, body=b"no", delay_s=0.4)  # while the others pause
+
+    def faults(number: int) -> Fault:
+        if number < 3:
+            return later
+        all_left.set()
+        return refused
+
+    with vendor(BUNDLE, copy_rule, faults) as server:
         started = time.monotonic()
         stopped = commanded(server, tmp_path, fields="concurrency = 4")
     assert stopped.returncode == 14
