@@ -21,4 +21,7 @@ def clean_environment() -> dict[str, str]:
         # numpy's own threads have nothing to do there; onnxruntime has its own.
         "OPENBLAS_NUM_THREADS": "1",
         "CUDA_CACHE_DISABLE": "1",
+        # From 1.29 on, onnxruntime tells its maker names and digests of the models that it loads,
+        # by a thread that also makes forking unsafe.
+        "ORT_DISABLE_TELEMETRY": "1",
     }

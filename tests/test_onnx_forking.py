@@ -95,6 +95,25 @@ def test_it_has_the_same_limits_and_the_same_network(path: Path, server: ForkSer
             assert len({*spaces, os.readlink("/proc/self/ns/net")}) == 3
 
 
+def test_nothing_runs_in_the_server_beside_what_forks(path: Path, server: ForkServer) -> None:
+    # A thread that is at work during a fork leaves the child with locks that nobody opens;
+    # onnxruntime's own one would also tell its maker about the suspects.
+    with forked(path, server) as suspect:
+        assert len(os.listdir(f"/proc/{server.process_id}/task")) == 1
+        assert suspect.predict(COLORS).labels.tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("is_forked", [False, True])
+def test_the_runtime_tells_nobody_about_suspects(
+    path: Path, server: ForkServer, *, is_forked: bool
+) -> None:
+    with forked(path, server) if is_forked else open_onnx(path, device="cpu") as suspect:
+        # A forked process has its server's environment.
+        process = server.process_id if is_forked else suspect.process_id
+        environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+        assert b"ORT_DISABLE_TELEMETRY=1" in environment
+
+
 def test_no_secret_of_ours_is_in_its_environment_or_memory(
     path: Path, own: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
