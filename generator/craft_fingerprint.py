@@ -20,7 +20,7 @@ from generator.craft import Crafted, Report
 from generator.crafting.derived import make_derived
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.crafting.queries import answer_all
-from generator.crafting.students import SELECTION, make_students
+from generator.crafting.students import SELECTION, comparable_students
 from generator.errors import GenerationError
 from generator.export import make_manifest, model_records
 from generator.mimics import MimicSettings, make_mimics
@@ -105,13 +105,12 @@ def craft_fingerprint(
     )
     require_enough(len(derived_calibration), settings.beta, "derived")
     if "students" in method.needs:
-        derived_selection += make_students(
+        derived_selection += comparable_students(
             source,
-            splits.training,
+            splits,
             SELECTION,
-            epochs=settings.student_epochs,
-            learning_rate=settings.student_learning_rate,
-            seed=settings.seed,
+            settings,
+            control_accuracy=control_accuracy,
             work=work,
             on_step=lambda done, total: report("students", done, total),
         )
