@@ -1,7 +1,7 @@
 """What an answer says about each image: a label, a number per class, or a list of named scores.
 
 A *row* is the answer to one image in one of these shapes. Where a row lists fewer than all K
-classes, only its best label is used: probabilities are never made up.
+classes, nothing is made up for the others.
 """
 
 import math
@@ -13,7 +13,7 @@ from adapters.wire.protocol import Label, Scores, WireAnswer
 
 Kind = Literal["auto", "labels", "top_k", "probabilities", "logits"]
 """``auto`` takes a label, or the best of whatever is listed; ``labels`` takes labels only;
-``top_k`` takes the best of a list; ``probabilities`` and ``logits`` need all K classes."""
+``top_k`` takes the classes that a list names; ``probabilities`` and ``logits`` need all K."""
 
 Row = Label | tuple[float, ...] | Mapping[str, float]
 """A label; numbers by class index; or numbers by the vendor's label."""
@@ -117,12 +117,14 @@ def wire_answer(
     """
     labels = tuple(_label(row, kind, num_classes) for row in rows)
     scores: tuple[Scores, ...] | None = None
-    if kind in ("probabilities", "logits"):
+    if kind == "top_k":
+        scores = tuple(row if isinstance(row, Mapping) else {} for row in rows)
+    elif kind in ("probabilities", "logits"):
         scores = tuple(_scores(row, kind) for row in rows)
     return WireAnswer(
         labels=labels,
         scores=scores,
-        scores_kind="logits" if kind == "logits" else "probabilities",
+        scores_kind=kind if kind in ("logits", "top_k") else "probabilities",
         metadata=metadata or {},
     )
 

@@ -65,6 +65,29 @@ class ClassMap:
         labels = {index: label for label, index in self.classes.items()}
         return {labels[given]: actual for actual, given in enumerate(order)}
 
+    def told_log_probabilities(self, scores: Scores) -> NDArray[np.float64]:
+        """Return the natural logarithms of those probabilities that an answer names, ``[K]``.
+
+        Labels that are not in the map are left out: an endpoint may list more than the bundle has.
+        Scores that cannot be probabilities, such as percentages or independent ones, tell nothing
+        but the best label.
+
+        Args:
+            scores: By the vendor's label.
+
+        Returns:
+            NaN for classes that are not named.
+        """
+        told = np.full(len(self.classes), np.nan)
+        named = scores if isinstance(scores, Mapping) else {}
+        for label, score in named.items():
+            if label in self.classes:
+                told[self.classes[label]] = score
+        values = list(named.values())
+        if not values or min(values) < 0 or sum(values) > 1 + SUM_TOLERANCE:
+            return np.full(len(self.classes), np.nan)
+        return np.asarray(np.log(np.maximum(told, MIN_PROBABILITY)))
+
     def log_probabilities(
         self, scores: Scores, kind: Literal["probabilities", "logits"] = "probabilities"
     ) -> NDArray[np.float64]:

@@ -333,7 +333,12 @@ class HttpEndpoint:
         log_probabilities = None
         if answer.scores is not None:
             kind = answer.scores_kind
-            rows = [self._classes.log_probabilities(scores, kind) for scores in answer.scores]
+            rows = [
+                self._classes.told_log_probabilities(scores)
+                if kind == "top_k"
+                else self._classes.log_probabilities(scores, kind)
+                for scores in answer.scores
+            ]
             log_probabilities = np.stack(rows)  # N times [K] -> [N, K]
         return Predictions(
             labels=np.array(labels, dtype=np.int64),

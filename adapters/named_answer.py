@@ -1,7 +1,7 @@
 """The table ``[answer]`` of vendors that list their classes by name with a score each.
 
-Most of them leave out what scores low, so the best name is used unless the file says that all
-classes are there.
+Most of them leave out what scores low, so what they name is taken for the likeliest classes unless
+the file says that all are there.
 """
 
 from typing import Literal
@@ -13,5 +13,5 @@ class NamedAnswer(FrozenModel):
     """What the vendor's list is used for."""
 
     kind: Literal["top_k", "probabilities"] = "top_k"
-    """``top_k``: the best class only; ``probabilities``: all K, which the vendor must list and
+    """``top_k``: the likeliest classes; ``probabilities``: all K, which the vendor must list and
     which must add up to 1."""

@@ -322,9 +322,9 @@ def _altered(
 
 
 def _probabilities(predictions: list[Predictions]) -> NDArray[np.float64] | None:
-    """Return all probabilities, ``[N, K]``; None for labels only."""
+    """Return all probabilities, ``[N, K]``; None where not all are told."""
     rows = [each.log_probabilities for each in predictions]
-    known = [row for row in rows if row is not None]
+    known = [row for row in rows if row is not None and not np.isnan(row).any()]
     return np.exp(np.concatenate(known)) if len(known) == len(rows) else None
 
 

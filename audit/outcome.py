@@ -52,6 +52,9 @@ class ScoreOutcome(FrozenModel):
     num_in_bundle: int
     """Queries or triggers that the bundle has."""
     num_refused: int
+    num_undecided: int
+    """Triggers that may or may not match, because the suspect tells too little of them; they count
+    as no match."""
     is_evasive: bool
     """Answers to queries are at chance, or change when they are asked again, though those to the
     control images are not and do not."""

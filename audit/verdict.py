@@ -24,7 +24,7 @@ from audit.early_stop import (
 from audit.evasion import CHANCE_LEVEL, is_at_chance, is_below_strangers
 from audit.journal import Answer
 from audit.manifest import BundleContents
-from audit.methods.mfue import cross_entropy, loss_bounds, loss_matches, matching_rate
+from audit.methods.mfue import bounded_matches, cross_entropy, loss_bounds, matching_rate
 from audit.monte_carlo import estimated_loss, probe_hits
 from audit.outcome import ControlCheck, Outcome, Repeats, ScoreOutcome, Verdict
 from audit.query_scores import (
@@ -177,18 +177,19 @@ def _mfue_w(
     source = cross_entropy(arrays.source_trigger_log_probabilities[asked], labels)
     # Where only bounds are known, a trigger matches if every loss within them does.
     low, high = loss_bounds(rows, labels)
-    matches = loss_matches(low, source, tau) & loss_matches(high, source, tau)
-    told = rows[[one.label != REFUSED for one in given]]
+    matches, is_open = bounded_matches(low, high, source, tau)
+    is_answered = np.array([one.label != REFUSED for one in given], dtype=bool)
     return _decide(
         bundle,
         rule,
         name="mfue-w",
-        access="top-k" if np.isnan(told).any() else "probabilities",
+        access="top-k" if np.isnan(rows[is_answered]).any() else "probabilities",
         value=int(matches.sum()) / max(1, len(asked)),
         calibration=matching_rate(arrays.model_trigger_losses[:, asked], source, tau),
         num_queries=len(asked),
         num_in_bundle=len(arrays.triggers),
-        num_refused=sum(one.label == REFUSED for one in given),
+        num_refused=int((~is_answered).sum()),
+        num_undecided=int((is_open & is_answered).sum()),
     )
 
 
@@ -246,6 +247,7 @@ def _decide(
     num_queries: int,
     num_in_bundle: int,
     num_refused: int,
+    num_undecided: int = 0,
     is_evasive: bool = False,
     looks_random: bool = False,
     repeats: Repeats | None = None,
@@ -274,7 +276,7 @@ def _decide(
         str(kind): p_value(kinds == kind) for kind in sorted(set(kinds[is_innocent].tolist()))
     }
     num_innocents = int(is_innocent.sum())
-    verdict = _verdict(value, thresholds, num_queries, num_refused, stop)
+    verdict = _verdict(value, thresholds, num_queries, num_refused + num_undecided, stop)
     is_hiding = is_evasive and verdict is not Verdict.DERIVED and num_queries >= MIN_QUERIES
     result = ScoreOutcome(
         name=name,
@@ -283,6 +285,7 @@ def _decide(
         num_queries=num_queries,
         num_in_bundle=num_in_bundle,
         num_refused=num_refused,
+        num_undecided=num_undecided,
         is_evasive=is_hiding,
         looks_random=looks_random and num_queries >= MIN_QUERIES,
         repeats=repeats,
@@ -312,7 +315,7 @@ def _verdict(
     value: float,
     thresholds: Thresholds,
     num_queries: int,
-    num_refused: int,
+    num_unknown: int,
     stop: EarlyStop | None,
 ) -> Verdict:
     if stop is not None:
@@ -321,7 +324,7 @@ def _verdict(
         return Verdict.INCONCLUSIVE
     if value > thresholds.derived_above:
         return Verdict.DERIVED
-    if value < thresholds.independent_below and num_refused <= MAX_REFUSED * num_queries:
+    if value < thresholds.independent_below and num_unknown <= MAX_REFUSED * num_queries:
         return Verdict.INDEPENDENT
     return Verdict.INCONCLUSIVE
 

@@ -54,6 +54,11 @@ def _found(score: ScoreOutcome) -> str:
                 f"{value} is low, but the suspect refused {refused:.0%} of the queries, so that it "
                 "is not called independent."
             )
+        if refused + score.num_undecided / max(1, score.num_queries) > MAX_REFUSED:
+            return (
+                f"{value} is low, but of {score.num_undecided} triggers the suspect tells too "
+                "little to say whether they match, so that it is not called independent."
+            )
     return f"{value} lies between what innocent and what derived models reach.{_undecided(score)}"
 
 

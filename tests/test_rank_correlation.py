@@ -10,6 +10,7 @@ from audit_world import CONTROL, K, KnownSuspect, known_bundle
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
+from adapters.class_map import class_map
 from adapters.suspect import REFUSED, Capability, Predictions
 from audit.api import default_scores
 from audit.errors import AuditError
@@ -309,6 +310,46 @@ def test_a_trigger_whose_class_is_not_told_is_no_match_and_stays_in_the_mean(
     assert outcome.value == 0.5
     assert outcome.num_queries == 30
     assert outcome.access == "top-k"
+
+
+def test_a_rate_that_is_only_a_lower_bound_calls_nobody_independent(tmp_path: Path) -> None:
+    """A suspect of class 1 that tells its 0.8, and one that tells no number at all.
+
+    Of the first one p_0 is at most the 0.2 that is left, so that its loss is at least 1.61 and
+    cannot match: that ends at 1.5 times -ln 0.8 = 0.33. Of the second one it may be anything.
+    """
+
+    class Silent(TopK):
+        def predict(self, images: NDArray[np.uint8]) -> Predictions:
+            given = super().predict(images)
+            return dataclasses.replace(given, log_probabilities=np.full((len(images), K), np.nan))
+
+    folder = tmp_path / "silent"
+    folder.mkdir()
+
+    (certain,) = audit(tmp_path, TopK(lambda kind, index: 1), "mfue-w").outcome.scores
+    (silent,) = audit(folder, Silent(lambda kind, index: 1), "mfue-w").outcome.scores
+
+    assert (certain.value, certain.num_undecided, certain.verdict) == (0.0, 0, "independent")
+    assert (silent.value, silent.num_undecided, silent.num_refused) == (0.0, 30, 0)
+    assert silent.verdict == "inconclusive"
+    assert "of 30 triggers the suspect tells too little" in silent.reason
+
+
+def test_an_endpoints_list_of_the_likeliest_classes_is_taken_as_it_is() -> None:
+    classes = class_map(["cat", "dog", "frog"], None)
+    nan = np.nan
+
+    def told(**scores: float) -> list[float]:
+        return [round(float(one), 9) for one in np.exp(classes.told_log_probabilities(scores))]
+
+    assert told(dog=0.7, cat=0.2) == pytest.approx([0.2, 0.7, nan], nan_ok=True)
+    # more classes than the bundle has; what they take counts, their names do not
+    assert told(dog=0.5, bird=0.3) == pytest.approx([nan, 0.5, nan], nan_ok=True)
+    # percentages and independent scores are no probabilities: only the label is used
+    assert told(dog=70, cat=20) == pytest.approx([nan, nan, nan], nan_ok=True)
+    assert told(dog=0.9, cat=0.8) == pytest.approx([nan, nan, nan], nan_ok=True)
+    assert told() == pytest.approx([nan, nan, nan], nan_ok=True)
 
 
 def test_mfue_needs_more_than_labels() -> None:

@@ -54,7 +54,7 @@ class Answer(FrozenModel):
     """What the vendor's list is used for."""
 
     kind: Literal["top_k", "probabilities", "logits"] = "top_k"
-    """``top_k``: the best class only; the others need all K classes in the list."""
+    """``top_k``: the likeliest classes; the others need all K classes in the list."""
 
 
 class Description(EndpointDescription):

@@ -62,9 +62,9 @@ class WireAnswer:
     labels: tuple[Label, ...]
     """One per image, in order."""
     scores: tuple[Scores, ...] | None = None
-    """One per image, where the format tells all K of them."""
-    scores_kind: Literal["probabilities", "logits"] = "probabilities"
-    """Logits become probabilities by softmax."""
+    """One per image, where the format tells all K of them, or by label the likeliest."""
+    scores_kind: Literal["probabilities", "logits", "top_k"] = "probabilities"
+    """Logits become probabilities by softmax; ``top_k`` says that some classes are left out."""
     id: str | None = None
     """Number of the request that this answers, in formats that number them."""
     metadata: Mapping[str, str] = field(default_factory=dict)

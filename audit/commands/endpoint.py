@@ -251,7 +251,7 @@ def _asked(found: "EndpointCheck") -> str:
 
 _CAPABILITIES = {
     "LABELS": "labels",
-    "TOP_K": "the best classes; their labels are used",
+    "TOP_K": "the likeliest classes, in their order",
     "PROBABILITIES": "probabilities of all classes",
 }
 

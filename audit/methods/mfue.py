@@ -98,6 +98,34 @@ def loss_matches(
     return np.asarray((low < suspect) & (suspect < high))
 
 
+def bounded_matches(
+    low: NDArray[np.float64], high: NDArray[np.float64], source: NDArray[np.float64], tau: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say on which triggers the loss matches for certain, and on which it may or may not.
+
+    Args:
+        low: Least loss that is possible, ``[N]``.
+        high: Largest one, ``[N]``.
+        source: The source's loss, ``[N]``.
+        tau: See `loss_matches`.
+
+    Returns:
+        Matches, where every loss within the bounds does, and undecided ones, where some do and
+        some do not; ``[N]`` each.
+
+    Example:
+        Near 1 and tau 0.5, the losses 0.9 to 1.1, 1.4 to 1.6 and 1.6 to infinity:
+
+        >>> low, high = np.array([0.9, 1.4, 1.6]), np.array([1.1, 1.6, np.inf])
+        >>> [each.tolist() for each in bounded_matches(low, high, np.ones(3), 0.5)]
+        [[True, False, False], [False, True, False]]
+    """
+    matches = loss_matches(low, source, tau) & loss_matches(high, source, tau)
+    rounded = _rounded(source)
+    can_match = (_rounded(low) < (1 + tau) * rounded) & (_rounded(high) > (1 - tau) * rounded)
+    return matches, can_match & ~matches
+
+
 def matching_rate(
     suspect_losses: NDArray[np.float64], source_losses: NDArray[np.float64], tau: float
 ) -> NDArray[np.float64]:
