@@ -63,7 +63,7 @@ def test_a_narrow_terminal_cuts_off_names_and_never_a_verdict(tiny_world: TinyWo
         header, copy, stranger = done.stdout.splitlines()[:3]
         assert " derived " in copy
         assert " independent " in stranger
-        assert ("MFUE rate" in header) == (width == "140")
+        assert ("MFUE rate" in header) == ("rank corr." in header) == (width == "140")
 
 
 def test_several_suspects_are_one_document_and_the_gravest_verdict_is_the_status(

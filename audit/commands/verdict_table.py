@@ -17,9 +17,10 @@ STYLES = {
     "no answer": "magenta",
 }
 
-_WIDE = 100
-"""Columns of a terminal that has room for everything."""
-_LEAST_WANTED = ("MFUE rate", "seconds")
+_WIDTHS = {"MFUE rate": 100, "seconds": 100, "rank corr.": 120}
+"""Columns that a terminal must have to have room for what is least wanted."""
+_OPTIONAL = ("MFUE rate", "rank corr.")
+"""Left out where no suspect has one."""
 
 
 def print_verdicts(
@@ -32,7 +33,8 @@ def print_verdicts(
         extra: Further columns by title, a cell per row.
     """
     console = result_console()
-    columns = ["suspect", "verdict", "score", "threshold", "p", "MFUE rate", "asked", "seconds"]
+    columns = ["suspect", "verdict", "score", "threshold", "p"]
+    columns += ["rank corr.", "MFUE rate", "asked", "seconds"]
     titles = [*columns, *(extra or {})]
     lines = [
         [*_cells(row), *(column[number] for column in (extra or {}).values())]
@@ -41,8 +43,8 @@ def print_verdicts(
     shown = [
         position
         for position, title in enumerate(titles)
-        if (console.width >= _WIDE or title not in _LEAST_WANTED)
-        and (title != "MFUE rate" or any(line[position] != "-" for line in lines))
+        if console.width >= _WIDTHS.get(title, 0)
+        and (title not in _OPTIONAL or any(line[position] != "-" for line in lines))
     ]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for position in shown:
@@ -83,17 +85,20 @@ def print_verdicts(
 def _cells(row: Mapping[str, Any]) -> list[str]:
     name = os.path.basename(row["suspect"]["path"])
     if "error" in row:
-        return [name, "no answer", "-", "-", "-", "-", "-", "-"]
+        return [name, "no answer", *["-"] * 7]
     outcome, scores = row["outcome"], row["outcome"]["scores"]
     asked, seconds = str(outcome["num_questions"]), f"{row['run']['seconds']:.1f}"
     if not scores:
-        return [name, outcome["verdict"], "-", "-", "-", "-", asked, seconds]
+        return [name, outcome["verdict"], *["-"] * 5, asked, seconds]
     first = scores[0]
-    rates = [
-        score["value"]
-        for score in scores
-        if score["name"].startswith("mfue") and score["num_queries"]
-    ]
+    rates, ranks = (
+        [
+            score["value"]
+            for score in scores
+            if score["name"].startswith(name) and score["num_queries"]
+        ]
+        for name in ("mfue", "rank")
+    )
     low, high = first["independent_below"], first["derived_above"]
     threshold = "-" if high is None else f"{high:.3f}"
     if low is not None and high is not None and low != high:
@@ -104,6 +109,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{first['value']:.3f}",
         threshold,
         f"{first['p_value']:.3f}",
+        f"{ranks[0]:.2f}" if ranks else "-",
         f"{rates[0]:.2f}" if rates else "-",
         asked,
         seconds,
