@@ -27,6 +27,8 @@ from audit.significance import clopper_pearson
 from audit.tau_choice import TauChoice, choose_tau
 
 Role = Literal["innocent", "derived"]
+_SAME_LOSS = 1e-4
+"""Relative difference of two losses that another runtime's rounding explains."""
 _Number = TypeVar("_Number", bound=np.generic)
 
 
@@ -72,20 +74,54 @@ def stratum_of(path: Path, root: Path) -> str:
 def without_known(
     bundle: BundleContents, models: Sequence[NewModel]
 ) -> tuple[list[NewModel], list[str]]:
-    """Leave out models that the bundle has already.
+    """Leave out models that the bundle has already, also in another file.
+
+    A model that is counted twice would make a p-value smaller than it is. Two files are the same
+    model if they give all queries the same class and all triggers the same loss.
 
     Returns:
         The others, and a sentence about each one that was left out.
     """
     known = {model.weights_sha256: model for model in bundle.manifest.models}
-    new, told = [], []
+    new: list[NewModel] = []
+    told: list[str] = []
     for model in models:
         twin = known.get(model.answers.digest)
-        if twin is None:
-            new.append(model)
-        else:
+        double = _double_of(bundle, new, model)
+        if twin is not None:
             told.append(f"{model.answers.path} is in the bundle already, as '{twin.name}'.")
+        elif double is not None:
+            told.append(
+                f"{model.answers.path} answers exactly like '{double}': the same model in another "
+                "file counts once."
+            )
+        else:
+            new.append(model)
     return new, told
+
+
+def _double_of(bundle: BundleContents, others: Sequence[NewModel], model: NewModel) -> str | None:
+    """Return the name of a model with the same answers; without triggers nobody can know."""
+    arrays, answers = bundle.arrays, model.answers
+    if not len(arrays.triggers) or not len(arrays.queries):
+        return None
+    rows = [
+        *zip(
+            (one.name for one in bundle.manifest.calibration_models),
+            arrays.model_query_labels,
+            arrays.model_trigger_losses,
+            strict=True,
+        ),
+        *(
+            (one.answers.name, one.answers.query_labels, one.answers.trigger_losses)
+            for one in others
+        ),
+    ]
+    for name, labels, losses in rows:
+        is_same = np.array_equal(labels, answers.query_labels)
+        if is_same and np.allclose(losses, answers.trigger_losses, rtol=_SAME_LOSS, atol=0):
+            return name
+    return None
 
 
 def outliers(bundle: BundleContents, models: Sequence[NewModel]) -> list[NewModel]:

@@ -90,6 +90,31 @@ def test_one_innocent_less_does_not(desk: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+def test_a_model_that_is_there_twice_in_different_files_counts_once(
+    desk: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "few", tmp_path / "more.kinprint"
+    folder.mkdir()
+    for name in ("01.onnx", "02.onnx"):
+        (folder / name).write_bytes((desk / "innocents" / name).read_bytes())
+    again = onnx.load(desk / "innocents" / "01.onnx")
+    again.producer_name = "somebody else"
+    onnx.save(again, folder / "other-name.onnx")
+
+    done = run(
+        "calibrate",
+        desk / "model.kinprint",
+        *("--innocent", folder, "--key", desk / "owner.key", "--out", out, "--report-share", "0"),
+        *("--json", "--quiet"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["num_innocents"] == NUM_OWN + 2
+    assert "other-name.onnx answers exactly like '01': the same model in another file" in (
+        done.stderr
+    )
+
+
 def test_of_98_innocents_none_leaves_room_for_a_verdict_at_one_percent() -> None:
     derived = np.arange(200.0, 300.0)
 

@@ -369,3 +369,58 @@ def test_files_with_probabilities_show_the_rank_correlation_beside_the_bundles_s
 def test_a_bundle_without_rankings_cannot_be_asked_for_them() -> None:
     with pytest.raises(AuditError, match="needs rankings by derived and innocent models"):
         make_plan(known_bundle(), ("rank-correlation",), Capability.PROBABILITIES)
+
+
+@pytest.mark.parametrize(("label", "verdict"), [(0, "derived"), (1, "independent")])
+def test_two_classes_are_enough_for_either_score(label: int, verdict: str) -> None:
+    base = ranked_bundle()
+    task = base.manifest.task.model_copy(update={"class_names": ("a", "b")})
+    arrays = dataclasses.replace(
+        base.arrays,
+        derived_probabilities=np.tile([0.8, 0.2], (40, 1)),
+        innocent_probabilities=np.tile([0.2, 0.8], (40, 1)),
+        selection_rankings=base.arrays.selection_rankings[..., :1],
+        model_rankings=base.arrays.model_rankings[..., :1],
+        control_labels=np.arange(10) % 2,
+    )
+    bundle = dataclasses.replace(
+        base, manifest=base.manifest.model_copy(update={"task": task}), arrays=arrays
+    )
+    answers = {
+        f"{kind}/{index}": Answer(
+            label=index % 2 if kind == "control" else label,
+            log_probabilities=np.log([0.6, 0.4] if label == 0 else [0.4, 0.6]),
+        )
+        for kind, num in (("control", 10), ("query", 40))
+        for index in range(num)
+    }
+
+    found = judge(bundle, answers, ("likelihood-ratio", "rank-correlation")).scores
+
+    assert [score.verdict for score in found] == [verdict] * 2
+    # one class first is all there is to a ranking of two
+    assert found[1].value == (2.0 if label == 0 else -2.0)
+
+
+def test_two_classes_drawn_by_lot_are_not_independent() -> None:
+    base = known_bundle()
+    task = base.manifest.task.model_copy(update={"class_names": ("a", "b")})
+    arrays = dataclasses.replace(
+        base.arrays,
+        derived_probabilities=np.tile([0.8, 0.2], (40, 1)),
+        innocent_probabilities=np.tile([0.2, 0.8], (40, 1)),
+        control_labels=np.arange(10) % 2,
+    )
+    bundle = dataclasses.replace(
+        base, manifest=base.manifest.model_copy(update={"task": task}), arrays=arrays
+    )
+    drawn = np.random.default_rng(3).integers(2, size=40)
+    answers = {f"control/{i}": Answer(label=i % 2, log_probabilities=None) for i in range(10)}
+    answers |= {
+        f"query/{i}": Answer(label=int(one), log_probabilities=None) for i, one in enumerate(drawn)
+    }
+
+    outcome = judge(bundle, answers, ("likelihood-ratio",))
+
+    assert outcome.verdict == "inconclusive"
+    assert outcome.scores[0].is_evasive
