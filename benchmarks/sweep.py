@@ -3,11 +3,12 @@
     python -m benchmarks sweep [--suspects 1000] [--few 100]
 
 Suspects are small convolutional networks, each another file, made on the fly. All figures are
-ratios within one run, of the time from the first tenth of the answers to the last. *Linearity* is
+ratios within one run, of the time from the first tenth of the results to the last. *Linearity* is
 the time per suspect of many over that of few, also in CPU time, which says more on a machine that
-others use. *Share of two cores* is the time of one worker over twice that of two, *cluster share*
-the time of two processes over that of two Dask workers. Then a sweep is killed at half way and goes
-on.
+others use. *Share of two cores* is the time of everything on one core over twice that of everything
+on two; *share of two workers* is stricter: there the one worker has the second core for what the
+coordinator and ending processes do. *Cluster share* is the time of two processes over that of two
+Dask workers. Then a sweep is killed at half way and goes on.
 """
 
 import argparse
@@ -33,19 +34,22 @@ from audit.keys import PrivateKey, Trust
 from audit.sweep.engine import Engine
 from audit.sweep.listing import read_bundles
 from audit.sweep.process_engine import ProcessEngine
-from audit.sweep.run import JOURNAL, PairDone, Sweep, SweepBundle
+from audit.sweep.run import JOURNAL, PairDone, Progressed, Sweep, SweepBundle
 from audit.sweep.tasks import SweepSettings
 from benchmarks.plain_bundle import SIDE, K, plain_bundle
 from benchmarks.results_file import write_results
 
 NUM_QUESTIONS = 400
 WIDTHS = (3, 16, 32)
+PAUSE_S = 5.0
+"""Before each run, so that what others wait for is not starved, and the last run's end is over."""
 KEY = PrivateKey.from_seed(bytes(range(32)))
 SETTINGS = SweepSettings(device="cpu", num_threads=1)
 WANTED = {
     "linearity": 1.1,
     "linearity_of_cpu_time": 1.1,
     "share_of_two_cores": 0.85,
+    "share_of_two_workers": 0.85,
     "cluster_share": 0.85,
     "memory_mb": 400.0,
 }
@@ -113,32 +117,36 @@ def run_once(world: Path, num: int, engine_name: str, num_workers: int) -> dict[
     listed.write_text(f"suspects = {json.dumps(names)}\n")
     sweep = Sweep(results / "out", bundles, SETTINGS, trust)
     engine = _engine(sweep, engine_name, num_workers)
-    moments: list[float] = []
+    num_done = num_at_first = 0
     memory: list[float] = []
-    # The first answers wait until the workers have started.
-    first = num // 10
     at_first = (0.0, 0.0)
+    first = last = 0.0
     try:
         for event in sweep.run(listed, engine):
             if isinstance(event, PairDone):
                 assert event.row["status"] == "asked", event.row["reason"]
-                moments.append(time.perf_counter())
+                num_done += 1
                 memory.append(_resident_mb())
-                if len(moments) == first + 1:
-                    at_first = _spent()
+            # Results that came together are counted together. The first ones wait until the workers
+            # have started.
+            elif isinstance(event, Progressed):
+                last = time.perf_counter()
+                if not num_at_first and num_done > num // 10:
+                    num_at_first, first, at_first = num_done, last, _spent()
         at_end = _spent()
     finally:
         engine.close()
         sweep.close()
     num_bytes = (results / "out" / JOURNAL).stat().st_size
     shutil.rmtree(results)
-    num_counted = num - first - 1
+    num_counted = num_done - num_at_first
     own, below = (end - begun for begun, end in zip(at_first, at_end, strict=True))
     return {
         "suspects": num,
         "engine": engine_name,
         "workers": num_workers,
-        "seconds_per_pair": (moments[-1] - moments[first]) / num_counted,
+        "cores": len(os.sched_getaffinity(0)),
+        "seconds_per_pair": (last - first) / num_counted,
         "cpu_seconds_per_pair": (own + below) / num_counted,
         "coordinator_cpu_seconds_per_pair": own / num_counted,
         "coordinator_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -225,13 +233,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suspects", type=int, default=1000)
     parser.add_argument("--few", type=int, default=100)
-    parser.add_argument("--once", nargs=4, metavar=("WORLD", "NUM", "ENGINE", "WORKERS"))
+    parser.add_argument(
+        "--before-others",
+        action="store_true",
+        help="let what is measured go before all else on this machine (SCHED_FIFO; as root)",
+    )
+    parser.add_argument("--once", nargs=5, metavar=("WORLD", "NUM", "ENGINE", "WORKERS", "CORES"))
     options = parser.parse_args()
     if options.once is not None:
-        world, num, engine, workers = options.once
+        world, num, engine, workers, cores = options.once
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
         print(json.dumps(run_once(Path(world), int(num), engine, int(workers))))
         return 0
     many, few = options.suspects, options.few
+    first = ["chrt", "--fifo", "1"] if options.before_others else []
     with tempfile.TemporaryDirectory(prefix="kinprint-sweep-") as folder:
         world = Path(folder)
         num_bytes = make_suspects(world / "suspects", many)
@@ -239,25 +254,29 @@ def main() -> int:
         write_bundle(world / "plain.kinprint", plain.manifest, plain.arrays, KEY)
         (world / "owner.pub").write_bytes(KEY.public_key.pem)
         # Runs that are compared stand next to each other: the machine may be shared.
+        some = many // 2
         plan = [
-            (few, "processes", 2),
-            (many, "processes", 2),
-            (few, "processes", 2),
-            (many // 5, "processes", 1),
-            (many // 5, "processes", 2),
-            (many // 5, "dask", 2),
-            (many // 5, "processes", 2),
-            (many // 5, "processes", 1),
+            (few, "processes", 2, 2),
+            (many, "processes", 2, 2),
+            (few, "processes", 2, 2),
+            (some, "processes", 1, 2),
+            (some, "processes", 1, 1),
+            (some, "processes", 2, 2),
+            (some, "dask", 2, 2),
+            (some, "processes", 2, 2),
+            (some, "processes", 1, 1),
+            (some, "processes", 1, 2),
         ]
-        rows = [_apart(world, *one) for one in plan]
+        rows = [_apart(first, world, *one) for one in plan]
         killed = kill_half_way(world, few)
     seconds = [row["seconds_per_pair"] for row in rows]
     cpu = [row["cpu_seconds_per_pair"] for row in rows]
     figures: dict[str, Any] = {
         "linearity_of_cpu_time": cpu[1] / ((cpu[0] + cpu[2]) / 2),
         "linearity": seconds[1] / ((seconds[0] + seconds[2]) / 2),
-        "share_of_two_cores": (seconds[3] + seconds[7]) / (2 * (seconds[4] + seconds[6])),
-        "cluster_share": (seconds[4] + seconds[6]) / (2 * seconds[5]),
+        "share_of_two_cores": (seconds[4] + seconds[8]) / (2 * (seconds[5] + seconds[7])),
+        "share_of_two_workers": (seconds[3] + seconds[9]) / (2 * (seconds[5] + seconds[7])),
+        "cluster_share": (seconds[5] + seconds[7]) / (2 * seconds[6]),
         "memory_mb": max(row["coordinator_mb"] for row in rows),
         "memory_growth_mb": rows[1]["coordinator_growth_mb"],
         "killed": killed,
@@ -271,20 +290,25 @@ def main() -> int:
         "questions": NUM_QUESTIONS,
         "suspect_bytes": num_bytes,
         "widths": WIDTHS,
+        "before_others": options.before_others,
     }
     print(f"written: {write_results('sweep', settings, {'figures': figures, 'runs': rows})}")
     return 0
 
 
-def _apart(world: Path, num: int, engine: str, workers: int) -> dict[str, Any]:
+def _apart(
+    first: list[str], world: Path, num: int, engine: str, workers: int, cores: int
+) -> dict[str, Any]:
     """Run once in a process of its own, so that its memory is its own."""
-    command = [sys.executable, "-m", "benchmarks.sweep", "--once", str(world), str(num)]
+    time.sleep(PAUSE_S)
+    command = [*first, sys.executable, "-m", "benchmarks.sweep", "--once", str(world), str(num)]
     done = subprocess.run(
-        [*command, engine, str(workers)], stdout=subprocess.PIPE, text=True, check=True
+        [*command, engine, str(workers), str(cores)], stdout=subprocess.PIPE, text=True, check=True
     )
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(
-        f"{num:>6} suspects, {workers} {engine:<10} {1000 * row['seconds_per_pair']:7.1f} ms a pair"
+        f"{num:>6} suspects, {workers} {engine:<10} {cores} cores "
+        f"{1000 * row['seconds_per_pair']:7.1f} ms a pair"
         f" ({1000 * row['cpu_seconds_per_pair']:.1f} ms of CPU, of which the coordinator's "
         f"{1000 * row['coordinator_cpu_seconds_per_pair']:.1f}), "
         f"{row['coordinator_mb']:.0f} MB, journal {row['journal_bytes_per_pair'] / 1024:.0f} KiB",
