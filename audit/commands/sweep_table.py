@@ -60,10 +60,10 @@ def print_summary(summary: Summary, page: Path) -> None:
         )
     derived = summary.by_result.get("derived", 0)
     if derived:
+        called = "1 pair is" if derived == 1 else f"{derived} pairs are"
         say(
-            f"{derived} pairs are called derived. For having asked so many, {summary.num_accused} "
-            f"of them count at a rate of {summary.fdr:g} innocents among the accused "
-            f"(Benjamini-Hochberg)."
+            f"{called} called derived. For having asked so many, {summary.num_accused} of them "
+            f"count at a rate of {summary.fdr:g} innocents among the accused (Benjamini-Hochberg)."
         )
     say(f"{page}")
 
