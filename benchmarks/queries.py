@@ -67,7 +67,7 @@ def main() -> int:
     results = {}
     for kind, candidates in kinds.items():
         queries = choose_queries(
-            candidates,
+            [candidates],
             [[model.suspect for model in derived]],
             [model.suspect for model in innocents],
             num_queries=NUM_QUERIES,

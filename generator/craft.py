@@ -218,25 +218,26 @@ def _candidates(
     settings: CraftSettings,
     rng: np.random.Generator,
     report: Report,
-) -> NDArray[np.uint8]:
-    """Return the images among which queries are chosen, ``[N, H, W, C]``."""
+) -> list[NDArray[np.uint8]]:
+    """Return the images among which queries are chosen by kind, each ``[N, H, W, C]``."""
     natural = images.take(images.balanced_order(rng)[:_MAX_CANDIDATES])
-    found = {"natural": natural.images, "triggers": triggers}
-    if settings.candidates in ("all", "contrast"):
-        num = min(len(natural), round(_SPARE_QUERIES * settings.num_queries))
-        clean = natural.take(np.arange(num))
-        found["contrast"] = craft_contrast(
-            [[model.network for model in group if model.network is not None] for group in derived],
-            [model.network for model in innocents if model.network is not None],
-            clean.images,
-            runner_up(source.model, clean.images, clean.labels),
-            DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps),
-            epsilon=settings.epsilon,
-            on_step=lambda done, total: report("contrast queries", done, total),
-        ).images
-    if settings.candidates == "all":
-        return np.concatenate(list(found.values()))
-    return found[settings.candidates]
+    if settings.candidates == "natural":
+        return [natural.images]
+    if settings.candidates == "triggers":
+        return [triggers]
+    clean = natural.take(np.arange(min(len(natural), round(_SPARE_QUERIES * settings.num_queries))))
+    contrast = craft_contrast(
+        [[model.network for model in group if model.network is not None] for group in derived],
+        [model.network for model in innocents if model.network is not None],
+        clean.images,
+        runner_up(source.model, clean.images, clean.labels),
+        DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps),
+        epsilon=settings.epsilon,
+        on_step=lambda done, total: report("contrast queries", done, total),
+    )
+    if settings.candidates == "contrast":
+        return [contrast.images]
+    return [natural.images, np.concatenate([triggers, contrast.images])]
 
 
 def _carriers(

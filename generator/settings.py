@@ -30,7 +30,7 @@ class CraftSettings(FrozenModel):
     trigger_radius: Annotated[int, Field(ge=1, le=64)] = 8
     """L-infinity radius of the triggers, in 1/255."""
     candidates: Literal["all", "natural", "triggers", "contrast"] = "all"
-    """Which images may become queries; natural ones cannot be noticed, contrast ones say most."""
+    """Which images may become queries: half natural and half crafted ones, or one kind only."""
     max_steps: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Sign steps per trigger or contrast query at most."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.05

@@ -220,6 +220,29 @@ def test_a_contrast_query_moves_where_derived_models_turn_and_innocents_do_not()
     assert alone.images[0, 0, :, 0].tolist() == [108, 100]
 
 
+def test_every_kind_of_image_gives_its_share_of_the_queries() -> None:
+    # The brighter the first colour, the more a query says; the second tells the kinds apart.
+    derived = Linear(torch.tensor([[0.0] * 3, [4.0, 0, 0]]))
+    innocent = Linear(torch.tensor([[0.0] * 3, [-4.0, 0, 0]]))
+    dim, bright = np.zeros((20, 1, 1, 3), np.uint8), np.zeros((20, 1, 1, 3), np.uint8)
+    dim[:, 0, 0, 0], bright[:, 0, 0, 0] = np.arange(20), np.arange(200, 220)
+    bright[:, 0, 0, 1] = 1
+    for kinds, expected in (
+        ([dim, bright], [*range(15, 20), *range(215, 220)]),
+        # a kind that has too few gives what it has
+        ([dim[:2], bright], [0, 1, *range(212, 220)]),
+    ):
+        chosen = choose_queries(
+            kinds,
+            [[TorchSuspect("d", derived)]],
+            [TorchSuspect("i", innocent)],
+            num_queries=10,
+            epsilon=0.05,
+            rng=np.random.default_rng(0),
+        )
+        assert sorted(chosen.images[:, 0, 0, 0].tolist()) == expected
+
+
 def test_the_most_telling_candidates_are_chosen() -> None:
     # One pixel decides: derived models answer by it, innocents always answer class 0.
     derived = Linear(torch.tensor([[0.0] * 3, [20.0, 0, 0]]))
@@ -227,7 +250,7 @@ def test_the_most_telling_candidates_are_chosen() -> None:
     candidates = np.zeros((50, 1, 1, 3), dtype=np.uint8)
     candidates[::5, 0, 0, 0] = 255  # ten on which the two differ
     chosen = choose_queries(
-        candidates,
+        [candidates],
         [[TorchSuspect("d", derived)]],
         [TorchSuspect("i", innocent)],
         num_queries=10,

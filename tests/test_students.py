@@ -71,7 +71,7 @@ def test_every_group_of_derived_models_counts_the_same() -> None:
     image = np.full((1, 1, 1, 3), 255, dtype=np.uint8)
     innocent = TorchSuspect("i", LinearModel([[0.0] * 3] * 2))
     chosen = choose_queries(
-        image,
+        [image],
         [[TorchSuspect("c", copy) for copy in copies], [TorchSuspect("s", student)]],
         [innocent],
         num_queries=1,

@@ -10,7 +10,9 @@ from benchmarks.arena.asking import Asked
 from benchmarks.arena.tables import Column, group_of, is_collapsed
 
 matplotlib.use("agg")
+from cycler import cycler
 from matplotlib import pyplot
+from matplotlib.colors import TABLEAU_COLORS
 
 _COLOURS = {
     "innocents": "#4c78a8",
@@ -19,12 +21,14 @@ _COLOURS = {
     "input processing": "#b279a2",
     "extraction": "#54a24b",
 }
+_LINES = cycler(linestyle=["-", "--", ":"]) * cycler(color=list(TABLEAU_COLORS.values()))
 _MARKS = {"innocents": "o", "weight changes": "^", "extraction": "s"}
 
 
 def draw_roc(columns: Sequence[Column], path: Path, *, below: float) -> None:
     """Draw the ROC curve of every score over everything derived from weights."""
-    figure, axes = pyplot.subplots(figsize=(6, 5.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    axes.set_prop_cycle(_LINES)
     for column in columns:
         kept = [row for row in column.rows if not is_collapsed(row, below)]
         guilty = np.array(
@@ -37,7 +41,7 @@ def draw_roc(columns: Sequence[Column], path: Path, *, below: float) -> None:
         axes.plot(alarms, hits, label=column.title, linewidth=1.5)
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=":")
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1.01))
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
 
@@ -86,12 +90,13 @@ def draw_noise(
     columns: Sequence[Column], values: dict[str, dict[float, float]], path: Path
 ) -> None:
     """Draw AUC against the noise on the logits."""
-    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9, 4), layout="constrained")
+    axes.set_prop_cycle(_LINES)
     for column in columns:
         found = values.get(column.title)
         if found:
             axes.plot(list(found), list(found.values()), marker="o", label=column.title)
     axes.set(xlabel="standard deviation of noise on the logits", ylabel="AUC", ylim=(0, 1.02))
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=150)
     pyplot.close(figure)

@@ -145,7 +145,7 @@ def _attacks_page(
 ) -> str:
     tables = {column.title: auc_by_kind(column, below=below) for column in found}
     kinds = list(dict.fromkeys(kind for table in tables.values() for kind in table))
-    groups = {row.kind: group_of(row) for column in found for row in column.rows}
+    groups = {row.kind: group_of(row) for column in found for row in column.rows if row.is_derived}
     for group, file in _HEAT_MAPS.items():
         shown = [kind for kind in kinds if groups[kind] == group]
         grid = [[table.get(kind, (np.nan, 0))[0] for kind in shown] for table in tables.values()]

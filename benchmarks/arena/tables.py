@@ -33,6 +33,7 @@ MEASURES: dict[str, Callable[[Scores, Scores], float]] = {
     "TPR at 10 % FPR": lambda guilty, cleared: true_positive_rate(guilty, cleared, 0.10),
     "EER": equal_error_rate,
 }
+GROUPS = ("weight changes", "deployment changes", "input processing", "extraction", "innocents")
 EXTRACTED, PROCESSED = "extracted", ("temperature", "decimals", "DP-Logits")
 
 
@@ -149,7 +150,7 @@ def decisions(
 ) -> dict[str, dict[str, int | float | tuple[float, float]]]:
     """Return by group how early-stopping audits ended and what they cost."""
     groups: dict[str, list[Asked]] = {}
-    for row in rows:
+    for row in sorted(rows, key=lambda row: GROUPS.index(group_of(row))):
         groups.setdefault(f"{group_of(row)}: {row.kind}", []).append(row)
     table: dict[str, dict[str, int | float | tuple[float, float]]] = {}
     for name, some in groups.items():

@@ -1,8 +1,11 @@
 """Queries of the likelihood ratio: the candidates whose answers are expected to say most.
 
-Candidates are natural images, triggers and contrast queries. For each, P is the mean softmax of
-derived models and Q that of innocents (`audit.methods.likelihood_ratio`); the best by expected
-evidence are kept and put into a random order, so that every prefix of an audit is a random sample.
+Candidates are natural images, and crafted ones: triggers and contrast queries. For each, P is the
+mean softmax of derived models and Q that of innocents (`audit.methods.likelihood_ratio`); the best
+of either kind by expected evidence are kept, half of each. Crafted images say most where the
+weights were kept, natural ones where only answers were learnt: a student repeats its teacher's
+mistakes, but crafted images need not carry over to its architecture. All are put into a random
+order, so that every prefix of an audit is a random sample.
 
 Derived models come in groups, and every group counts the same: models that kept the source's
 weights, and students that only learnt its answers. A thief did one or the other, and no number of
@@ -34,7 +37,7 @@ class Queries:
 
 
 def choose_queries(
-    candidates: NDArray[np.uint8],
+    candidates: Sequence[NDArray[np.uint8]],
     derived: Sequence[Sequence[Suspect]],
     innocents: Sequence[Suspect],
     *,
@@ -45,24 +48,45 @@ def choose_queries(
     """Choose the queries.
 
     Args:
-        candidates: ``[N, H, W, C]``.
+        candidates: Kinds of images, each ``[N, H, W, C]``; every kind gives an equal share, or all
+            that it has.
         derived: Groups of selection models with probabilities; each group counts the same.
         innocents: Selection models with probabilities; each counts the same.
         num_queries: At most this many are kept.
         epsilon: See `audit.methods.likelihood_ratio.evidence_table`.
         rng: Source of the order.
     """
-    derived_mean = np.mean([mean_probabilities(group, candidates) for group in derived], axis=0)
-    innocent_mean = mean_probabilities(innocents, candidates)
+    images = np.concatenate(candidates)
+    derived_mean = np.mean([mean_probabilities(group, images) for group in derived], axis=0)
+    innocent_mean = mean_probabilities(innocents, images)
     worth = expected_evidence(derived_mean, innocent_mean, epsilon)
-    best = np.argsort(-worth, kind="stable")[:num_queries]
+    ranked = np.argsort(-worth, kind="stable")
+    kinds = np.repeat(np.arange(len(candidates)), [len(kind) for kind in candidates])
+    best = _equal_shares(ranked, kinds[ranked], num_queries)
     order = rng.permutation(best)
     return Queries(
-        images=candidates[order],
+        images=images[order],
         derived_probabilities=derived_mean[order],
         innocent_probabilities=innocent_mean[order],
         expected_evidence=worth[order],
     )
+
+
+def _equal_shares(
+    ranked: NDArray[np.int64], kinds: NDArray[np.int64], num_wanted: int
+) -> NDArray[np.int64]:
+    """Take the first of each kind, then the second of each, and so on; kinds that end are skipped.
+
+    Args:
+        ranked: Positions, best first, ``[N]``.
+        kinds: The kind of each, ``[N]``.
+        num_wanted: At most so many.
+    """
+    turn = np.empty(len(ranked), dtype=np.int64)
+    for kind in np.unique(kinds):
+        members = np.flatnonzero(kinds == kind)
+        turn[members] = np.arange(len(members))
+    return ranked[np.argsort(turn, kind="stable")[:num_wanted]]
 
 
 def mean_probabilities(models: Sequence[Suspect], images: NDArray[np.uint8]) -> NDArray[np.float64]:
