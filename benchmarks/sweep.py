@@ -254,7 +254,7 @@ def main() -> int:
         write_bundle(world / "plain.kinprint", plain.manifest, plain.arrays, KEY)
         (world / "owner.pub").write_bytes(KEY.public_key.pem)
         # Runs that are compared stand next to each other: the machine may be shared.
-        some = many // 2
+        some = many // 4
         plan = [
             (few, "processes", 2, 2),
             (many, "processes", 2, 2),
