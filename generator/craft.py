@@ -20,7 +20,7 @@ from generator.crafting.descent import DescentSettings
 from generator.crafting.mfue import craft_triggers
 from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
-from generator.crafting.students import CALIBRATION, SELECTION, comparable_students
+from generator.crafting.students import comparable_students
 from generator.errors import GenerationError
 from generator.export import collect_arrays, make_manifest, model_records
 from generator.images import ImageSet
@@ -136,18 +136,14 @@ def craft(
         seed=settings.seed,
         on_step=lambda done, total: report("derived models", done, total),
     )
-    taught = comparable_students(
+    students = comparable_students(
         source,
         splits,
-        (*SELECTION, *CALIBRATION),
         settings,
         control_accuracy=control_accuracy,
         work=work,
         on_step=lambda done, total: report("students", done, total),
     )
-    crafting = {kind.name for kind in SELECTION}
-    students = [model for model in taught if model.name in crafting]
-    derived_calibration += [model for model in taught if model.name not in crafting]
     require_enough(len(derived_calibration), settings.beta, "derived")
     groups = [group for group in (derived_selection, students) if group]
     candidates = _candidates(
@@ -205,7 +201,7 @@ def craft(
         arrays=arrays,
         num_mimics_found=num_found,
         summary=f"{len(arrays.triggers)} triggers ({triggers.steps.mean():.0f} steps each), "
-        f"{len(arrays.queries)} queries, {len(taught)} students",
+        f"{len(arrays.queries)} queries, {len(students)} students",
     )
 
 

@@ -20,7 +20,7 @@ from generator.craft import Crafted, Report
 from generator.crafting.derived import make_derived
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.crafting.queries import answer_all
-from generator.crafting.students import SELECTION, comparable_students
+from generator.crafting.students import comparable_students
 from generator.errors import GenerationError
 from generator.export import make_manifest, model_records
 from generator.mimics import MimicSettings, make_mimics
@@ -108,7 +108,6 @@ def craft_fingerprint(
         derived_selection += comparable_students(
             source,
             splits,
-            SELECTION,
             settings,
             control_accuracy=control_accuracy,
             work=work,

@@ -1,7 +1,8 @@
-"""Students of the source, for the likelihood ratio: what a thief has who only saw its answers.
+"""Students of the source: what a thief has who only saw its answers.
 
-Two disjoint groups, as in `generator.crafting.derived`: one shapes the queries, the other only sets
-thresholds. In both, students differ in architecture and in what the source told them.
+They differ in architecture and in what the source told them. They shape queries and set no
+thresholds: students overlap with innocents more than changed copies do, and would leave many an
+innocent undecided. So a verdict of "independent" speaks about changed copies (docs/verdict.md).
 """
 
 from collections.abc import Callable, Sequence
@@ -36,15 +37,10 @@ class StudentKind:
 
 
 _TOLD = {"soft": "probabilities", "hard": "labels"}
-SELECTION = (
+KINDS = (
     StudentKind(architecture="source", answers="soft"),
     StudentKind(architecture="plain", answers="hard"),
     StudentKind(architecture="residual", answers="soft"),
-)
-CALIBRATION = (
-    StudentKind(architecture="source", answers="hard"),
-    StudentKind(architecture="plain", answers="soft"),
-    StudentKind(architecture="residual", answers="hard"),
 )
 
 
@@ -117,21 +113,19 @@ def make_students(
 def comparable_students(
     source: Source,
     splits: Splits,
-    kinds: Sequence[StudentKind],
     settings: CraftSettings,
     *,
     control_accuracy: float,
     work: Path | None,
     on_step: Callable[[int, int], None],
 ) -> list[PoolModel]:
-    """Make students and keep those that an audit would not call "not comparable".
+    """Make one student of each kind, and keep those that an audit would not call "not comparable".
 
-    One that learnt too little of the source to be a suspect would only widen the undecided range.
+    One that learnt too little of the source to be a suspect would only mislead the queries.
 
     Args:
         source: The teacher.
         splits: Training images ask it, control images judge its students.
-        kinds: Who is wanted.
         settings: Epochs, learning rate, seed, and how good a suspect must be.
         control_accuracy: The source's.
         work: As in `make_students`, like ``on_step``.
@@ -140,7 +134,7 @@ def comparable_students(
     students = make_students(
         source,
         splits.training,
-        kinds,
+        KINDS,
         epochs=settings.student_epochs,
         learning_rate=settings.student_learning_rate,
         seed=settings.seed,
