@@ -21,7 +21,7 @@ from audit.journal import Answer, Journal
 from audit.manifest import BundleContents, FrozenModel
 from audit.session import AuditSession
 from audit.verdict import judge
-from benchmarks.arena.build import Built, Population, open_member
+from benchmarks.arena.build import Built, Population, open_member, prepare_worker
 from benchmarks.arena.config import ArenaConfig
 from benchmarks.arena.data import load_data
 from benchmarks.arena.fingerprints import trust_of
@@ -81,7 +81,7 @@ def ask_everybody(
     suspects = population.of("derived", "innocent")
     rows: list[Asked] = []
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool:
         waiting = {pool.submit(_ask_one, job, one) for one in suspects}
         for number, future in enumerate(as_completed(waiting), start=1):
             rows += future.result()

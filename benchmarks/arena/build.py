@@ -185,7 +185,7 @@ def _make_all(
     names = {one.name for one in missing}
     running: dict[Future[Built], Member] = {}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool:
         try:
             while waiting or running:
                 free = [one for one in waiting if one.parent not in names]
@@ -226,7 +226,8 @@ class _Job:
     device: str
 
 
-def _prepare() -> None:
+def prepare_worker() -> None:
+    """Compute on one core, and end with the process that started this one."""
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
