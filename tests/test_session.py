@@ -277,7 +277,9 @@ def test_kill_9_at_any_moment_loses_no_answer_and_repeats_only_what_was_in_fligh
     database.close()
     undisturbed = finished(
         AuditSession(
-            known_bundle(), KnownSuspect(lambda k, i: int(i % 3 > 0)), Journal(tmp_path / "other.sqlite")
+            known_bundle(),
+            KnownSuspect(lambda k, i: int(i % 3 > 0)),
+            Journal(tmp_path / "other.sqlite"),
         )
     )
     assert answered == ALL
