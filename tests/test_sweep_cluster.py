@@ -17,16 +17,15 @@ from sweep_world import World, names
 
 pytest.importorskip("distributed")
 
-from distributed import Client, LocalCluster, Worker, WorkerPlugin
+from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from audit.discovery import SuspectKind
 from audit.errors import ClusterError, ClusterLostError
 from audit.sweep import dask_engine
-from audit.sweep.asking import FileAsker
 from audit.sweep.dask_engine import DaskEngine, start_cluster
 from audit.sweep.run import PairDone, Sweep, SweepEvent
-from audit.sweep.tasks import SuspectTask, TaskResult
+from audit.sweep.tasks import SuspectTask
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -124,44 +123,6 @@ def test_a_worker_that_dies_in_the_middle_loses_nothing(
     _, rows = sweep_with(world, cluster, lambda: os.kill(before[0], signal.SIGKILL))
     assert {row["status"] for row in rows} == {"asked"}
     assert len({row["audit"] for row in rows}) == 12
-
-
-class _Deadly(WorkerPlugin):  # type: ignore[misc]  # distributed has no types of its own
-    """Lets a worker die when it is to ask a suspect of this name."""
-
-    name = "deadly"
-
-    def setup(self, worker: Worker) -> None:
-        asks = dask_engine._ask_one
-
-        def ask_one(asker: FileAsker, task: SuspectTask) -> TaskResult:
-            if task.path.endswith("deadly.onnx"):
-                os._exit(9)
-            return asks(asker, task)
-
-        dask_engine._ask_one = ask_one
-
-
-def test_a_suspect_that_takes_its_workers_along_leaves_the_others_of_its_group(
-    world: World,
-) -> None:
-    order = [f"{number:02}.onnx" for number in range(10)]
-    order[6] = "deadly.onnx"
-    for name in order:
-        world.add(name, copy_rule)
-    listed = world.folder / "list.toml"
-    listed.write_text(f"suspects = {[f'suspects/{name}' for name in order]}")
-    with ExitStack() as owned, world.sweep() as sweep:
-        engine = engine_of(sweep, start_cluster(1, owned))
-        engine._client.register_plugin(_Deadly())
-        engine._groups.learn(0.0)  # as if suspects were quick: all that wait travel together
-        list(sweep.run(listed, engine))
-        engine.close()
-        rows = world.rows(sweep)
-    status = names(rows, "status")
-    assert status.pop("deadly.onnx") == "broken off"
-    assert status == dict.fromkeys(status, "asked")
-    assert "died, one after another" in names(rows, "reason")["deadly.onnx"]
 
 
 def test_a_worker_that_joins_in_the_middle_gets_the_bundles(

@@ -27,6 +27,8 @@ from audit.sweep.groups import Group, TaskGroups
 from audit.sweep.tasks import Parcel, SuspectTask, TaskResult
 
 CONNECT_TIMEOUT_S = 10.0
+RESULT_TIMEOUT_S = 600.0
+"""Until a group's results have come from its worker, which may be busy, or far away."""
 SLOTS_EVERY_S = 1.0
 """How often the scheduler is asked how many workers there are."""
 GROUPS_PER_SLOT = 2
@@ -142,7 +144,7 @@ class DaskEngine:
     def _results_of(self, group: Group, future: Any) -> Sequence[TaskResult]:
         """Fetch what a group came to; tasks that are to be asked again wait afterwards."""
         try:
-            results: Sequence[TaskResult] = future.result(timeout=CONNECT_TIMEOUT_S)
+            results: Sequence[TaskResult] = future.result(timeout=RESULT_TIMEOUT_S)
         except KilledWorker:
             # Dask blames all that was with the worker; each gets its chance on its own.
             if not group.is_doubtful:
