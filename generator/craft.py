@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.manifest import Arrays, Manifest
+from audit.significance import innocents_needed
 from generator.crafting.contrast import craft_contrast, runner_up
 from generator.crafting.derived import make_derived
 from generator.crafting.descent import DescentSettings
 from generator.crafting.mfue import craft_triggers
 from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
-from generator.crafting.students import comparable_students
+from generator.crafting.students import make_students
 from generator.errors import GenerationError
 from generator.export import collect_arrays, make_manifest, model_records
 from generator.images import ImageSet
 from generator.mimics import MimicSettings, make_mimics
-from generator.preconditions import check_source, require_trained
+from generator.preconditions import check_source, comparable_models, require_trained
 from generator.references import PoolModel, require_enough, split_for_use
 from generator.settings import CraftSettings
 from generator.source import Source
@@ -136,13 +137,22 @@ def craft(
         seed=settings.seed,
         on_step=lambda done, total: report("derived models", done, total),
     )
-    students = comparable_students(
+    students = make_students(
         source,
-        splits,
-        settings,
-        control_accuracy=control_accuracy,
+        splits.training,
+        epochs=settings.student_epochs,
+        learning_rate=settings.student_learning_rate,
+        seed=settings.seed,
         work=work,
         on_step=lambda done, total: report("students", done, total),
+    )
+    floor = settings.min_control_agreement * control_accuracy
+    students = comparable_models(students, splits.controls, floor=floor)
+    derived_calibration = comparable_models(
+        derived_calibration,
+        splits.controls,
+        floor=floor,
+        at_least=innocents_needed(settings.beta),
     )
     require_enough(len(derived_calibration), settings.beta, "derived")
     groups = [group for group in (derived_selection, students) if group]
@@ -201,7 +211,7 @@ def craft(
         arrays=arrays,
         num_mimics_found=num_found,
         summary=f"{len(arrays.triggers)} triggers ({triggers.steps.mean():.0f} steps each), "
-        f"{len(arrays.queries)} queries, {len(students)} students",
+        f"{len(arrays.queries)} queries",
     )
 
 
@@ -233,7 +243,10 @@ def _candidates(
     )
     if settings.candidates == "contrast":
         return [contrast.images]
-    return [natural.images, np.concatenate([triggers, contrast.images])]
+    crafted = np.concatenate([triggers, contrast.images])
+    if settings.candidates == "mixed":
+        return [natural.images, crafted]
+    return [np.concatenate([natural.images, crafted])]
 
 
 def _carriers(

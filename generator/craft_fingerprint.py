@@ -16,15 +16,16 @@ from torch import nn
 from audit.decision_rule import MIN_QUERIES
 from audit.manifest import Arrays, FrozenModel, Scalar
 from audit.methods.rank_correlation import top_classes
+from audit.significance import innocents_needed
 from generator.craft import Crafted, Report
 from generator.crafting.derived import make_derived
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.crafting.queries import answer_all
-from generator.crafting.students import comparable_students
+from generator.crafting.students import make_students
 from generator.errors import GenerationError
 from generator.export import make_manifest, model_records
 from generator.mimics import MimicSettings, make_mimics
-from generator.preconditions import check_source, require_trained
+from generator.preconditions import check_source, comparable_models, require_trained
 from generator.references import PoolModel, require_enough, split_for_use
 from generator.settings import CraftSettings
 from generator.source import Source
@@ -103,16 +104,25 @@ def craft_fingerprint(
         with_selection="derived" in method.needs,
         on_step=lambda done, total: report("derived models", done, total),
     )
+    floor = settings.min_control_agreement * control_accuracy
+    derived_calibration = comparable_models(
+        derived_calibration,
+        splits.controls,
+        floor=floor,
+        at_least=innocents_needed(settings.beta),
+    )
     require_enough(len(derived_calibration), settings.beta, "derived")
     if "students" in method.needs:
-        derived_selection += comparable_students(
+        students = make_students(
             source,
-            splits,
-            settings,
-            control_accuracy=control_accuracy,
+            splits.training,
+            epochs=settings.student_epochs,
+            learning_rate=settings.student_learning_rate,
+            seed=settings.seed,
             work=work,
             on_step=lambda done, total: report("students", done, total),
         )
+        derived_selection += comparable_models(students, splits.controls, floor=floor)
     found = method.craft(
         source.model,
         splits.candidates.images,

@@ -1,6 +1,8 @@
-"""What must hold before crafting begins: a source that fits its images, innocents that learnt."""
+"""Which models may take part: a source that fits its images, innocents and copies that learnt."""
 
 from collections.abc import Sequence
+
+import numpy as np
 
 from generator.errors import GenerationError, SourceError
 from generator.export import control_accuracy_of
@@ -52,3 +54,26 @@ def require_trained(innocents: Sequence[PoolModel], controls: ImageSet) -> None:
                 f"references: {model.name} gets {accuracy:.0%} of the control images right, which "
                 "is chance; give a trained one, or more --reference-epochs or images"
             )
+
+
+def comparable_models(
+    models: Sequence[PoolModel], controls: ImageSet, *, floor: float, at_least: int = 0
+) -> list[PoolModel]:
+    """Return the models that an audit would not call "not comparable".
+
+    What is no suspect any more says nothing about suspects: such a model would mislead the queries,
+    or widen the undecided range.
+
+    Args:
+        models: Derived from the source.
+        controls: Judge them.
+        floor: Share of the control images that a suspect must get right.
+        at_least: So many are kept in any case, the most accurate ones.
+    """
+    accuracies = [control_accuracy_of(model, controls) for model in models]
+    best = set(np.argsort(accuracies, kind="stable")[::-1][:at_least].tolist())
+    return [
+        model
+        for number, (model, accuracy) in enumerate(zip(models, accuracies, strict=True))
+        if accuracy >= floor or number in best
+    ]

@@ -23,14 +23,15 @@ class CraftSettings(FrozenModel):
     mimic_radius: Annotated[float, Field(gt=0, le=64)] = 4
     """L-infinity radius of adversarial fine-tuning, in 1/255."""
     mimic_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
-    student_epochs: Annotated[float, Field(ge=0, le=1000)] = 8
-    """Training of each model that is extracted from the source; 0 makes none."""
+    student_epochs: Annotated[float, Field(ge=0, le=1000)] = 0
+    """Training of each model that is extracted from the source to craft with; 0 makes none."""
     student_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Peak rate of SGD."""
     trigger_radius: Annotated[int, Field(ge=1, le=64)] = 8
     """L-infinity radius of the triggers, in 1/255."""
-    candidates: Literal["all", "natural", "triggers", "contrast"] = "all"
-    """Which images may become queries: half natural and half crafted ones, or one kind only."""
+    candidates: Literal["best", "mixed", "natural", "triggers", "contrast"] = "best"
+    """Which images may become queries: the best of all, half natural and half crafted ones, or one
+    kind only. Natural ones cannot be noticed, and say most about extracted models."""
     max_steps: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Sign steps per trigger or contrast query at most."""
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.05

@@ -44,8 +44,6 @@ class TinyWorld:
             "num-probes": "8",
             "reference-epochs": "10",
             "reference-learning-rate": "0.02",
-            "student-epochs": "4",
-            "student-learning-rate": "0.02",
             "device": "cpu",
             "work": str(target.parent / "work"),
             **{name.replace("_", "-"): value for name, value in changes.items()},

@@ -40,11 +40,16 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--reference-epochs", type=float, help="Epochs of a trained reference (12).")
 @click.option("--reference-learning-rate", type=float, help="Its peak learning rate (0.1).")
-@click.option("--student-epochs", type=float, help="Epochs of extracted models (8); 0: none.")
+@click.option("--student-epochs", type=float, help="Also craft against extracted models (0: none).")
 @click.option("--student-learning-rate", type=float, help="Their peak learning rate (0.1).")
 @click.option("--triggers", "num_triggers", type=int, help="MFUE triggers (100).")
 @click.option("--queries", "num_queries", type=int, help="Queries, or images of the method (100).")
 @click.option("--probes", type=click.Choice(["ascent", "noise"]), help="Kind of probes (ascent).")
+@click.option(
+    "--candidates",
+    type=click.Choice(["best", "mixed", "natural", "triggers", "contrast"]),
+    help="Which images may become queries (best).",
+)
 @click.option("--num-probes", type=int, help="Probes per trigger (100).")
 @click.option("--alpha", type=float, help="False-positive rate of the verdict (0.1).")
 @click.option("--beta", type=float, help="Miss rate of the verdict (0.1).")

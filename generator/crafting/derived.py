@@ -112,11 +112,6 @@ def make_derived(
             "adversarially fine-tuned",
             lambda: hardened(second, 2 / 255, "hardened-2"),
         ),
-        (
-            "hardened-6",
-            "adversarially fine-tuned",
-            lambda: hardened(second, 6 / 255, "hardened-6"),
-        ),
         ("noise-15", "weight noise", lambda: noisy(0.15, "noise-15")),
         ("rounded-8", "quantised", lambda: quantise_weights(source, 8)),
     ]

@@ -2,10 +2,10 @@
 
 Candidates are natural images, and crafted ones: triggers and contrast queries. For each, P is the
 mean softmax of derived models and Q that of innocents (`audit.methods.likelihood_ratio`); the best
-of either kind by expected evidence are kept, half of each. Crafted images say most where the
-weights were kept, natural ones where only answers were learnt: a student repeats its teacher's
-mistakes, but crafted images need not carry over to its architecture. All are put into a random
-order, so that every prefix of an audit is a random sample.
+by expected evidence are kept and put into a random order, so that every prefix of an audit is a
+random sample. Crafted images say most where the weights were kept, natural ones where only answers
+were learnt: a student repeats its teacher's mistakes, but crafted images need not carry over to its
+architecture.
 
 Derived models come in groups, and every group counts the same: models that kept the source's
 weights, and students that only learnt its answers. A thief did one or the other, and no number of

@@ -11,14 +11,11 @@ from pathlib import Path
 
 from generator.checkpoints import restore, run_digest, store
 from generator.device import seeded
-from generator.export import control_accuracy_of
 from generator.extraction import Answers, extract
 from generator.images import ImageSet
 from generator.ranks import current_ranks
 from generator.references import PoolModel, torch_pool_model
-from generator.settings import CraftSettings
 from generator.source import Source
-from generator.splits import Splits
 from generator.training import TrainingRecipe
 from generator.untrained import Architecture, untrained
 
@@ -47,7 +44,7 @@ KINDS = (
 def make_students(
     source: Source,
     images: ImageSet,
-    kinds: Sequence[StudentKind],
+    kinds: Sequence[StudentKind] = KINDS,
     *,
     epochs: float,
     learning_rate: float,
@@ -108,38 +105,3 @@ def make_students(
         )
         for kind, student in zip(kinds, models, strict=True)
     ]
-
-
-def comparable_students(
-    source: Source,
-    splits: Splits,
-    settings: CraftSettings,
-    *,
-    control_accuracy: float,
-    work: Path | None,
-    on_step: Callable[[int, int], None],
-) -> list[PoolModel]:
-    """Make one student of each kind, and keep those that an audit would not call "not comparable".
-
-    One that learnt too little of the source to be a suspect would only mislead the queries.
-
-    Args:
-        source: The teacher.
-        splits: Training images ask it, control images judge its students.
-        settings: Epochs, learning rate, seed, and how good a suspect must be.
-        control_accuracy: The source's.
-        work: As in `make_students`, like ``on_step``.
-        on_step: See there.
-    """
-    students = make_students(
-        source,
-        splits.training,
-        KINDS,
-        epochs=settings.student_epochs,
-        learning_rate=settings.student_learning_rate,
-        seed=settings.seed,
-        work=work,
-        on_step=on_step,
-    )
-    floor = settings.min_control_agreement * control_accuracy
-    return [one for one in students if control_accuracy_of(one, splits.controls) >= floor]

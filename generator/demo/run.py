@@ -28,9 +28,7 @@ from generator.settings import CraftSettings
 from generator.source import Normalised
 from generator.splits import split_images
 
-SETTINGS = CraftSettings(
-    num_triggers=50, num_queries=100, num_probes=20, student_epochs=5, max_steps=40
-)
+SETTINGS = CraftSettings(num_triggers=50, num_queries=100, num_probes=20, max_steps=40)
 """Smaller than the paper's, so that the demo takes minutes on two cores."""
 
 
