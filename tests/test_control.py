@@ -30,17 +30,17 @@ def answered(events: list[AuditEvent]) -> int:
 def test_a_stopped_audit_ends_with_stopped_and_asks_nothing_twice_when_resumed(
     journal: Journal, cut: int
 ) -> None:
-    whole = list(
-        AuditSession(known_bundle(), KnownSuspect(lambda kind, index: index % 2), journal).run()
-    )[-1]
+    whole = list(AuditSession(known_bundle(), KnownSuspect(lambda kind, index: 0), journal).run())[
+        -1
+    ]
     control, events = AuditControl(), list[AuditEvent]()
-    first = KnownSuspect(lambda kind, index: index % 2)
+    first = KnownSuspect(lambda kind, index: 0)
     for event in AuditSession(known_bundle(), first, journal, control=control).run():
         events.append(event)
         if answered(events) == cut:
             control.stop()
     assert events[-1] == Stopped(num_questions=ALL, num_answered=len(first.asked))
-    second = KnownSuspect(lambda kind, index: index % 2)
+    second = KnownSuspect(lambda kind, index: 0)
     *_, last = AuditSession(known_bundle(), second, journal, resume=True).run()
     assert sorted(first.asked + second.asked) == sorted(set(first.asked) | set(second.asked))
     assert len(first.asked) + len(second.asked) == ALL

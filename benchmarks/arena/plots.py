@@ -68,14 +68,13 @@ def draw_accuracy(column: Column, path: Path) -> None:
 def draw_heat_map(
     names: Sequence[str], kinds: Sequence[str], values: Sequence[Sequence[float]], path: Path
 ) -> None:
-    """Draw AUC by score and attack, with the numbers in it; nothing where there is no attack."""
-    if not kinds:
-        return
-    grid = np.array(values)
+    """Draw AUC by score and attack, with the numbers in it; an empty frame without attacks."""
+    grid = np.array(values, dtype=np.float64).reshape(len(names), len(kinds))
     figure, axes = pyplot.subplots(
         figsize=(2 + 0.62 * len(kinds), 1.6 + 0.36 * len(names)), layout="constrained"
     )
-    axes.imshow(grid, cmap="RdYlGn", vmin=0, vmax=1, aspect="auto")
+    if kinds:
+        axes.imshow(grid, cmap="RdYlGn", vmin=0, vmax=1, aspect="auto")
     for row, line in enumerate(grid):
         for place, value in enumerate(line):
             if np.isfinite(value):
