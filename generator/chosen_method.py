@@ -12,7 +12,15 @@ from generator.errors import GenerationError
 
 MFUE = "mfue"
 """The method that is used unless another one is named; the command's own options are its."""
-_MFUE_ONLY = ("num_triggers", "probes", "num_probes", "trigger_radius", "max_steps")
+_MFUE_ONLY = (
+    "num_triggers",
+    "probes",
+    "num_probes",
+    "trigger_radius",
+    "max_steps",
+    "candidates",
+)
+_OF_STUDENTS = ("student_epochs", "student_learning_rate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,12 @@ def choose_method(
             raise GenerationError(
                 f"{field}: expected with --method {MFUE} only, got it with {name}; --queries says "
                 "how many images, --option name=value sets what the method knows"
+            )
+    for field in _OF_STUDENTS:
+        if field in given and "students" not in method.needs:
+            raise GenerationError(
+                f"{field}: expected with {MFUE} or a method that crafts with students, got it with "
+                f"{name}"
             )
     try:
         return ChosenMethod(

@@ -14,19 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.manifest import Arrays, Manifest
-from audit.significance import innocents_needed
 from generator.crafting.contrast import craft_contrast, runner_up
-from generator.crafting.derived import make_derived
 from generator.crafting.descent import DescentSettings
 from generator.crafting.mfue import craft_triggers
 from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
-from generator.crafting.students import make_students
+from generator.derived_pool import make_derived_pool
 from generator.errors import GenerationError
 from generator.export import collect_arrays, make_manifest, model_records
 from generator.images import ImageSet
 from generator.mimics import MimicSettings, make_mimics
-from generator.preconditions import check_source, comparable_models, require_trained
+from generator.preconditions import check_source, require_trained
 from generator.references import PoolModel, require_enough, split_for_use
 from generator.settings import CraftSettings
 from generator.source import Source
@@ -130,32 +128,16 @@ def craft(
             f"{settings.probes} probes cross the source's boundary; try --probes noise or more "
             "triggers"
         )
-    derived_selection, derived_calibration = make_derived(
-        source.model,
-        mimics,
-        splits.tuning,
-        seed=settings.seed,
-        on_step=lambda done, total: report("derived models", done, total),
-    )
-    students = make_students(
+    derived = make_derived_pool(
         source,
-        splits.training,
-        epochs=settings.student_epochs,
-        learning_rate=settings.student_learning_rate,
-        seed=settings.seed,
+        mimics,
+        splits,
+        settings,
+        control_accuracy=control_accuracy,
         work=work,
-        on_step=lambda done, total: report("students", done, total),
+        report=report,
     )
-    floor = settings.min_control_agreement * control_accuracy
-    students = comparable_models(students, splits.controls, floor=floor)
-    derived_calibration = comparable_models(
-        derived_calibration,
-        splits.controls,
-        floor=floor,
-        at_least=innocents_needed(settings.beta),
-    )
-    require_enough(len(derived_calibration), settings.beta, "derived")
-    groups = [group for group in (derived_selection, students) if group]
+    groups = [group for group in (derived.copies, derived.students) if group]
     candidates = _candidates(
         source,
         splits.candidates,
@@ -176,7 +158,8 @@ def craft(
         rng=rng,
     )
     report("queries", 1, 1)
-    judged = [*calibration, *derived_calibration]
+    judged = [*calibration, *derived.calibration]
+    selected = [*selection, *derived.copies, *derived.students]
     arrays = collect_arrays(
         source,
         splits,
@@ -184,12 +167,12 @@ def craft(
         triggers.images[usable.kept],
         usable,
         queries,
-        [*selection, *derived_selection, *students],
+        selected,
         judged,
         report,
     )
     records = [
-        *model_records("selection", [*selection, *derived_selection, *students], splits.controls),
+        *model_records("selection", selected, splits.controls),
         *model_records("calibration", judged, splits.controls),
     ]
     manifest = make_manifest(

@@ -16,16 +16,14 @@ from torch import nn
 from audit.decision_rule import MIN_QUERIES
 from audit.manifest import Arrays, FrozenModel, Scalar
 from audit.methods.rank_correlation import top_classes
-from audit.significance import innocents_needed
 from generator.craft import Crafted, Report
-from generator.crafting.derived import make_derived
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.crafting.queries import answer_all
-from generator.crafting.students import make_students
+from generator.derived_pool import make_derived_pool
 from generator.errors import GenerationError
 from generator.export import make_manifest, model_records
 from generator.mimics import MimicSettings, make_mimics
-from generator.preconditions import check_source, comparable_models, require_trained
+from generator.preconditions import check_source, require_trained
 from generator.references import PoolModel, require_enough, split_for_use
 from generator.settings import CraftSettings
 from generator.source import Source
@@ -96,38 +94,23 @@ def craft_fingerprint(
         work=work,
         on_step=lambda done, total: report("mimic pool", done, total),
     )
-    derived_selection, derived_calibration = make_derived(
-        source.model,
+    derived = make_derived_pool(
+        source,
         mimics,
-        splits.tuning,
-        seed=settings.seed,
-        with_selection="derived" in method.needs,
-        on_step=lambda done, total: report("derived models", done, total),
+        splits,
+        settings,
+        control_accuracy=control_accuracy,
+        with_copies="derived" in method.needs,
+        with_students="students" in method.needs,
+        work=work,
+        report=report,
     )
-    floor = settings.min_control_agreement * control_accuracy
-    derived_calibration = comparable_models(
-        derived_calibration,
-        splits.controls,
-        floor=floor,
-        at_least=innocents_needed(settings.beta),
-    )
-    require_enough(len(derived_calibration), settings.beta, "derived")
-    if "students" in method.needs:
-        students = make_students(
-            source,
-            splits.training,
-            epochs=settings.student_epochs,
-            learning_rate=settings.student_learning_rate,
-            seed=settings.seed,
-            work=work,
-            on_step=lambda done, total: report("students", done, total),
-        )
-        derived_selection += comparable_models(students, splits.controls, floor=floor)
+    followers = [*derived.copies, *derived.students]
     found = method.craft(
         source.model,
         splits.candidates.images,
         splits.candidates.labels,
-        Pools(derived=_networks(derived_selection), innocents=_networks(selection)),
+        Pools(derived=_networks(followers), innocents=_networks(selection)),
         options,
         num_images=settings.num_queries,
         rng=np.random.default_rng([settings.seed, 0xF19E2]),
@@ -140,8 +123,8 @@ def craft_fingerprint(
             f"got {len(found.images)} of {settings.num_queries} ({told}); give more images with "
             "--held-out, or other options"
         )
-    judged = [*calibration, *derived_calibration]
-    selected = [*selection, *derived_selection]
+    judged = [*calibration, *derived.calibration]
+    selected = [*selection, *followers]
     arrays = _arrays(source, splits, settings, method, found, selected, judged, report)
     facts: dict[str, Scalar] = {
         **{name: getattr(settings, name) for name in _SHARED_SETTINGS},

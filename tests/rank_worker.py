@@ -15,7 +15,7 @@ from tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
 from generator.crafting.contrast import contrast_objective
 from generator.crafting.derived import make_derived
 from generator.crafting.ensemble import Ensemble
-from generator.crafting.students import KINDS, make_students
+from generator.crafting.students import SELECTION, make_students
 from generator.device import prepare_device
 from generator.images import ImageSet
 from generator.mimics import MimicSettings, make_mimics
@@ -39,7 +39,7 @@ def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
     )
     derived, rest = make_derived(model, mimics, ImageSet(*vars(images).values()), seed=0)
     students = make_students(
-        source, images, KINDS, epochs=1, learning_rate=0.02, seed=0, work=folder
+        source, images, SELECTION, epochs=1, learning_rate=0.02, seed=0, work=folder
     )
     found: dict[str, NDArray[np.float64]] = {}
     for kind, models in (

@@ -73,6 +73,8 @@ def test_a_method_table_and_options_describe_the_same_run(tmp_path: Path) -> Non
         ({"method": "ipguard", "option": ("k=wide",)}, "option k: .* valid number.*'wide'"),
         ({"method": "ipguard", "option": ("k",)}, "option: expected name=value, got 'k'"),
         ({"method": "ipguard", "num_triggers": 5}, "num_triggers: expected with --method mfue"),
+        ({"method": "cae", "candidates": "natural"}, "candidates: expected with --method mfue"),
+        ({"method": "ipguard", "student_epochs": 8}, "student_epochs: expected with mfue or a"),
         ({"option": ("k=1",)}, "option: expected none with mfue, .* got k"),
     ],
 )

@@ -7,7 +7,7 @@ from tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
 
 from generator.crafting.contrast import contrast_objective
 from generator.crafting.queries import choose_queries
-from generator.crafting.students import KINDS, make_students
+from generator.crafting.students import SELECTION, make_students
 from generator.source import Source
 from generator.torch_suspect import TorchSuspect, predict_logits
 
@@ -25,9 +25,9 @@ def source() -> Source:
 
 
 def test_students_answer_like_their_teacher_and_no_two_are_made_alike(source: Source) -> None:
-    assert len({kind.architecture for kind in KINDS}) == len(KINDS)
+    assert len({kind.architecture for kind in SELECTION}) == len(SELECTION)
     images = tiny_images(300, 2)
-    students = make_students(source, images, KINDS, epochs=6, learning_rate=0.05, seed=0)
+    students = make_students(source, images, SELECTION, epochs=6, learning_rate=0.05, seed=0)
     shown = tiny_images(100, 3).images
     told = predict_logits(source.model, shown).argmax(axis=1)
     for student in students:
@@ -43,13 +43,13 @@ def test_finished_students_are_taken_up_again(source: Source, tmp_path: Path) ->
 
     def made(epochs: float) -> list[str]:
         students = make_students(
-            source, images, KINDS, epochs=epochs, learning_rate=0.05, seed=0, work=tmp_path
+            source, images, SELECTION, epochs=epochs, learning_rate=0.05, seed=0, work=tmp_path
         )
         return [student.weights_sha256 for student in students]
 
     first = made(1)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert len(times) == len(KINDS)
+    assert len(times) == len(SELECTION)
     assert made(1) == first
     assert {path: path.stat().st_mtime_ns for path in times} == times
     next(iter(times)).write_bytes(b"cut off")  # a broken checkpoint is made again
@@ -58,7 +58,9 @@ def test_finished_students_are_taken_up_again(source: Source, tmp_path: Path) ->
 
 
 def test_without_epochs_there_are_no_students(source: Source) -> None:
-    assert not make_students(source, tiny_images(20, 2), KINDS, epochs=0, learning_rate=0.1, seed=0)
+    assert not make_students(
+        source, tiny_images(20, 2), SELECTION, epochs=0, learning_rate=0.1, seed=0
+    )
 
 
 def test_every_group_of_derived_models_counts_the_same() -> None:

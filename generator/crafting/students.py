@@ -1,8 +1,7 @@
 """Students of the source: what a thief has who only saw its answers.
 
-They differ in architecture and in what the source told them. They shape queries and set no
-thresholds: students overlap with innocents more than changed copies do, and would leave many an
-innocent undecided. So a verdict of "independent" speaks about changed copies (docs/verdict.md).
+Two disjoint groups, as in `generator.crafting.derived`: one shapes queries, the other only sets
+thresholds. In both, students differ in architecture and in what the source told them.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,17 +33,22 @@ class StudentKind:
 
 
 _TOLD = {"soft": "probabilities", "hard": "labels"}
-KINDS = (
+SELECTION = (
     StudentKind(architecture="source", answers="soft"),
     StudentKind(architecture="plain", answers="hard"),
     StudentKind(architecture="residual", answers="soft"),
+)
+CALIBRATION = (
+    StudentKind(architecture="source", answers="hard"),
+    StudentKind(architecture="plain", answers="soft"),
+    StudentKind(architecture="residual", answers="hard"),
 )
 
 
 def make_students(
     source: Source,
     images: ImageSet,
-    kinds: Sequence[StudentKind] = KINDS,
+    kinds: Sequence[StudentKind],
     *,
     epochs: float,
     learning_rate: float,
