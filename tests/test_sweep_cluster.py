@@ -23,7 +23,8 @@ from distributed.security import Security
 from audit.discovery import SuspectKind
 from audit.errors import ClusterError, ClusterLostError
 from audit.sweep import dask_engine
-from audit.sweep.dask_engine import DaskEngine, start_cluster
+from audit.sweep.dask_engine import DaskEngine
+from audit.sweep.local_cluster import start_cluster
 from audit.sweep.run import PairDone, Sweep, SweepEvent
 from audit.sweep.tasks import SuspectTask
 

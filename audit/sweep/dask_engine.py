@@ -6,34 +6,38 @@ here; the cluster of this machine is therefore closed by certificates of its own
 should be by yours (docs/cluster.md).
 """
 
-import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
-from dask import config
-from distributed import Client, LocalCluster, Worker, WorkerPlugin, get_worker
+from distributed import Client, Worker, WorkerPlugin, get_worker
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
 from audit.environment import environment_versions
 from audit.errors import ClusterError, ClusterLostError
 from audit.sweep.asking import FileAsker
-from audit.sweep.engine import MAX_DEATHS, Results, lost_task
+from audit.sweep.engine import Results, lost_task
 from audit.sweep.groups import Group, TaskGroups
+from audit.sweep.local_cluster import start_cluster
 from audit.sweep.tasks import Parcel, SuspectTask, TaskResult
+from audit.sweep.worker_wait import WorkerWait
 
 CONNECT_TIMEOUT_S = 10.0
 RESULT_TIMEOUT_S = 600.0
 """Until a group's results have come from its worker, which may be busy, or far away."""
 SLOTS_EVERY_S = 1.0
 """How often the scheduler is asked how many workers there are."""
+PATIENCE_S = 600.0
+"""How long a sweep waits for a cluster's first worker, or for others where all have gone."""
+LOCAL_PATIENCE_S = 120.0
+"""The same for a cluster of this machine, whose workers are processes that need seconds."""
 GROUPS_PER_SLOT = 2
 """One that is asked, and one that waits beside it so that nobody waits for the coordinator."""
-LOOPBACK = "127.0.0.1"
 
 
 class DaskEngine:
@@ -44,13 +48,20 @@ class DaskEngine:
         parcel: What every worker needs.
         results: Where results go.
         owned: What else ends with the engine.
+        patience_s: How long to wait for a worker while there is none, seconds.
 
     Raises:
         ClusterError: The workers cannot run our tasks.
     """
 
     def __init__(
-        self, client: Client, parcel: Parcel, results: Results, owned: ExitStack | None = None
+        self,
+        client: Client,
+        parcel: Parcel,
+        results: Results,
+        owned: ExitStack | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._client, self._parcel, self._results = client, parcel, results
         self._owned = owned or ExitStack()
@@ -59,6 +70,7 @@ class DaskEngine:
         self._running: dict[int, tuple[Any, Group]] = {}
         self._num_groups, self._is_closed, self._is_lost = 0, False, False
         self._num_slots = 0
+        self._wait = WorkerWait(patience_s)
         self._ended = threading.Event()
         _check_versions(client, parcel)
         plugin = _SweepPlugin(parcel)
@@ -175,15 +187,18 @@ class DaskEngine:
             self._client.retire_workers([address], close_workers=True)
 
     def _lose(self, told: str = "is gone") -> None:
-        with self._lock:
-            if self._is_lost or self._is_closed:
-                return
-            self._is_lost = True
-        self._results.put(
+        self._end(
             ClusterLostError(
                 f"cluster: the scheduler {told}; what was asked is kept, the same command goes on"
             )
         )
+
+    def _end(self, error: ClusterLostError) -> None:
+        with self._lock:
+            if self._is_lost or self._is_closed:
+                return
+            self._is_lost = True
+        self._results.put(error)
 
     def _watch(self) -> None:
         while not self._ended.wait(SLOTS_EVERY_S):
@@ -191,6 +206,16 @@ class DaskEngine:
                 self._lose()
                 return
             self._look()
+            with self._lock:
+                is_needed = bool(self._running)
+            told = self._wait.look(
+                num_slots=self._num_slots, is_needed=is_needed, now=time.monotonic()
+            )
+            if isinstance(told, ClusterLostError):
+                self._end(told)
+                return
+            if told is not None:
+                self._results.put(told)
 
     def _look(self) -> None:
         with suppress(Exception):  # it is told when a task fails
@@ -249,46 +274,13 @@ def connect_locally(num_workers: int, parcel: Parcel, results: Results) -> DaskE
     try:
         cluster = start_cluster(num_workers, owned)
         client = owned.enter_context(Client(cluster, set_as_default=False, name="kinprint"))
-        return DaskEngine(client, parcel, results, owned)
+        return DaskEngine(client, parcel, results, owned, patience_s=LOCAL_PATIENCE_S)
     except (OSError, TimeoutError, RuntimeError) as error:
         owned.close()
         raise ClusterError(f"cluster: cannot be started here ({_one_line(error)})") from error
     except BaseException:
         owned.close()
         raise
-
-
-def start_cluster(num_workers: int, owned: ExitStack) -> LocalCluster:
-    """Start a cluster that only this process can use.
-
-    Args:
-        num_workers: Processes.
-        owned: Ends it.
-    """
-    settings: dict[str, Any] = {
-        "distributed.worker.http.routes": [],
-        "distributed.scheduler.http.routes": [],
-        "distributed.scheduler.allowed-failures": MAX_DEATHS - 1,
-        # Dask watches itself a hundred times a second, which costs more than a small suspect does.
-        "distributed.worker.profile.enabled": False,
-        "distributed.worker.memory.monitor-interval": "1s",
-        "distributed.admin.tick.interval": "500ms",
-        "distributed.admin.system-monitor.interval": "10s",
-        "distributed.admin.system-monitor.gil.enabled": False,
-    }
-    owned.enter_context(config.set(settings))
-    return owned.enter_context(
-        LocalCluster(
-            n_workers=num_workers,
-            threads_per_worker=1,
-            processes=True,
-            host=LOOPBACK,
-            security=True,
-            dashboard_address=f"{LOOPBACK}:0",
-            worker_dashboard_address=f"{LOOPBACK}:0",
-            silence_logs=logging.CRITICAL,
-        )
-    )
 
 
 class _OtherVersionError(Exception):

@@ -273,7 +273,7 @@ class Sweep:
         notes: list[str] = []
         with suppress(Empty):
             while True:
-                result = self.results.get(block=wait and not done)
+                result = self.results.get(block=wait and not done and not notes)
                 if isinstance(result, AuditError):
                     self._keep(done)
                     raise result
