@@ -81,8 +81,10 @@ class ClassMap:
         told = np.full(len(self.classes), np.nan)
         named = scores if isinstance(scores, Mapping) else {}
         for label, score in named.items():
-            if label in self.classes:
-                told[self.classes[label]] = score
+            by_index = isinstance(label, int) and self.accepts_index
+            index = label if by_index else self.classes.get(str(label), -1)
+            if 0 <= int(index) < len(told):
+                told[int(index)] = score
         values = list(named.values())
         if not values or min(values) < 0 or sum(values) > 1 + SUM_TOLERANCE:
             return np.full(len(self.classes), np.nan)

@@ -1,19 +1,15 @@
 """Where a score begins to mean "derived" and where it stops meaning it.
 
-Two conformal thresholds, from models that neither shaped the queries nor are ever reported on:
-above ``derived_above`` at most a share alpha of innocents is expected, below ``independent_below``
-at most a share beta of derived models. Between the two a score decides nothing: either innocent and
-derived models overlap there, or neither kind was ever seen there.
+Two conformal bounds, from models that neither shaped the queries nor are ever reported on: above
+the upper one at most a share alpha of innocents is expected, below the lower one at most a share
+beta of derived models. A verdict takes more: a score that is nearer to the typical model of one
+kind than to the bound of the other. Between the two thresholds a score decides nothing.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-GAP_SHARE = 0.1
-"""Share of an empty gap that still counts to the population at its end: thresholds are set by few
-models, and the next one of a kind lies a little beyond them now and then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +31,12 @@ def conformal_thresholds(
 ) -> Thresholds:
     """Set the thresholds.
 
-    The upper threshold is the largest innocent score but ``floor(alpha (n + 1)) - 1``, so that
-    being above it is the same as `audit.significance.rank_p_value` at most alpha; the lower one
-    mirrors it for derived models. Where the two do not overlap, a suspect in the gap between them
-    is like neither population: it is called derived only from nine tenths of the gap on, and
-    independent only up to one tenth, which is stricter than both guarantees.
+    The upper bound is the largest innocent score but ``floor(alpha (n + 1)) - 1``, so that being
+    above it is the same as `audit.significance.rank_p_value` at most alpha; the lower one mirrors
+    it for derived models. "Derived" begins half-way from the upper bound to the median derived
+    model, "independent" half-way from the lower bound to the median innocent, unless these lie on
+    the wrong side of the bound. Both guarantees stay, a suspect that is like neither population is
+    called neither, and few queries tell which half a clear suspect is in.
 
     Args:
         innocent_scores: ``[n]``.
@@ -52,17 +49,24 @@ def conformal_thresholds(
 
     Example:
         >>> conformal_thresholds(np.arange(9.0), np.arange(10.0, 19.0), alpha=0.1, beta=0.1)
-        Thresholds(derived_above=9.8, independent_below=8.2)
+        Thresholds(derived_above=11.0, independent_below=7.0)
     """
-    upper = _upper_threshold(innocent_scores, alpha)
-    lower = -_upper_threshold(-derived_scores, beta)
-    if np.isfinite(upper) and np.isfinite(lower) and upper < lower:
-        margin = GAP_SHARE * (lower - upper)
-        upper, lower = lower - margin, upper + margin
-    return Thresholds(derived_above=float(upper), independent_below=float(lower))
+    return Thresholds(
+        derived_above=_derived_above(innocent_scores, derived_scores, alpha),
+        independent_below=-_derived_above(-derived_scores, -innocent_scores, beta),
+    )
 
 
-def _upper_threshold(scores: NDArray[np.float64], rate: float) -> float:
+def _derived_above(
+    innocent_scores: NDArray[np.float64], derived_scores: NDArray[np.float64], alpha: float
+) -> float:
+    bound = _upper_bound(innocent_scores, alpha)
+    if not np.isfinite(bound) or not len(derived_scores):
+        return bound
+    return (bound + max(bound, float(np.median(derived_scores)))) / 2
+
+
+def _upper_bound(scores: NDArray[np.float64], rate: float) -> float:
     # 1e-9: a product such as 0.29 * 100 = 28.999999999999996 still counts as 29.
     allowed = int(np.floor(rate * (len(scores) + 1) + 1e-9))
     if allowed < 1:

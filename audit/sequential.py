@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Literal
 
-BETS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
-"""Shares of the wealth that are bet side by side; a mixture costs at most ``log 7`` nats against
+BETS = (0.2, 0.6, 0.99)
+"""Shares of the wealth that are bet side by side; a mixture costs at most ``log 3`` nats against
 the best of them, and needs no guess about the suspect."""
 _ROUNDING = 1e-9
 """Differences below this are rounding, never evidence."""

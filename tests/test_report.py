@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -263,11 +264,12 @@ def test_the_thresholds_follow_from_the_scores_that_are_drawn(
     pairs = reference_scores(data.bundle, data.record.answers, "likelihood-ratio")
     innocent = [value for model, value in pairs if model.role == "innocent"]
     derived = [value for model, value in pairs if model.role == "derived"]
-    # alpha = 0.05 allows floor(0.05 * 22) - 1 = 0 innocents above the upper threshold. Both groups
-    # lie apart, so that each threshold is a tenth of the gap away from its group.
-    gap = min(derived) - max(innocent)
-    assert data.outcome.scores[0].derived_above == pytest.approx(min(derived) - gap / 10)
-    assert data.outcome.scores[0].independent_below == pytest.approx(max(innocent) + gap / 10)
+    # alpha = 0.05 allows floor(0.05 * 22) - 1 = 0 innocents above the bound. Each threshold is
+    # half-way from the last model of one kind to the typical one of the other.
+    above = (max(innocent) + statistics.median(derived)) / 2
+    below = (min(derived) + statistics.median(innocent)) / 2
+    assert data.outcome.scores[0].derived_above == pytest.approx(above)
+    assert data.outcome.scores[0].independent_below == pytest.approx(below)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")

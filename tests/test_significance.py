@@ -54,24 +54,33 @@ def test_clopper_pearson_refuses_no_trials() -> None:
         clopper_pearson(0, 0)
 
 
-def test_above_the_threshold_is_the_same_as_a_p_value_at_most_alpha() -> None:
+@pytest.mark.parametrize("apart", [0.0, 1.5, 6.0])
+def test_whatever_is_decided_has_a_p_value_of_at_most_its_rate(apart: float) -> None:
     rng = np.random.default_rng(1)
-    innocents, derived = rng.normal(size=39), rng.normal(size=39)
+    innocents, derived = rng.normal(size=39), rng.normal(apart, size=39)
     limits = conformal_thresholds(innocents, derived, alpha=0.1, beta=0.1)
-    for score in rng.normal(scale=2, size=500):
-        assert (score > limits.derived_above) == (rank_p_value(score, innocents) <= 0.1)
-        assert (score < limits.independent_below) == (rank_p_value(-score, -derived) <= 0.1)
+    scores = rng.normal(apart / 2, 2 + apart / 2, size=500)
+    accused, cleared = scores > limits.derived_above, scores < limits.independent_below
+    assert accused.any()
+    assert cleared.any()
+    assert not (accused & cleared).any()
+    assert all(rank_p_value(score, innocents) <= 0.1 for score in scores[accused])
+    assert all(rank_p_value(-score, -derived) <= 0.1 for score in scores[cleared])
 
 
-def test_a_gap_between_the_populations_is_undecided_but_for_a_tenth_at_either_end() -> None:
-    limits = conformal_thresholds(np.zeros(9), np.full(9, 3.0), alpha=0.1, beta=0.1)
-    assert (limits.independent_below, limits.derived_above) == pytest.approx((0.3, 2.7))
+def test_where_derived_models_score_no_higher_the_bound_is_the_threshold() -> None:
+    # floor(0.1 * 10) - 1 = 0 innocents above the bound 8; the median derived model scores 4.
+    limits = conformal_thresholds(np.arange(9.0), np.arange(9.0), alpha=0.1, beta=0.1)
+    assert (limits.derived_above, limits.independent_below) == (8.0, 0.0)
 
 
-def test_overlapping_populations_leave_a_range_undecided() -> None:
-    innocents, derived = np.arange(9.0), np.arange(5.0, 14.0)
-    limits = conformal_thresholds(innocents, derived, alpha=0.1, beta=0.1)
-    assert (limits.independent_below, limits.derived_above) == (5.0, 8.0)
+def test_a_verdict_is_nearer_to_its_own_kind_than_to_the_bound_of_the_other() -> None:
+    # Bounds 8 and 10, medians 4 and 14: (8 + 14) / 2 and (10 + 4) / 2.
+    limits = conformal_thresholds(np.arange(9.0), np.arange(10.0, 19.0), alpha=0.1, beta=0.1)
+    assert (limits.derived_above, limits.independent_below) == (11.0, 7.0)
+    # Overlapping ones leave more undecided: bounds 8 and 5, medians 4 and 9.
+    limits = conformal_thresholds(np.arange(9.0), np.arange(5.0, 14.0), alpha=0.1, beta=0.1)
+    assert (limits.derived_above, limits.independent_below) == (8.5, 4.5)
 
 
 def test_too_few_models_for_a_rate_never_decide() -> None:

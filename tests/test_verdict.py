@@ -30,9 +30,9 @@ def test_a_suspect_that_answers_like_derived_models_is_derived() -> None:
     (score,) = (result := outcome(0)).scores
     assert result.verdict is Verdict.DERIVED
     assert score.value == pytest.approx(LIKE_DERIVED, abs=GRID)
-    # innocents score -log(0.75/0.20), derived +log(0.75/0.20): a tenth of the gap to either side
-    assert score.derived_above == pytest.approx(0.8 * LIKE_DERIVED)
-    assert score.independent_below == pytest.approx(-0.8 * LIKE_DERIVED)
+    # innocents score -log(0.75/0.20), derived +log(0.75/0.20): half-way
+    assert score.derived_above == pytest.approx(0, abs=GRID)
+    assert score.independent_below == pytest.approx(0, abs=GRID)
     assert score.p_value == score.smallest_p_value == pytest.approx(0.1)
 
 
@@ -50,7 +50,7 @@ def test_p_values_are_told_for_each_stratum() -> None:
 
 def test_the_text_says_what_the_verdict_rests_on() -> None:
     assert outcome(0).text == (
-        "The score 1.322 is above the threshold 1.057. Of 9 innocent models of 2 kinds, none "
+        "The score 1.322 is above the threshold 0.000. Of 9 innocent models of 2 kinds, none "
         "scored as high: p = 0.100, the smallest that so many can give. Taken alone, the kind "
         "'odd' says least: p = 0.200."
     )

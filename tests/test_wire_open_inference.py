@@ -376,7 +376,7 @@ def test_a_broken_tail_is_refused(
 
 
 def test_triton_is_asked_for_the_best_classes(ask: Ask) -> None:
-    texts = ["0.5:1:hund", "0.4:0:katze", "0.75:2:pferd", "0.2:1:hund"]
+    texts = ["0.5:1:hund", "0.25:0:katze", "0.75:2:pferd", "0.125:1:hund"]
     output = {"name": "probs", "shape": [2, 2], "datatype": "BYTES", "data": texts}
     endpoint, server = ask(
         ALL_SAID,
@@ -387,10 +387,23 @@ def test_triton_is_asked_for_the_best_classes(ask: Ask) -> None:
     assert endpoint.capability is Capability.TOP_K
     predictions = endpoint.predict(IMAGES)
     assert predictions.labels.tolist() == [1, 2]
-    assert predictions.log_probabilities is None
+    told = predictions.log_probabilities
+    assert told is not None
+    assert np.exp(told) == pytest.approx(
+        np.array([[0.25, 0.5, np.nan], [np.nan, 0.125, 0.75]]), nan_ok=True
+    )
     assert json.loads(server.seen[0].body)["outputs"] == [
         {"name": "probs", "parameters": {"classification": 2, "binary_data": False}}
     ]
+
+
+def test_tritons_values_that_are_no_probabilities_tell_the_best_class_only(ask: Ask) -> None:
+    output = {"name": "probs", "shape": [1, 2], "datatype": "BYTES", "data": ["7.5:1", "-3:0"]}
+    endpoint, _ = ask(ALL_SAID, "classes = 2", name="triton_classification", reply=answer([output]))
+    predictions = endpoint.predict(IMAGES[:1])
+    assert predictions.labels.tolist() == [1]
+    assert predictions.log_probabilities is not None
+    assert np.isnan(predictions.log_probabilities).all()
 
 
 def test_tritons_labels_may_be_names(ask: Ask) -> None:

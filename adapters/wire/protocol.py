@@ -20,7 +20,7 @@ from adapters.suspect import Capability
 Label = str | int | None
 """What a vendor calls a class: a name, an index, or nothing (a refusal)."""
 
-Scores = tuple[float, ...] | Mapping[str, float]
+Scores = tuple[float, ...] | Mapping[str, float] | Mapping[str | int, float]
 """Probabilities of one image: by class index, or by the vendor's label."""
 
 

@@ -1,13 +1,15 @@
 """The wire format ``triton_classification``: V2 with Triton's classification extension.
 
 Triton is asked for the best ``classes`` entries of an output and says only these, as texts
-``value:index[:label]``. What the values are is not said, so no probabilities are read from them.
+``value:index[:label]``. What the values are is not said: they count as probabilities where they can
+be some, as with every list of the likeliest classes.
 
 Source: Triton Inference Server, Classification extension.
 """
 
 import math
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,7 +19,7 @@ from pydantic import Field
 from adapters.endpoint_description import FrozenModel
 from adapters.open_inference import OpenInference, OpenInferenceDescription
 from adapters.suspect import Capability, SuspectError
-from adapters.wire.protocol import Label, WireAnswer, WireRequest
+from adapters.wire.protocol import WireAnswer, WireRequest
 
 TEMPLATE = """\
 url = "http://127.0.0.1:8000/v2/models/MODEL/infer"
@@ -35,7 +37,7 @@ std = [0.229, 0.224, 0.225]
 
 [answer]
 # output = "probs"             # which output, if there are several
-classes = 1                    # how many of the best classes are asked for
+classes = 5                    # how many of the best classes are asked for
 label = "index"                # "name" if the model has a file of labels
 """
 
@@ -63,7 +65,7 @@ class Description(OpenInferenceDescription):
 
 
 class TritonClassificationFormat(OpenInference):
-    """Reads the best class out of texts."""
+    """Reads the best classes out of texts."""
 
     def __init__(self, description: Description) -> None:
         """Prepare to ask for the best classes."""
@@ -88,17 +90,20 @@ class TritonClassificationFormat(OpenInference):
         return self.request_for(images)
 
     def decode(self, body: bytes, headers: Mapping[str, str], num_images: int) -> WireAnswer:
-        """Read the best class of each image."""
+        """Read the best classes of each image."""
         inference = self.inference(body, headers)
-        labels = [self._best(row) for row in inference.output.rows(num_images)]
-        return WireAnswer(labels=tuple(labels), metadata=inference.metadata, id=inference.id)
+        rows = [[self._entry(text) for text in row] for row in inference.output.rows(num_images)]
+        return WireAnswer(
+            labels=tuple(max(row, key=itemgetter(0))[1] for row in rows),
+            scores=tuple({label: value for value, label in row} for row in rows)
+            if self.capability is Capability.TOP_K
+            else None,
+            scores_kind="top_k",
+            metadata=inference.metadata,
+            id=inference.id,
+        )
 
-    def _best(self, row: list[Any]) -> Label:
-        """Return the label of the entry with the largest value."""
-        entries = [self._entry(text) for text in row]
-        return max(entries, key=lambda entry: entry[0])[1]
-
-    def _entry(self, text: Any) -> tuple[float, Label]:
+    def _entry(self, text: Any) -> tuple[float, str | int]:
         parts = text.split(":", 2) if isinstance(text, str) else []
         try:
             value, index = float(parts[0]), int(parts[1])
