@@ -149,6 +149,19 @@ class References(Section):
     epochs: Annotated[float, Field(gt=0)]
 
 
+class Calibration(Section):
+    """What sets the thresholds of every bundle anew, after crafting; never reported."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    """False-positive rate."""
+    beta: Annotated[float, Field(gt=0, lt=1)]
+    """Miss rate."""
+    innocents: Annotated[int, Field(ge=0)] = 0
+    """References besides those that craft."""
+    copies: Derived = Derived()
+    """Copies that the owner changes with images of his own."""
+
+
 class Processing(Section):
     """What a deployer puts around a model, without changing its weights."""
 
@@ -184,6 +197,8 @@ class ArenaConfig(Section):
     data: Data
     recipe: Recipe
     references: References
+    calibration: Calibration | None = None
+    """Without, bundles keep the rates and models that they were crafted with."""
     derived: Derived
     innocents: Innocents
     processing: Processing = Processing()

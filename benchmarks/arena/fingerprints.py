@@ -27,15 +27,15 @@ from generator.settings import CraftSettings
 from generator.splits import split_images
 from generator.torch_suspect import TorchSuspect
 
-_CREATED = "2026-01-01T00:00:00Z"
+CREATED = "2026-01-01T00:00:00Z"
 _ROOT = Path(__file__).parents[2]
 # An arena proves nothing to others: its key is no secret.
-_KEY = PrivateKey.from_seed(hashlib.sha256(b"arena").digest())
+KEY = PrivateKey.from_seed(hashlib.sha256(b"arena").digest())
 
 
 def trust_of() -> Trust:
     """Return the trust that opens an arena's bundles."""
-    return Trust(keys=(_KEY.public_key,))
+    return Trust(keys=(KEY.public_key,))
 
 
 def craft_bundles(
@@ -64,7 +64,7 @@ def craft_bundles(
             except GenerationError as error:
                 tell(f"{wanted.name} cannot be crafted: {error}")
                 continue
-            write_bundle(path, crafted.manifest, crafted.arrays, _KEY)
+            write_bundle(path, crafted.manifest, crafted.arrays, KEY)
         bundles[wanted.name] = path
     if not bundles:
         raise ArenaError("fingerprint: none of the bundles could be crafted")
@@ -95,7 +95,7 @@ def _craft(
     names: dict[str, Any] = {
         "model_name": f"arena-{config.name}-{wanted.method}",
         "owner": "arena",
-        "created": _CREATED,
+        "created": CREATED,
         "work": cache / "craft",
     }
     (cache / "craft").mkdir(exist_ok=True)

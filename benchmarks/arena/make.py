@@ -229,10 +229,11 @@ _HOW: dict[str, Callable[..., Any]] = {
 
 
 def _tuning_images(workshop: Workshop, member: Member) -> ImageSet:
-    """Return half of the attacker's images, another half for every member."""
-    attacker = workshop.data.attacker
+    """Return half of the attacker's images, or of the owner's; another half for every member."""
+    data = workshop.data
+    images = data.owner if member.role == "calibrating copy" else data.attacker
     draw = np.random.default_rng(workshop.seed_of(member.name + "/images"))
-    return attacker.take(attacker.balanced_order(draw)[: len(attacker) // 2])
+    return images.take(images.balanced_order(draw)[: len(images) // 2])
 
 
 def _altered(images: ImageSet, rng: np.random.Generator) -> ImageSet:

@@ -10,9 +10,11 @@ from typing import Literal
 from pydantic import Field
 
 from audit.manifest import FrozenModel, Scalar
-from benchmarks.arena.config import ArenaConfig, Extraction, Recipe
+from benchmarks.arena.config import ArenaConfig, Derived, Extraction, Recipe
 
-Role = Literal["source", "reference", "derived", "innocent"]
+Role = Literal[
+    "source", "reference", "calibrating innocent", "calibrating copy", "derived", "innocent"
+]
 How = Literal[
     "train", "reference", "fine-tune", "prune", "harden", "extract", "quantise", "stranger"
 ]
@@ -42,25 +44,28 @@ def members(config: ArenaConfig, strangers: dict[str, str]) -> list[Member]:
         config: What the arena holds.
         strangers: Files of pretrained models by name.
     """
-    recipe = config.recipe
+    recipe, calibration = config.recipe, config.calibration
+    num_references = config.references.count
     source = Member(
         name="source", role="source", kind="source", how="train", settings=_full(recipe, "owner")
     )
     references = [
         Member(
             name=f"reference-{number:02d}",
-            role="reference",
+            role="reference" if number < num_references else "calibrating innocent",
             kind="reference",
             how="reference",
             settings={"number": number, "epochs": config.references.epochs},
             parent="source",
         )
-        for number in range(config.references.count)
+        for number in range(num_references + (calibration.innocents if calibration else 0))
     ]
+    copies = _derived(calibration.copies, "calibrating copy", "own-") if calibration else ()
     return [
         source,
         *references,
-        *_derived(config),
+        *copies,
+        *_derived(config.derived, "derived", ""),
         *_innocents(config),
         *(
             Member(
@@ -86,12 +91,10 @@ def _full(recipe: Recipe, images: str, **changes: Scalar) -> dict[str, Scalar]:
     }
 
 
-def _derived(config: ArenaConfig) -> Iterator[Member]:
-    wanted = config.derived
-
+def _derived(wanted: Derived, role: Role, prefix: str) -> Iterator[Member]:
     def one(kind: str, name: str, how: How, settings: dict[str, Scalar]) -> Member:
         return Member(
-            name=name, role="derived", kind=kind, how=how, settings=settings, parent="source"
+            name=prefix + name, role=role, kind=kind, how=how, settings=settings, parent="source"
         )
 
     yield one("copy", "copy", "prune", {"rate": 0.0})
@@ -117,7 +120,7 @@ def _derived(config: ArenaConfig) -> Iterator[Member]:
             "adversarially trained",
             f"hardened-{radius:g}",
             "harden",
-            _hardening(config, radius),
+            _hardening(wanted, radius),
         )
     for how in wanted.extraction:
         attack = "extracted, hard-label" if how.augmented else f"extracted, {how.answers}"
@@ -194,7 +197,7 @@ def _innocents(config: ArenaConfig) -> Iterator[Member]:
         }
         yield one("fine-tuned", name, settings, "fine-tune", parent=second, matched=True)
     for radius in wanted.hardened_radii:
-        name, settings = f"hardened-{radius:g}-of-{first}", _hardening(config, radius)
+        name, settings = f"hardened-{radius:g}-of-{first}", _hardening(derived, radius)
         yield one("hardened", name, settings, "harden", parent=first, matched=True)
     for family, width in wanted.relearned.items():
         settings = _full(
@@ -203,8 +206,7 @@ def _innocents(config: ArenaConfig) -> Iterator[Member]:
         yield one("relearned", f"relearned-{family}", settings, matched=True)
 
 
-def _hardening(config: ArenaConfig, radius: float) -> dict[str, Scalar]:
-    wanted = config.derived
+def _hardening(wanted: Derived, radius: float) -> dict[str, Scalar]:
     return {
         "radius": radius,
         "epochs": wanted.adversarial_epochs,

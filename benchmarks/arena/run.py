@@ -10,6 +10,7 @@ import platformdirs
 
 from benchmarks.arena.asking import ask_everybody
 from benchmarks.arena.build import build_population
+from benchmarks.arena.calibration import recalibrated_bundles
 from benchmarks.arena.config import ArenaError, read_config
 from benchmarks.arena.data import load_data
 from benchmarks.arena.fingerprints import craft_bundles
@@ -67,6 +68,8 @@ def _run(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
     data = load_data(config.data, root, cache, config.seed)
     workshop = Workshop(recipe=config.recipe, data=data, seed=config.seed, device=device)
     bundles = craft_bundles(config, population, workshop, cache=cache, tell=tell)
+    if config.calibration is not None:
+        bundles = recalibrated_bundles(config.calibration, population, bundles, data, tell=tell)
     rows = ask_everybody(config, population, bundles, root=root, workers=options.workers, tell=tell)
     seen = watch(population, bundles, workshop, tell=tell)
     folder = options.results or RESULTS / config.name
