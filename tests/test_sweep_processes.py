@@ -19,7 +19,7 @@ from sweep_world import World, names
 
 from audit.journal import Journal
 from audit.sweep.process_engine import TASKS_PER_SLOT, ProcessEngine
-from audit.sweep.run import JOURNAL, Noted, Sweep
+from audit.sweep.run import JOURNAL, PAGE_NAME, Noted, Sweep
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,6 +195,7 @@ def test_a_watched_folder_is_looked_into_again(world: World) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "kinprint", *command, "--json", "--every", "0.2", "--jobs", "1"],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
     )
@@ -202,11 +203,18 @@ def test_a_watched_folder_is_looked_into_again(world: World) -> None:
         (first,) = lines(process, 1)
         world.add("second.onnx", copy_rule)
         (second,) = lines(process, 1)
+        # Whoever watches looks at the page meanwhile, which is written after each look.
+        page, ends = world.results / PAGE_NAME, time.monotonic() + WAIT_S
+        while not (page.exists() and "second.onnx" in page.read_text()):
+            assert time.monotonic() < ends
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=WAIT_S)
+        out, told = process.communicate(timeout=WAIT_S)
     finally:
         process.kill()
         process.wait()
+    assert "2 names, 1 pair asked; " in told
+    assert "looking again every 0.2 s, Ctrl-C ends" in told
     assert [Path(row["suspect"]).name for row in (first, second)] == ["first.onnx", "second.onnx"]
     assert json.loads(out.splitlines()[-1])["by_result"] == {"derived": 1, "independent": 1}
     assert process.returncode == 10

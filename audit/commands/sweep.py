@@ -1,7 +1,6 @@
 """``kinprint sweep``: ask many suspects with many bundles, and go on where it was ended."""
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from audit.sweep.engine import Engine
-    from audit.sweep.run import Sweep, SweepEvent
+    from audit.sweep.run import Sweep, Swept
     from audit.sweep.table import SweepTable
 
 _EXISTING = click.Path(exists=True, path_type=Path)
@@ -177,6 +176,7 @@ def command(
     from adapters.onnx_model import num_cores
     from audit.commands.agreement import amount
     from audit.commands.passphrase import passphrase_from
+    from audit.commands.sweep_running import Looks, run_sweep, told_of_look
     from audit.errors import AuditError
     from audit.keys import load_private_key, load_trust
     from audit.sweep.listing import read_bundles
@@ -230,15 +230,17 @@ def command(
         stack.enter_context(closing(sweep))
         engine = _engine(sweep, num_jobs, cluster, local_cluster)
         stack.enter_context(closing(engine))
+        looks = None
+        if watch_path is not None:
+
+            def looked(swept: "Swept") -> None:
+                page = _write_page(sweep, folder, fdr)
+                if not quiet:
+                    click.echo(told_of_look(swept, page, every_s), err=True)
+
+            looks = Looks(every_s=every_s, looked=looked)
         try:
-            _run(
-                sweep,
-                engine,
-                place,
-                every_s=every_s if watch_path is not None else None,
-                as_json=as_json,
-                is_shown=not quiet,
-            )
+            run_sweep(sweep, engine, place, looks=looks, as_json=as_json, is_shown=not quiet)
         except BaseException:
             with suppress(AuditError):  # what ended the sweep is the thing to tell
                 _write_page(sweep, folder, fdr)
@@ -286,52 +288,6 @@ def _engine(sweep: "Sweep", num_jobs: int, cluster: str | None, num_local: int |
     from audit.sweep.process_engine import ProcessEngine
 
     return ProcessEngine(sweep.parcel, num_jobs, sweep.results)
-
-
-def _run(
-    sweep: "Sweep",
-    engine: "Engine",
-    place: Path,
-    *,
-    every_s: float | None,
-    as_json: bool,
-    is_shown: bool,
-) -> None:
-    """Sweep once, or until somebody interrupts."""
-    from audit.commands.interruption import Interruption
-    from audit.commands.sweep_progress import SweepProgress
-
-    def wake() -> None:
-        sweep.results.put("interrupted; what was asked is kept")
-
-    try:
-        with Interruption(wake) as interruption:
-            while True:
-                with SweepProgress(is_shown=is_shown) as progress:
-                    for event in sweep.run(place, engine):
-                        progress.show(event)
-                        if as_json:
-                            for line in _lines(event):
-                                click.echo(json.dumps(line))
-                        interruption.check()
-                if every_s is None:
-                    return
-                interruption.sleep(every_s)
-    except KeyboardInterrupt:
-        if every_s is None:
-            raise
-        # That is how one ends a watch; what was found is told.
-
-
-def _lines(event: "SweepEvent") -> Iterator[dict[str, Any]]:
-    from audit.sweep.run import PairDone
-
-    if isinstance(event, PairDone):
-        row = {name: value for name, value in event.row.items() if name not in _NOT_TOLD}
-        yield {"type": "pair", **row, "is_duplicate": event.is_duplicate}
-
-
-_NOT_TOLD = ("file_id", "adjusted_p_value")
 
 
 def _write_page(sweep: "Sweep", folder: Path, fdr: float) -> Path:

@@ -1,0 +1,113 @@
+"""Runs a sweep to its end, or again and again on a folder that is watched, and tells what happens.
+
+Each pair is a JSON line on standard output if that is asked for; all else goes to standard error.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audit.commands.interruption import Interruption
+from audit.commands.sweep_progress import SweepProgress
+from audit.errors import AuditError
+from audit.sweep.engine import Engine
+from audit.sweep.run import PairDone, Sweep, SweepEvent, Swept
+
+_NOT_TOLD = ("file_id", "adjusted_p_value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """How a folder is watched."""
+
+    every_s: float
+    """Time between two looks, seconds."""
+    looked: Callable[[Swept], None]
+    """Called after the first look, and after each one that has asked something."""
+
+
+def run_sweep(
+    sweep: Sweep,
+    engine: Engine,
+    place: Path,
+    *,
+    looks: Looks | None,
+    as_json: bool,
+    is_shown: bool,
+) -> None:
+    """Sweep once, or until somebody interrupts.
+
+    Args:
+        sweep: Folder, bundles and settings.
+        engine: Asks files.
+        place: Folder or list of suspects.
+        looks: How to watch the folder; None sweeps once.
+        as_json: Print a line for each pair.
+        is_shown: Show progress.
+
+    Raises:
+        AuditError: There is no suspect at all, and nobody waits for one; or see `Sweep.run`.
+        KeyboardInterrupt: Somebody interrupted a sweep that watches nothing.
+    """
+
+    def wake() -> None:
+        sweep.results.put("interrupted; what was asked is kept")
+
+    try:
+        with Interruption(wake) as interruption:
+            is_first = True
+            while True:
+                swept = _look(sweep, engine, place, interruption, as_json, is_shown)
+                if looks is None and swept.num_names == 0:
+                    raise AuditError(
+                        f"suspects: expected ONNX, suspect or endpoint files in {place}, got none"
+                    )
+                if looks is None:
+                    return
+                if is_first or swept.num_asked:
+                    looks.looked(swept)
+                is_first = False
+                interruption.sleep(looks.every_s)
+    except KeyboardInterrupt:
+        if looks is None:
+            raise
+        # That is how one ends a watch; what was found is told.
+
+
+def told_of_look(swept: Swept, page: Path, every_s: float) -> str:
+    """Return what somebody who watches hears after a look."""
+    names = "1 name" if swept.num_names == 1 else f"{swept.num_names} names"
+    pairs = "1 pair" if swept.num_asked == 1 else f"{swept.num_asked} pairs"
+    return f"{names}, {pairs} asked; {page}; looking again every {every_s:g} s, Ctrl-C ends"
+
+
+def _look(
+    sweep: Sweep,
+    engine: Engine,
+    place: Path,
+    interruption: Interruption,
+    as_json: bool,
+    is_shown: bool,
+) -> Swept:
+    swept = None
+    with SweepProgress(is_shown=is_shown) as progress:
+        for event in sweep.run(place, engine):
+            progress.show(event)
+            if as_json:
+                for line in _lines(event):
+                    click.echo(json.dumps(line))
+            if isinstance(event, Swept):
+                swept = event
+            interruption.check()
+    assert swept is not None, "the last event of a sweep"
+    return swept
+
+
+def _lines(event: SweepEvent) -> Iterator[dict[str, Any]]:
+    if isinstance(event, PairDone):
+        row = {name: value for name, value in event.row.items() if name not in _NOT_TOLD}
+        yield {"type": "pair", **row, "is_duplicate": event.is_duplicate}
