@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from audit.inspection import printable
 from audit.sweep.run import Listed, Noted, PairDone, Progressed, SweepEvent
 
 LINE_EVERY_S = 30.0
@@ -74,9 +75,18 @@ class SweepProgress:
                 self._bar.update(self._task, completed=done, description=self._told())
                 self._line(done, num)
             case Noted(text=text):
-                click.echo(text, err=True)
+                self._say(text)
             case _:
                 pass
+
+    def _say(self, text: str) -> None:
+        if self._is_terminal:  # above the bar, which is drawn again below
+            console = self._bar.console
+            console.print(
+                printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True
+            )
+        else:
+            click.echo(printable(text), err=True)
 
     def _told(self) -> str:
         told = f"suspects ({self._num_derived} derived"
