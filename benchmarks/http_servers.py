@@ -1,15 +1,18 @@
-"""Requests per second of an audit at real model servers, against a load generator in C.
+"""Images per second of an audit at real model servers, against a load generator in C.
 
     python -m benchmarks http_servers
 
-Triton, KServe and TorchServe serve the demo's classifier, one image a request, 4 or 16 requests in
-flight. ``C`` sends one of the audit's own requests again and again and keeps nothing (http_load.c);
-``audit`` is the whole audit: image encoding, journal on disk, verdict. They take turns, and each
-ratio is that of a pair. The servers are those of the tests and are installed on first use; BentoML
-is not among them, because it turns away what comes while it is busy.
+Triton, KServe and TorchServe serve the demo's classifier, one image a request, or 8 where the
+server takes several (as new endpoint files say), with 4 or 16 requests in flight. ``C`` sends one
+of the audit's own requests again and again and keeps nothing (http_load.c); ``audit`` is the whole
+audit: image encoding, journal on disk, verdict. They take turns, and each ratio is that of a pair.
+The servers are those of the tests and are installed on first use; BentoML is not among them,
+because it turns away what comes while it is busy. Server and client share this machine's
+processors: where the server leaves none idle, the ratio says how many the audit takes from it.
 """
 
 import argparse
+import itertools
 import os
 import shutil
 import statistics
@@ -30,15 +33,18 @@ from benchmarks.results_file import write_results
 
 TESTS = Path(__file__).parents[1] / "tests"
 CONCURRENCIES = (4, 16)
-MAX_REQUESTS = 20_000
+IMAGES = {"triton": (1, 8), "kserve": (1, 8), "torchserve": (1,)}
+"""In one request."""
+MAX_IMAGES = 20_000
 TENSOR = "[request.tensor]\nmean = [0.0, 0.0, 0.0]\nstd = [1.0, 1.0, 1.0]\n"
 ENDPOINTS = {
     "triton": 'format = "open_inference_v2"\n'
     'url = "http://127.0.0.1:{port}/v2/models/suspect/infer"\n'
-    f"concurrency = {{concurrency}}\n[request]\nbinary = true\n{TENSOR}",
+    f"concurrency = {{concurrency}}\n[request]\nbatch_size = {{images}}\nbinary = true\n{TENSOR}",
     "kserve": 'format = "open_inference_v2"\n'
     'url = "http://127.0.0.1:{port}/v2/models/suspect/infer"\nconcurrency = {concurrency}\n'
-    f'[request]\nbinary = true\ninput = "input"\ndatatype = "FP32"\nlayout = "NCHW"\n{TENSOR}',
+    "[request]\nbatch_size = {images}\nbinary = true\n"
+    f'input = "input"\ndatatype = "FP32"\nlayout = "NCHW"\n{TENSOR}',
     "torchserve": 'format = "torchserve"\nurl = "http://127.0.0.1:{port}/predictions/suspect"\n'
     "concurrency = {concurrency}\nclass_names = ["
     + ", ".join(f'"class_{index}"' for index in range(K))
@@ -61,7 +67,10 @@ def main() -> int:
     from servers.serving import SERVERS
 
     rows, load = [], os.getloadavg()[0]
-    print(f"{'server':<11} {'c':>3} {'C':>8} {'audit':>8}  audit/C (pairs)        CPU    memory")
+    print(
+        f"{'server':<11} {'images':>6} {'c':>3} {'C':>8} {'audit':>8}  "
+        "audit/C (pairs)        CPU an image  memory"
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         generator, model = compiled("http_load", folder), _classifier(folder / "suspect.onnx")
@@ -73,9 +82,11 @@ def main() -> int:
             work.mkdir()
             try:
                 with SERVERS[server](model, work) as port:
-                    for concurrency in CONCURRENCIES:
+                    for images, concurrency in itertools.product(IMAGES[server], CONCURRENCIES):
                         path = work / "endpoint.toml"
-                        text = ENDPOINTS[server].format(port=port, concurrency=concurrency)
+                        text = ENDPOINTS[server].format(
+                            port=port, concurrency=concurrency, images=images
+                        )
                         path.write_text(text)
                         row = _measure(
                             path,
@@ -83,6 +94,7 @@ def main() -> int:
                             model,
                             port,
                             concurrency,
+                            images,
                             seconds=options.seconds,
                             pairs=options.pairs,
                         )
@@ -92,7 +104,6 @@ def main() -> int:
                 print(f"{server}: skipped, {error}")
     settings = {
         "classifier": "the demo's, 32x32 pixels",
-        "images_per_request": 1,
         "pairs": options.pairs,
         "seconds": options.seconds,
         "load_before": round(load, 2),
@@ -126,22 +137,24 @@ def _measure(
     model: Path,
     port: int,
     concurrency: int,
+    images: int,
     *,
     seconds: float,
     pairs: int,
 ) -> dict[str, object]:
     """Return medians; generator and audit take turns, so that a busy moment meets both."""
-    request = _request(endpoint, port)
+    request = _request(endpoint, port, images)
     rough = load_rate(generator, port, concurrency, 20 * concurrency, request)
     rough = load_rate(generator, port, concurrency, int(rough), request)  # when all is warm
-    num = int(min(MAX_REQUESTS, max(200, rough * seconds)))
-    labels = _control_labels(model, num)
+    num = int(min(MAX_IMAGES // images, max(200, rough * seconds)))
+    labels = _control_labels(model, num * images)
     rates, speeds = [], []
     for _ in range(pairs):
-        rates.append(load_rate(generator, port, concurrency, num, request))
-        speeds.append(audit_speed(endpoint, num, labels))
+        rates.append(images * load_rate(generator, port, concurrency, num, request))
+        speeds.append(audit_speed(endpoint, num * images, labels))
     ratios = [speed.per_second / rate for rate, speed in zip(rates, speeds, strict=True)]
     return {
+        "images_per_request": images,
         "concurrency": concurrency,
         "num_requests": num,
         "c": round(statistics.median(rates), 1),
@@ -153,12 +166,13 @@ def _measure(
     }
 
 
-def _request(path: Path, port: int) -> Path:
+def _request(path: Path, port: int, images: int) -> Path:
     """Write one of the audit's own requests, as it goes over the wire."""
     endpoint = open_endpoint(path, bundle_classes=[str(index) for index in range(K)])
     sent: list[WireRequest] = []
     endpoint.show(lambda request, raw: sent.append(request))
-    endpoint.predict(np.random.default_rng(1).integers(0, 256, (1, SIDE, SIDE, 3), dtype=np.uint8))
+    shape = images, SIDE, SIDE, 3
+    endpoint.predict(np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8))
     endpoint.close()
     target = urlsplit(sent[0].url).path
     return write_request(path.with_name("request"), target, port, sent[0].headers, sent[0].body)
@@ -166,8 +180,9 @@ def _request(path: Path, port: int) -> Path:
 
 def _print(row: dict[str, object]) -> None:
     print(
-        f"{row['server']:<11} {row['concurrency']:>3} {row['c']:>8.0f} {row['audit']:>8.0f}  "
-        f"{row['ratio']:>4.2f} {row['ratios']}  {row['audit_cpu_us']} us  {row['audit_mib']} MiB",
+        f"{row['server']:<11} {row['images_per_request']:>6} {row['concurrency']:>3} "
+        f"{row['c']:>8.0f} {row['audit']:>8.0f}  {row['ratio']:>4.2f} {row['ratios']}  "
+        f"{row['audit_cpu_us']} us  {row['audit_mib']} MiB",
         flush=True,
     )
 
