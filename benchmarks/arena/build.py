@@ -123,8 +123,14 @@ def build_population(
             f"{one.seconds:.0f} s; about {left / 60:.0f} min left"
         )
     ranks.wait()
-    everybody = (_read(cache / keys[one.name]) for one in wanted)
-    return Population(folder=cache, built=tuple(one for one in everybody if one is not None))
+    everybody = ((one, _read(cache / keys[one.name])) for one in wanted)
+    # What a model is for, the config says, not the one that it was made for.
+    return Population(
+        folder=cache,
+        built=tuple(
+            made.model_copy(update={"member": one}) for one, made in everybody if made is not None
+        ),
+    )
 
 
 def open_member(population: Population, one: Built, data: ArenaData) -> Suspect:
