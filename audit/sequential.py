@@ -9,10 +9,10 @@ expectation of x_t by
     m_t = (Q m - sum_{s<t} x_s) / (Q - t + 1)
 
 and a bet of a share f of the wealth, ``W_t = W_{t-1} (1 + f (x_t - m_t) / (m_t - lowest))``, cannot
-be expected to gain. The mean of the wealths of several shares is an e-process: the chance that it
-ever reaches 1 / error is at most ``error`` (Ville, 1939), whenever one looks. Bets that the mean is
-*not* beyond either bound end an audit that further queries would leave undecided. Nothing here is
-random: the same answers stop at the same query everywhere.
+be expected to gain. The weighted mean of the wealths of several shares is an e-process: the chance
+that it ever reaches 1 / error is at most ``error`` (Ville, 1939), whenever one looks. Bets that the
+mean is *not* beyond either bound end an audit that further queries would leave undecided. Nothing
+here is random: the same answers stop at the same query everywhere.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,11 @@ from math import inf, isfinite
 from typing import Literal
 
 BETS = (0.2, 0.6, 0.99)
-"""Shares of the wealth that are bet side by side; a mixture costs at most ``log 3`` nats against
-the best of them, and needs no guess about the suspect."""
+"""Shares of the wealth that are bet side by side, without a guess about the suspect."""
+STAKES = (1.0, 1.0, 4.0)
+"""What each share begins with. Most is on the boldest, since a plain copy, the commonest thing to
+find, answers without a doubt: against the best single share that costs ``log 1.5`` nats there and
+``log 6`` elsewhere."""
 _ROUNDING = 1e-9
 """Differences below this are rounding, never evidence."""
 MAX_E_VALUE = 1e12
@@ -40,12 +43,12 @@ class MeanTest:
     def __init__(self, mean: float, *, lowest: float, num_values: int) -> None:
         self._left, self._num_left = mean * num_values, num_values
         self._lowest = lowest
-        self._wealths = [1.0] * len(BETS)
+        self._wealths = list(STAKES)
 
     @property
     def e_value(self) -> float:
         """Return the evidence against the null so far; infinite once it is impossible."""
-        return sum(self._wealths) / len(self._wealths)
+        return sum(self._wealths) / sum(STAKES)
 
     def add(self, value: float) -> None:
         """Take the next value, at least ``lowest``."""

@@ -112,7 +112,7 @@ def test_a_suspect_that_fails_the_controls_is_found_out_early(tmp_path: Path) ->
 
 
 def test_an_interrupted_audit_goes_on_to_the_same_stop(tmp_path: Path) -> None:
-    bundle, journal = known_bundle(), Journal(tmp_path / "journal.sqlite")
+    bundle, journal = wide_bundle(), Journal(tmp_path / "journal.sqlite")
     events = stopping_session(bundle, KnownSuspect(lambda kind, index: 0), journal).run()
     interrupted = list(islice(events, NUM_CONTROLS + 4))
     del events

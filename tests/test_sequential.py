@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audit.sequential import BETS, MAX_E_VALUE, MeanTest, SequentialTest
+from audit.sequential import BETS, MAX_E_VALUE, STAKES, MeanTest, SequentialTest
 
 
 def e_values(values: list[float], mean: float, lowest: float = 0.0) -> list[float]:
@@ -22,8 +22,9 @@ def e_values(values: list[float], mean: float, lowest: float = 0.0) -> list[floa
 def test_a_bet_follows_its_formula() -> None:
     # Four values, null mean 1/2. First m_1 = 1/2, so that 1 gains (1 - 1/2) / (1/2) = 1 per share.
     # Then m_2 = (4 * 1/2 - 1) / 3 = 1/3: 0 gains (0 - 1/3) / (1/3) = -1 per share.
-    first = sum(1 + bet for bet in BETS) / len(BETS)
-    second = sum((1 + bet) * (1 - bet) for bet in BETS) / len(BETS)
+    begun = list(zip(STAKES, BETS, strict=True))
+    first = sum(stake * (1 + bet) for stake, bet in begun) / sum(STAKES)
+    second = sum(stake * (1 + bet) * (1 - bet) for stake, bet in begun) / sum(STAKES)
     assert e_values([1.0, 0.0, 0.0, 0.0], 0.5)[:2] == pytest.approx([first, second])
 
 
