@@ -97,7 +97,8 @@ def _derived(wanted: Derived, role: Role, prefix: str) -> Iterator[Member]:
             name=prefix + name, role=role, kind=kind, how=how, settings=settings, parent="source"
         )
 
-    yield one("copy", "copy", "prune", {"rate": 0.0})
+    if role == "derived":  # the plain copy is a suspect, so that it sets no threshold
+        yield one("copy", "copy", "prune", {"rate": 0.0})
     for kind in wanted.fine_tuning:
         for rate in wanted.fine_tuning_rates:
             yield one(
