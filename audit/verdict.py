@@ -277,7 +277,7 @@ def _decide(
     }
     num_innocents = int(is_innocent.sum())
     verdict = _verdict(value, thresholds, num_queries, num_refused + num_undecided, stop)
-    is_hiding = is_evasive and verdict is not Verdict.DERIVED and num_queries >= MIN_QUERIES
+    is_hiding = is_evasive and num_queries >= MIN_QUERIES
     result = ScoreOutcome(
         name=name,
         access=access,

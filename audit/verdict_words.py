@@ -14,14 +14,14 @@ def verdict_words(score: ScoreOutcome, rule: DecisionRule) -> str:
             f"{again.num_queries} queries and to {again.num_controls_changed} of "
             f"{again.num_controls} control images, and more of its answers than any calibration "
             "model's are what no model is expected to say. It seems to notice queries and to "
-            "answer them at random, so that it is not called independent."
+            "answer them at random, which is like neither kind of model."
         )
     if score.is_evasive:
         return (
             "The suspect knows the classes of the control images, but its answers to "
             f"{score.num_queries} queries agree with those of other models no more than chance "
-            "would. It seems to notice queries and to answer them at random, so that it is not "
-            "called independent."
+            "would. It seems to notice queries and to answer them at random, which is like neither "
+            "kind of model."
         )
     found = _found(score) if score.e_value is None else _found_early(score, rule)
     return f"{found} {_rests_on(score)}"

@@ -33,8 +33,8 @@ def kinprint(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def lopsided(kind: str, index: int, label: int) -> int:
-    """Answer every fourth query like the source: too little and too much."""
-    return innocent_rule(kind, index, label) if index % 4 else copy_rule(kind, index, label)
+    """Answer every third query like the source: too little and too much."""
+    return innocent_rule(kind, index, label) if index % 3 else copy_rule(kind, index, label)
 
 
 def audit(
