@@ -270,5 +270,5 @@ def test_too_few_images_are_an_error_and_no_traceback(arena: TinyArena, tmp_path
 
 
 def test_an_unknown_config_names_those_that_come_with_it() -> None:
-    with pytest.raises(ArenaError, match=r"one of ablation, paper, small, got 'large'"):
+    with pytest.raises(ArenaError, match=r"one of ablation, paper, small, strict, got 'large'"):
         read_config("large")
