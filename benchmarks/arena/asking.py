@@ -110,7 +110,9 @@ def _ask_one(job: _Job, one: Built) -> list[Asked]:
                 digest = hashlib.sha256(canonical_bytes(told)).hexdigest()[:24]
                 kept = job.population.folder / "asked" / f"{digest}.json"
                 if kept.is_file():
-                    rows.append(Asked.model_validate_json(kept.read_bytes()))
+                    row = Asked.model_validate_json(kept.read_bytes())
+                    # Another config may call the same bundle otherwise.
+                    rows.append(row.model_copy(update={"bundle": name}))
                     continue
                 if suspect is None:
                     suspect = open_member(job.population, one, data)
