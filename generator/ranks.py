@@ -99,7 +99,9 @@ def together(device: str) -> Iterator[Ranks]:
         distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise GenerationError(f"torchrun: the processes did not meet ({error})") from error
+    ranks = current_ranks()
     try:
-        yield current_ranks()
+        yield ranks
+        ranks.wait()  # nobody hangs up while others still talk
     finally:
         distributed.destroy_process_group()
