@@ -6,7 +6,7 @@ through urllib3's pool of connections, and threads share nothing but that. TLS c
 always verified. Nothing here puts a header or a query into a message.
 """
 
-import time
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +18,16 @@ import urllib3
 from requests.structures import CaseInsensitiveDict
 
 from adapters.endpoint_description import EndpointDescription
+from adapters.http_connection import WholeExchangeAdapter
 from adapters.json_answer import excerpt
-from adapters.peer_certificate import RememberingAdapter, peer_certificate
 from adapters.secrets import Credential
 from adapters.server_pace import seconds_to_wait
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
+from adapters.whole_answer import MAX_ANSWER_BYTES, TOO_LONG, WholeAnswer
 from adapters.wire.protocol import AskAgainError, WireRequest
 
-MAX_ANSWER_BYTES = 16 << 20
-"""More is no answer of a classifier."""
-
 _CHUNK_BYTES = 1 << 16
+_NO_RETRIES = urllib3.Retry(False, redirect=False)
 _ASK_AGAIN = frozenset({408, 425, 429})
 _THROTTLED = frozenset({429, 503})
 _NO_CREDENTIALS = frozenset({401, 403, 407})
@@ -57,7 +56,7 @@ class _Route:
     target: str
     """What the request line names: the path, or the whole address for a proxy."""
     headers: Mapping[str, str]
-    """For the proxy."""
+    """``Host``, and what the proxy wants."""
 
 
 class HttpTransport:
@@ -78,7 +77,9 @@ class HttpTransport:
         """
         self._timeout_s = description.timeout_s
         self._credential = credential
-        self._adapter = RememberingAdapter(pool_connections=1, pool_maxsize=description.concurrency)
+        self._adapter = WholeExchangeAdapter(
+            pool_connections=1, pool_maxsize=description.concurrency
+        )
         host = urlsplit(description.url).hostname or ""
         # Proxies and certificate bundles from the usual variables; none for this machine.
         direct = {"no_proxy": host} if description.is_loopback else {}
@@ -105,20 +106,17 @@ class HttpTransport:
             SuspectUnreachableError: No certificate that can be verified, or an endless answer.
             SuspectConfigError: The address cannot be asked.
         """
-        started = time.monotonic()
         try:
             route = self._route(request.url)
-            response = route.pool.urlopen(
+            answer: WholeAnswer = route.pool.urlopen(
                 request.method,
                 route.target,
                 body=request.body,
-                headers={**route.headers, **self._headers(request)},
+                headers=self._headers(request, route),
                 timeout=self._timeout,
-                retries=False,
+                retries=_NO_RETRIES,
                 redirect=False,
                 assert_same_host=False,
-                preload_content=False,
-                decode_content=False,
             )
         except (urllib3.exceptions.SSLError, requests.exceptions.SSLError) as error:
             raise SuspectUnreachableError(
@@ -135,18 +133,12 @@ class HttpTransport:
             ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise AskAgainError(_why(error)) from error
-        try:
-            certificate = peer_certificate(response)
-            # What a redirect says is not read: it may be anybody's.
-            body = b"" if _is_redirect(response.status) else self._read(response, started)
-        finally:
-            response.close()
         return RawAnswer(
             url=request.url,
-            status=response.status,
-            headers=response.headers,
-            body=body,
-            certificate=certificate,
+            status=answer.status,
+            headers=answer.headers,
+            body=_unpacked(answer.body, answer.headers),
+            certificate=answer.certificate,
         )
 
     def check(self, raw: RawAnswer) -> None:
@@ -204,40 +196,45 @@ class HttpTransport:
             through = requests.utils.select_proxy(str(prepared.url), proxies)
             # Inside a tunnel the proxy sees no headers; the tunnel has its own.
             is_tunnel = url.startswith("https:")
-            headers = self._adapter.proxy_headers(through) if through and not is_tunnel else {}
+            proved = self._adapter.proxy_headers(through) if through and not is_tunnel else {}
+            headers = {"Host": _host(str(prepared.url)), **proved}
             route = self._routes[url] = _Route(pool=pool, target=target, headers=headers)
         return route
 
-    def _headers(self, request: WireRequest) -> Mapping[str, str]:
-        headers = {"User-Agent": "kinprint", "Accept-Encoding": "gzip, deflate", **request.headers}
+    def _headers(self, request: WireRequest, route: _Route) -> Mapping[str, str]:
+        said = {name.lower() for name in request.headers}
+        ours = {**route.headers, "User-Agent": "kinprint", "Accept-Encoding": "gzip, deflate"}
+        headers = {name: value for name, value in ours.items() if name.lower() not in said}
+        headers |= request.headers
         if self._credential is None:
             return headers
         proved = CaseInsensitiveDict(headers)
         proved.update(self._credential.headers_for(request))
         return proved
 
-    def _read(self, response: urllib3.BaseHTTPResponse, started: float) -> bytes:
-        """Return the body, bounded in bytes and in time."""
-        chunks, size = [], 0
-        try:
-            # read1 returns what is there, so that a body that drips in cannot outlast the deadline
-            while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > MAX_ANSWER_BYTES:
-                    raise SuspectUnreachableError(
-                        f"url: expected an answer of a classifier, got more than "
-                        f"{MAX_ANSWER_BYTES >> 20} MiB; check the address"
-                    )
-                if time.monotonic() - started > self._timeout_s:
-                    raise AskAgainError(f"no whole one within {self._timeout_s:g} s")
-        except urllib3.exceptions.ReadTimeoutError as error:
-            raise AskAgainError(f"no whole one within {self._timeout_s:g} s") from error
-        except urllib3.exceptions.DecodeError as error:
-            raise AskAgainError("a compressed body that cannot be unpacked") from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise AskAgainError(f"a body cut short after {size} bytes") from error
-        return b"".join(chunks)
+
+def _unpacked(body: bytes, headers: urllib3.HTTPHeaderDict) -> bytes:
+    """Return a body as it was before the server compressed it; no bomb gets past the limit."""
+    if "Content-Encoding" not in headers:
+        return body
+    response = urllib3.HTTPResponse(io.BytesIO(body), headers, preload_content=False)
+    pieces, size = [], 0
+    try:
+        while piece := response.read(_CHUNK_BYTES, decode_content=True):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_ANSWER_BYTES:
+                raise SuspectUnreachableError(TOO_LONG)
+    except urllib3.exceptions.DecodeError as error:
+        raise AskAgainError("a compressed body that cannot be unpacked") from error
+    return b"".join(pieces)
+
+
+def _host(url: str) -> str:
+    """Return the ``Host`` of an address, without the port where it is the usual one."""
+    place = urlsplit(url)
+    host = place.netloc.rpartition("@")[2]
+    return host.removesuffix({"http": ":80", "https": ":443"}[place.scheme])
 
 
 def _is_redirect(status: int) -> bool:
