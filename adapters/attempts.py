@@ -4,6 +4,7 @@ An observer that refuses a request (by raising) keeps it from being sent: that i
 hard.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -50,6 +51,14 @@ class AttemptEnd:
 
 class AttemptObserver(Protocol):
     """Keeps the books; called by several threads at once."""
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Return what a thread holds while it works rather than waits for the network.
+
+        Threads that compete for the interpreter, statement by statement, slow one another down.
+        """
+        ...
 
     def sending(self, attempt: Attempt) -> int:
         """Note that a request is about to be sent.

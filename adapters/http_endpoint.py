@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -262,22 +263,25 @@ class HttpEndpoint:
         """Send one request and decode its answer, with the observer's leave."""
         self._limiter.acquire()
         self._learn()
-        request = self._format.encode(images)
         observer, handle = self._observer, 0
-        if observer is not None:
-            digest = hashlib.sha256(request.body).hexdigest()
-            attempt = Attempt(number=number, num_images=len(images), request_sha256=digest)
-            handle = observer.sending(attempt)
+        turn: AbstractContextManager[object] = nullcontext() if observer is None else observer.turn
+        with turn:
+            request = self._format.encode(images)
+            if observer is not None:
+                digest = hashlib.sha256(request.body).hexdigest()
+                attempt = Attempt(number=number, num_images=len(images), request_sha256=digest)
+                handle = observer.sending(attempt)
         started = time.monotonic()
         raw: RawAnswer | None = None
         answer: WireAnswer | None = None
         result = Result.FAILED
         try:
             raw = self._transport.send(request)
-            if self._on_exchange is not None:
-                self._on_exchange(request, raw)
-            self._check(raw)
-            answer = self._decoded(raw, request, len(images))
+            with turn:
+                if self._on_exchange is not None:
+                    self._on_exchange(request, raw)
+                self._check(raw)
+                answer = self._decoded(raw, request, len(images))
             result = Result.ANSWERED
         except AskAgainError as error:
             result = Result.LATER if error.is_throttled else Result.FAILED

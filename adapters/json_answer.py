@@ -27,7 +27,7 @@ def read_json(body: bytes) -> Any:
             "and whether something in between asks for a login"
         )
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_int=_whole_number)
+        return _DECODER.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
     except json.JSONDecodeError as error:
         if _breaks_off(text, error):
             raise AskAgainError(f"JSON that breaks off after {len(body)} bytes") from error
@@ -61,3 +61,6 @@ def _whole_number(text: str) -> int:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole_number)

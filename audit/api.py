@@ -15,12 +15,13 @@ from adapters.tariff import SpendingLimits
 from audit.bundle import read_bundle
 from audit.decision_rule import choose_rule
 from audit.errors import AuditError
+from audit.events import AuditEvent, Finished
 from audit.journal import Journal, default_journal
 from audit.keys import load_trust
 from audit.manifest import BundleContents
 from audit.outcome import Outcome
 from audit.query_scores import can_score
-from audit.session import AuditEvent, AuditSession, Finished
+from audit.session import AuditSession
 from audit.spending import plan_spending
 
 

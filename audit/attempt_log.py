@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -17,6 +17,8 @@ from adapters.attempts import Attempt, AttemptEnd, Result
 from adapters.tariff import SpendingLimits, Tariff, money
 from audit.errors import BudgetSpentError
 from audit.journal import Journal
+
+_ENCODER = json.JSONEncoder(sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,11 @@ class AttemptLog:
         spent = spending(journal, audit, tariff)
         self._num_requests, self._num_images = spent.num_requests, spent.num_images
         self._images_of: dict[int, int] = {}
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Return what a thread holds while it works rather than waits."""
+        return self._journal.turn
 
     @property
     def spending(self) -> Spending:
@@ -123,7 +130,7 @@ class AttemptLog:
                     end.status,
                     end.latency_s,
                     end.answer_sha256,
-                    json.dumps(end.metadata, sort_keys=True),
+                    _ENCODER.encode(end.metadata),
                     int(self._tariff.is_charged(end.status)),
                     handle,
                 ),

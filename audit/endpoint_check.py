@@ -5,6 +5,7 @@ few of them once more as JPEG and enlarged, to see what the vendor's side stands
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -108,6 +109,8 @@ class _Watcher:
     tariff: Tariff
     num_images_sent: int = 0
     on_first: Callable[[Exchange], None] | None = None
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+    """Requests follow one another here, so that nobody waits for a turn."""
 
     def sending(self, attempt: Attempt) -> int:
         if self.gives_up and attempt.number > 1 and self.last_status not in _PASSING:

@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from audit.journal_schema import prepare_tables
 from audit.shared_writes import SharedWrites
 
 _LOCK_TIMEOUT_S = 30.0
+_ENCODER = json.JSONEncoder(sort_keys=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +128,11 @@ class Journal:
         except JournalError:
             self._connection.close()
             raise
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Return what whoever writes holds; several threads may hold it to work in turns."""
+        return self._lock
 
     def _switch_to_write_ahead_log(self) -> None:
         # The switch wants the file for itself, and SQLite does not wait for that as it waits for
@@ -383,15 +389,17 @@ class Journal:
         if self._is_in_memory:
             return
         try:
-            with self._lock:
-                if self._log is None:
-                    # SQLite holds no locks on this file, so closing it lets go of none.
-                    self._log = os.open(f"{self._path}-wal", os.O_RDWR)
-                    self._close_log = weakref.finalize(self, os.close, self._log)
-                log = self._log
-            os.fsync(log)
+            os.fsync(self._log or self._opened_log())
         except OSError as error:
             raise JournalError(f"journal: cannot write {self._path} ({error.strerror})") from error
+
+    def _opened_log(self) -> int:
+        with self._lock:
+            if self._log is None:
+                # SQLite holds no locks on this file, so closing it lets go of none.
+                self._log = os.open(f"{self._path}-wal", os.O_RDWR)
+                self._close_log = weakref.finalize(self, os.close, self._log)
+            return self._log
 
     def write_soon(self, statement: str, values: tuple[object, ...]) -> int:
         """Run one statement; the result outlives this process, but perhaps not the machine.
@@ -450,4 +458,4 @@ class Journal:
 
 
 def _json(value: Mapping[str, str]) -> str:
-    return json.dumps(dict(value), sort_keys=True)
+    return _ENCODER.encode(dict(value))

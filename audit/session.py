@@ -5,102 +5,40 @@ killed anywhere goes on from there and ends with the same outcome.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass
-from queue import SimpleQueue
-
-import numpy as np
-from numpy.typing import NDArray
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, nullcontext
 
 from adapters.attempts import watchable
-from adapters.suspect import REFUSED, Predictions, Suspect
+from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits
+from audit.answer_book import AnswerBook, Batch, Reply
 from audit.asked_order import SETTING, UNKNOWN, AskedOrder, find_order, order_so_far, settle_order
 from audit.attempt_log import AttemptLog, Spending, spending
-from audit.canonical import array_sha256, canonical_bytes
-from audit.class_order import ClassOrder
+from audit.canonical import canonical_bytes
 from audit.control import AuditControl
 from audit.decision_rule import DecisionRule, bundle_rule
 from audit.early_stop import Follower, follow_controls, follow_queries
 from audit.environment import environment_versions
-from audit.errors import MismatchError, NothingToResumeError
-from audit.journal import Answer, AskedBundle, Asking, Journal
+from audit.errors import NothingToResumeError
+from audit.events import (
+    Answered,
+    AuditEvent,
+    ControlsChecked,
+    Finished,
+    OrderFound,
+    Standing,
+    Started,
+    Stopped,
+)
+from audit.journal import Answer, AskedBundle, Journal
+from audit.lanes import Lanes
 from audit.manifest import BundleContents
-from audit.outcome import ControlCheck, Outcome, ScoreOutcome, Verdict
+from audit.outcome import Verdict
 from audit.plan import Plan, QuestionGroup, make_plan
-from audit.reference_scores import QueryEvidence, query_evidence
+from audit.reference_scores import query_evidence
 from audit.repeats import repeats_due
 from audit.verdict import check_controls, judge
-
-
-@dataclass(frozen=True, kw_only=True)
-class Started:
-    """The audit is about to ask."""
-
-    audit: str
-    num_questions: int
-    num_answered: int
-    """Answers that an earlier run of this audit left in the journal."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answered:
-    """Answers to some questions are in the journal."""
-
-    questions: tuple[str, ...]
-    labels: tuple[int, ...]
-    num_questions: int
-    num_answered: int
-    num_attempts: int = 1
-    """Requests that these answers took."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """What the answers so far would come to; on request only, and now and then."""
-
-    score: ScoreOutcome
-    """The deciding score, with its thresholds for the questions that were answered."""
-    evidence: QueryEvidence | None
-    """Query by query, where that score has queries."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stopped:
-    """Somebody ended the audit; it can be resumed."""
-
-    num_questions: int
-    num_answered: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderFound:
-    """The order of the suspect's classes is known; what follows is in the bundle's order."""
-
-    order: ClassOrder
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControlsChecked:
-    """All control images are answered."""
-
-    check: ControlCheck
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """The audit has an outcome."""
-
-    outcome: Outcome
-    is_complete: bool
-    """False if a budget ended it before it could decide; it can be resumed with a larger one."""
-    num_attempts: int
-    """Requests that the answers took, failed ones included."""
-    spending: Spending | None = None
-    """What an endpoint charges for them, all runs together."""
-
 
 _HOW_READ = ("preprocessing", "output", "output_kind", "class_order")
 """Details of a suspect that change what it answers."""
@@ -112,31 +50,6 @@ _FREE_STOPPING_BATCH = 64
 
 _STANDING_SHARE = 0.05
 """Largest share of the time that may go into computing standings."""
-
-AuditEvent = Started | Answered | OrderFound | ControlsChecked | Standing | Stopped | Finished
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Batch:
-    """Questions that are asked together."""
-
-    group: QuestionGroup
-    indices: NDArray[np.int64]
-    """Of the questions within the group, ``[B]``."""
-    images: NDArray[np.uint8]
-    """``[B, H, W, C]``"""
-    request: int
-    sequence: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reply:
-    """What came back for a batch, and when it was asked."""
-
-    predictions: Predictions
-    asked: float
-    """Unix time, seconds."""
-    latency_s: float
 
 
 class AuditSession:
@@ -211,15 +124,12 @@ class AuditSession:
         if infer_classes:
             self._order = self._order or AskedOrder(earlier, None)
             self._suspect = self._order.applied_to(suspect)
-        self._answers: dict[str, Answer] = journal.answers(self._audit)
-        self._run, self._request, self._num_again = 0, 0, 0
-        self._sequence = journal.last_sequence(self._audit)
+        self._book = AnswerBook(journal, self._audit, bundle.manifest.task.num_classes)
+        self._num_again = 0
         # Times within a run never go backwards, whatever happens to the machine's clock.
         self._clock_offset = time.time() - time.monotonic()
-        self._num_answered = sum(
-            group.question(index) in self._answers
-            for group in self._plan.groups
-            for index in range(group.num_questions)
+        self._book.num_answered = self._plan.num_questions - sum(
+            len(self._book.missing(group)) for group in self._plan.groups
         )
 
     @property
@@ -235,7 +145,7 @@ class AuditSession:
     @property
     def answers(self) -> dict[str, Answer]:
         """Return a copy of all answers so far, those of earlier runs included, by question id."""
-        return dict(self._answers)
+        return dict(self._book.answers)
 
     @property
     def spending(self) -> Spending | None:
@@ -257,59 +167,58 @@ class AuditSession:
             JournalError: An answer could not be put on disk.
         """
         plan = self._plan
-        self._run = self._journal.begin_run(
+        run = self._journal.begin_run(
             self._audit,
             budget=self._budget,
             details=self._suspect.identity.details,
             libraries=environment_versions(),
         )
+        self._book.begin_run(run)
         if self._watched is not None:
             self._log = AttemptLog(
                 self._journal,
                 self._audit,
-                self._run,
+                run,
                 self._watched.tariff,
                 self._watched.limits.unless(self._limits),
             )
-            self._watched.watch(self._log, has_answered=bool(self._answers))
+            self._watched.watch(self._log, has_answered=bool(self._book.answers))
         yield Started(
             audit=self._audit,
             num_questions=plan.num_questions,
-            num_answered=self._num_answered,
+            num_answered=self._book.num_answered,
         )
         controls, *others = plan.groups
         # Which control images are right, nobody knows before the order of the classes.
         follower = None if self._order else follow_controls(self._bundle, self._rule)
         yield from self._ask(controls, follower)
         if self._is_cut:
-            yield Stopped(num_questions=plan.num_questions, num_answered=self._num_answered)
+            yield Stopped(num_questions=plan.num_questions, num_answered=self._book.num_answered)
             return
         if self._order:
             yield self._in_order(self._order)
-        check = check_controls(self._bundle, self._answers, self._rule)
+        check = check_controls(self._bundle, self._book.answers, self._rule)
         yield ControlsChecked(check=check)
         if check.comparable:
             yield from self._ask_scored(others)
         if self._is_cut:
-            yield Stopped(num_questions=plan.num_questions, num_answered=self._num_answered)
+            yield Stopped(num_questions=plan.num_questions, num_answered=self._book.num_answered)
             return
-        outcome = judge(self._bundle, self._answers, plan.scores, self._rule)
-        again = repeats_due(self._whole_plan, self._answers, outcome, budget=self._budget)
+        outcome = judge(self._bundle, self._book.answers, plan.scores, self._rule)
+        again = repeats_due(self._whole_plan, self._book.answers, outcome, budget=self._budget)
         self._num_again = sum(group.num_questions for group in again)
         for group in again:
             yield from self._ask(group, None)
         if self._is_cut:
-            yield Stopped(num_questions=self._num_due, num_answered=self._num_answered)
+            yield Stopped(num_questions=self._num_due, num_answered=self._book.num_answered)
             return
         if again:
-            outcome = judge(self._bundle, self._answers, plan.scores, self._rule)
+            outcome = judge(self._bundle, self._book.answers, plan.scores, self._rule)
         cut = plan is not self._whole_plan
         # What stopped early as inconclusive has asked enough, whatever the budget.
         is_open = outcome.verdict is Verdict.INCONCLUSIVE and outcome.scores[0].e_value is None
         is_complete = not (cut and is_open)
-        self._journal.end_run(
-            self._audit, self._run, outcome.model_dump_json(), is_complete=is_complete
-        )
+        self._journal.end_run(self._audit, run, outcome.model_dump_json(), is_complete=is_complete)
         yield Finished(
             outcome=outcome,
             is_complete=is_complete,
@@ -321,11 +230,9 @@ class AuditSession:
 
     def _in_order(self, so_far: AskedOrder) -> OrderFound:
         """Find the order of the classes, unless an earlier run has, and go on in it."""
-        found = find_order(self._bundle, so_far, self._answers)
+        found = find_order(self._bundle, so_far, self._book.answers)
         if so_far.order is None:
-            self._answers = settle_order(
-                self._journal, so_far, found, self._settings, self._answers
-            )
+            self._book.use(settle_order(self._journal, so_far, found, self._settings, self.answers))
             self._order = AskedOrder(so_far.audit, found.order)
             self._suspect = self._order.applied_to(self._suspect)
         return OrderFound(order=found)
@@ -335,7 +242,7 @@ class AuditSession:
         follower = follow_queries(self._bundle, self._rule, self._plan.scores[0])
         for group in groups:
             yield from self._ask(group, follower)
-            if self._is_cut or (follower is not None and follower.follow(self._answers)):
+            if self._is_cut or (follower is not None and follower.follow(self._book.answers)):
                 return
 
     def _standing(self) -> Iterator[Standing]:
@@ -343,8 +250,9 @@ class AuditSession:
         if self._standing_every_s is None or start < self._next_standing:
             return
         first = self._plan.scores[0]
-        outcome = judge(self._bundle, self._answers, (first,), self._rule)
-        evidence = query_evidence(self._bundle, self._answers, first)
+        answers = self.answers  # others are coming in
+        outcome = judge(self._bundle, answers, (first,), self._rule)
+        evidence = query_evidence(self._bundle, answers, first)
         end = time.monotonic()
         self._next_standing = end + max(self._standing_every_s, (end - start) / _STANDING_SHARE)
         yield from (Standing(score=score, evidence=evidence) for score in outcome.scores)
@@ -353,148 +261,90 @@ class AuditSession:
         self, group: QuestionGroup, follower: Follower | None
     ) -> Iterator[Answered | Standing]:
         """Ask what the journal has no answer to yet, until the follower has seen enough."""
-        missing = np.array(
-            [i for i in range(group.num_questions) if group.question(i) not in self._answers],
-            dtype=np.int64,
-        )
+        book, control = self._book, self._control
+        missing = book.missing(group)
         if not len(missing):
             return
         images = group.images()
-        size, workers = self._suspect.batch_size, self._suspect.concurrency
+        size, num_at_once = self._suspect.batch_size, self._suspect.concurrency
         is_free = self._suspect.identity.kind == "onnx"
-        # A file may be asked again for nothing, so one batch waits and no time is lost. An endpoint
-        # is paid: no question leaves before the answer that made room for it is written.
-        limit = workers + 1 if is_free and follower is None else workers
         if follower is not None:
             size = min(size, _FREE_STOPPING_BATCH if is_free else _STOPPING_BATCH)
-        batches = (
-            self._batch(group, images, missing[start : start + size])
-            for start in range(0, len(missing), size)
-        )
-        in_flight: dict[Future[_Reply], _Batch] = {}
-        come_back: SimpleQueue[Future[_Reply]] = SimpleQueue()
-        kept: list[Answered] = []
-        with ThreadPoolExecutor(workers, thread_name_prefix="suspect") as pool:
-            try:
-                while True:
-                    may_ask = self._control.may_ask
-                    while (
-                        may_ask
-                        and len(in_flight) < limit
-                        and not (follower and follower.follow(self._answers))
-                        and (batch := next(batches, None)) is not None
-                    ):
-                        future = pool.submit(self._timed, batch)
-                        in_flight[future] = batch
-                        future.add_done_callback(come_back.put)
-                    if kept:
+        waiting = deque(missing[start : start + size] for start in range(0, len(missing), size))
+        # A file may be asked again for nothing, so one batch waits and no time is lost. An endpoint
+        # is paid: no question leaves before the answer that made room for it is written.
+        num_lanes = num_at_once + 1 if is_free and follower is None else num_at_once
+        is_held = False
+
+        def has_decided() -> bool:
+            return follower is not None and follower.follow(book.answers) is not None
+
+        def take() -> Batch | None:
+            nonlocal is_held
+            # A pause lets all lanes end, also where it is over before the last one sees it.
+            is_held = is_held or not control.may_ask
+            if is_held or has_decided() or not waiting:
+                return None
+            return book.batch(group, images, waiting.popleft())
+
+        try:
+            while waiting and not has_decided():
+                if is_held:
+                    if control.is_stopped:
+                        self._is_cut = True
+                        return
+                    control.wait()
+                    is_held = False
+                    continue
+                lanes = Lanes(
+                    self._journal.turn,
+                    take=take,
+                    ask=self._timed,
+                    keep=self._keep,
+                    abandon=self._abandon,
+                    num_lanes=min(num_lanes, len(waiting)),
+                    num_at_once=num_at_once,
+                )
+                with closing(lanes.run()) as runs:
+                    for answered in runs:
                         # Nobody hears of answers that the disk does not have. The next questions
                         # are under way meanwhile: the answers outlive this process already.
                         self._journal.sync()
-                        yield from kept
-                        kept = []
+                        yield from answered
                         if group.kind != "control":
                             yield from self._standing()
-                    if not in_flight:
-                        if not may_ask and not self._control.is_stopped:
-                            self._control.wait()
-                            continue
-                        has_decided = follower is not None and follower.follow(self._answers)
-                        self._is_cut = (
-                            not may_ask and not has_decided and next(batches, None) is not None
-                        )
-                        return
-                    done = [come_back.get()]
-                    while not come_back.empty():
-                        done.append(come_back.get())
-                    kept = self._keep_all(in_flight, done)
-            except BaseException:
-                if self._watched is not None:  # nobody waits for an answer that is not paid yet
-                    self._watched.stop()
-                raise
-            finally:
-                self._drain(in_flight)
+        finally:
+            if self._log is not None:
+                self._log.flush()
+            self._journal.sync()
 
-    def _batch(
-        self, group: QuestionGroup, images: NDArray[np.uint8], indices: NDArray[np.int64]
-    ) -> _Batch:
-        """Number the next batch in the order of asking."""
-        first = self._sequence + 1
-        self._sequence += len(indices)
-        self._request += 1
-        return _Batch(
-            group=group,
-            indices=indices,
-            images=images[indices],
-            request=self._request,
-            sequence=first,
-        )
-
-    def _timed(self, batch: _Batch) -> _Reply:
+    def _timed(self, batch: Batch) -> Reply:
         start = time.monotonic()
         with self._log.asking(batch.request) if self._log else nullcontext():
             predictions = self._suspect.predict(batch.images)
-        return _Reply(
+        return Reply(
             predictions=predictions,
             asked=self._clock_offset + start,
             latency_s=time.monotonic() - start,
         )
 
-    def _keep_all(
-        self, in_flight: dict[Future[_Reply], _Batch], done: Iterable[Future[_Reply]]
-    ) -> list[Answered]:
-        """Write all that has come back at once."""
+    def _keep(self, batch: Batch, reply: Reply) -> Answered:
         with self._journal.together():
             if self._log is not None:
                 self._log.flush()
-            return [self._keep(in_flight.pop(one), one.result()) for one in done]
-
-    def _keep(self, batch: _Batch, reply: _Reply) -> Answered:
-        labels = reply.predictions.labels
-        num_classes = self._bundle.manifest.task.num_classes
-        outside = labels[(labels >= num_classes) | (labels < REFUSED)]
-        if len(outside):
-            raise MismatchError(
-                f"suspect: expected classes 0 to {num_classes - 1}, got {outside[0]}; bundle and "
-                "suspect are about different tasks, or the class map is wrong"
-            )
-        rows = reply.predictions.log_probabilities
-        if rows is not None and rows.shape[1] != num_classes:
-            raise MismatchError(
-                f"suspect: expected {num_classes} classes as in the bundle, got {rows.shape[1]}"
-            )
-        questions = tuple(batch.group.question(index) for index in batch.indices)
-        asking = Asking(
-            run=self._run,
-            request=batch.request,
-            sequence=batch.sequence,
-            asked=reply.asked,
-            latency_s=reply.latency_s,
-            image_sha256=tuple(array_sha256(image) for image in batch.images),
-        )
-        self._journal.write(self._audit, questions, reply.predictions, asking)
-        for position, question in enumerate(questions):
-            self._answers[question] = Answer(
-                label=int(labels[position]),
-                log_probabilities=None if rows is None else rows[position],
-            )
-        self._num_answered += len(questions)
+            labels = self._book.keep(batch, reply)
         return Answered(
-            questions=questions,
-            labels=tuple(map(int, labels)),
+            questions=batch.questions,
+            labels=labels,
             num_questions=self._num_due,
-            num_answered=self._num_answered,
+            num_answered=self._book.num_answered,
             num_attempts=reply.predictions.attempts,
         )
 
-    def _drain(self, in_flight: dict[Future[_Reply], _Batch]) -> None:
-        """On the way out, wait for questions that are under way and keep their answers."""
-        for future, batch in in_flight.items():
-            if not future.cancel() and future.exception() is None:
-                self._keep(batch, future.result())
-        if self._log is not None:
-            self._log.flush()
-        self._journal.sync()
+    def _abandon(self) -> None:
+        """Let nobody wait for an answer that is not paid yet."""
+        if self._watched is not None:
+            self._watched.stop()
 
 
 def _asked_bundle(bundle: BundleContents, stamp: Callable[[bytes], bytes] | None) -> AskedBundle:

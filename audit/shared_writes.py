@@ -51,6 +51,9 @@ class SharedWrites:
     def _write_waiting(self) -> None:
         """Run all waiting statements in one transaction; one that fails is undone alone."""
         together: list[_Statement] = []
+        if len(self._waiting) == 1:  # a statement is a transaction
+            self._execute(self._waiting.popleft())
+            return
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             while self._waiting:

@@ -21,8 +21,9 @@ import numpy as np
 
 from adapters.http_endpoint import open_endpoint
 from audit.decision_rule import choose_rule
+from audit.events import Answered
 from audit.journal import Journal
-from audit.session import Answered, AuditSession
+from audit.session import AuditSession
 from benchmarks.plain_bundle import plain_bundle
 
 

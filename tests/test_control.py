@@ -9,8 +9,9 @@ from audit_world import NUM_CONTROLS, NUM_QUERIES, KnownSuspect, known_bundle
 
 from adapters.suspect import Predictions
 from audit.control import AuditControl
+from audit.events import Answered, AuditEvent, Finished, Standing, Stopped
 from audit.journal import Journal
-from audit.session import Answered, AuditEvent, AuditSession, Finished, Standing, Stopped
+from audit.session import AuditSession
 
 ALL = NUM_CONTROLS + NUM_QUERIES
 

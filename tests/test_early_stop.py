@@ -13,11 +13,12 @@ from record_builder import AUDITOR_KEY, TRUST, draft_id, forged
 from audit.bundle import read_bundle, write_bundle
 from audit.checks import Status
 from audit.decision_rule import choose_rule
+from audit.events import Finished
 from audit.journal import Journal
 from audit.manifest import BundleContents
 from audit.outcome import Verdict
 from audit.recompute import Result, Verification, verify_record
-from audit.session import AuditSession, Finished
+from audit.session import AuditSession
 from audit.store import export_record
 
 Lines = list[dict[str, object]]

@@ -21,6 +21,7 @@ from audit.checks import Status
 from audit.contact_sheet import contact_sheet
 from audit.decision_rule import DecisionRule
 from audit.errors import AuditError
+from audit.events import Finished
 from audit.inspection import inspect_bundle
 from audit.journal import Answer, Journal
 from audit.manifest import BundleContents
@@ -33,7 +34,7 @@ from audit.recompute import Result, verify_record
 from audit.record import record_bytes, utc
 from audit.report import render_html, render_markdown
 from audit.report_data import report_data
-from audit.session import AuditSession, Finished
+from audit.session import AuditSession
 from audit.store import draft_record
 from audit.verdict import judge
 

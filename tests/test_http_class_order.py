@@ -27,9 +27,10 @@ from servers.classifiers import write_classifier
 from vendor_server import Rule, Vendor, vendor
 
 from adapters.suspect import Capability, Predictions
+from audit.events import Finished, OrderFound
 from audit.journal import Journal
 from audit.keys import write_key_pair
-from audit.session import AuditSession, Finished, OrderFound
+from audit.session import AuditSession
 from generator.demo.server import RunningServer, start_server, write_endpoint_file
 
 BUNDLE = audited_contents()

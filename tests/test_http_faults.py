@@ -38,9 +38,10 @@ from vendor_server import Rule, Vendor, vendor
 from adapters import http_retry
 from adapters.http_endpoint import open_endpoint
 from adapters.suspect import SuspectError
+from audit.events import Finished
 from audit.journal import Journal
 from audit.outcome import Verdict
-from audit.session import AuditSession, Finished
+from audit.session import AuditSession
 
 BUNDLE = audited_contents()
 TRUTH = ((copy_rule, Verdict.DERIVED, 10), (innocent_rule, Verdict.INDEPENDENT, 0))

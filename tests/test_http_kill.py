@@ -25,9 +25,10 @@ from vendor_server import Vendor, vendor
 from adapters import http_retry
 from adapters.http_endpoint import open_endpoint
 from audit.errors import AuditError
+from audit.events import Answered, Finished
 from audit.journal import Journal
 from audit.outcome import Verdict
-from audit.session import Answered, AuditSession, Finished
+from audit.session import AuditSession
 
 NUM_KILLS, NUM_QUESTIONS, CONCURRENCY = 200, 32, 3
 BUNDLE = audited_contents()

@@ -23,9 +23,10 @@ from adapters.http_endpoint import open_endpoint
 from adapters.tariff import SpendingLimits
 from audit.api import audit_suspect
 from audit.errors import BudgetSpentError
+from audit.events import Finished
 from audit.exit_codes import ExitCode
 from audit.journal import Journal
-from audit.session import AuditSession, Finished
+from audit.session import AuditSession
 
 BUNDLE = audited_contents()
 NUM_CONTROLS, NUM_QUESTIONS = 8, 32

@@ -16,9 +16,10 @@ from onnx_builders import make_model, save, value
 from adapters.onnx_file import OnnxSuspect, open_onnx
 from adapters.onnx_limits import OnnxLimits
 from adapters.suspect import SuspectError
+from audit.events import ControlsChecked, Finished, Started
 from audit.journal import Journal
 from audit.outcome import Verdict
-from audit.session import AuditSession, ControlsChecked, Finished, Started
+from audit.session import AuditSession
 
 BAD_QUERY = 5
 COSTS = {"endless loop": 2**62, "memory bomb": 2**34}

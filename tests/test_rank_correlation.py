@@ -14,6 +14,7 @@ from adapters.class_map import class_map
 from adapters.suspect import REFUSED, Capability, Predictions
 from audit.api import default_scores
 from audit.errors import AuditError
+from audit.events import Finished
 from audit.journal import Answer, Journal
 from audit.manifest import BundleContents, ModelRecord
 from audit.methods.mfue import loss_bounds
@@ -27,7 +28,7 @@ from audit.methods.rank_correlation import (
     top_classes,
 )
 from audit.plan import make_plan
-from audit.session import AuditSession, Finished
+from audit.session import AuditSession
 from audit.verdict import judge
 
 NUM_QUERIES, NUM_CLASSES = 40, 8

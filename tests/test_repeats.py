@@ -22,6 +22,7 @@ from audit.bundle import read_bundle, write_bundle
 from audit.checks import Status
 from audit.decision_rule import choose_rule
 from audit.estimate import Estimate
+from audit.events import Answered, Finished, Stopped
 from audit.journal import Journal
 from audit.outcome import Outcome, Verdict
 from audit.plan import make_plan
@@ -31,7 +32,7 @@ from audit.recompute import Result, Verification, verify_record
 from audit.record import read_record
 from audit.repeats import NUM_REPEATS, num_possible_repeats
 from audit.sequential import EarlyStop, SequentialTest
-from audit.session import Answered, AuditSession, Finished, Stopped
+from audit.session import AuditSession
 from audit.significance import fisher_p_value
 from audit.store import export_record
 from audit.tui.looking import looked_at

@@ -12,9 +12,10 @@ from audit_world import NUM_CONTROLS, NUM_QUERIES, QUERY, KnownSuspect, known_bu
 
 from adapters.suspect import Predictions, SuspectError, SuspectIdentity
 from audit.errors import AuditError, JournalError, MismatchError
+from audit.events import Answered, ControlsChecked, Finished, Started
 from audit.journal import AskedBundle, Asking, Journal
 from audit.outcome import Verdict
-from audit.session import Answered, AuditSession, ControlsChecked, Finished, Started
+from audit.session import AuditSession
 
 ALL = NUM_CONTROLS + NUM_QUERIES
 

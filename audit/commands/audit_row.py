@@ -13,9 +13,9 @@ from audit.api import audit_suspect
 from audit.attempt_log import Spending
 from audit.class_order import order_text
 from audit.commands.progress import AuditProgress
+from audit.events import AuditEvent, OrderFound, Started
 from audit.exit_codes import code_for_verdict
 from audit.manifest import BundleContents
-from audit.session import AuditEvent, OrderFound, Started
 from audit.significance import benjamini_hochberg
 
 

@@ -21,12 +21,12 @@ from audit.api import audit_into
 from audit.bundle import parse_bundle
 from audit.discovery import SuspectKind
 from audit.errors import MismatchError
+from audit.events import AuditEvent, Finished, Started
 from audit.exit_codes import ExitCode, code_for_error, code_for_verdict
 from audit.journal import Journal
 from audit.journal_copy import AuditCopy, take_audit
 from audit.keys import Trust
 from audit.manifest import BundleContents
-from audit.session import AuditEvent, Finished, Started
 from audit.sweep.engine import SweepEndsError
 from audit.sweep.tasks import (
     PairResult,

@@ -7,20 +7,12 @@ from enum import Enum
 from adapters.tariff import money
 from audit.attempt_log import Spending
 from audit.control_confusion import ControlConfusion, control_confusion
+from audit.events import Answered, AuditEvent, ControlsChecked, Finished, Standing, Started, Stopped
 from audit.journal import Answer
 from audit.manifest import BundleContents
 from audit.outcome import ControlCheck, ScoreOutcome, Verdict
 from audit.question_view import source_label
 from audit.reference_scores import query_evidence
-from audit.session import (
-    Answered,
-    AuditEvent,
-    ControlsChecked,
-    Finished,
-    Standing,
-    Started,
-    Stopped,
-)
 from audit.tui.widgets.evidence_plot import Curve, curve_of
 from audit.tui.widgets.query_grid import Mark
 from audit.tui.widgets.verdict_banner import BannerData

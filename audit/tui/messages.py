@@ -6,8 +6,8 @@ from textual.message import Message
 
 from adapters.suspect import Suspect
 from audit.attempt_log import Spending
+from audit.events import AuditEvent
 from audit.journal import Answer
-from audit.session import AuditEvent
 
 
 class SuspectOpened(Message):

@@ -17,10 +17,11 @@ from audit.api import open_described, open_file, open_remote, scores_to_ask
 from audit.control import AuditControl
 from audit.decision_rule import choose_rule, read_rule
 from audit.discovery import FoundSuspect, SuspectKind
+from audit.events import Answered, AuditEvent, Finished, Started
 from audit.journal import Journal
 from audit.manifest import BundleContents
 from audit.question_view import questions_of
-from audit.session import Answered, AuditEvent, AuditSession, Finished, Started
+from audit.session import AuditSession
 from audit.tui.desk import Desk
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
 

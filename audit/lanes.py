@@ -1,0 +1,120 @@
+"""Threads that ask, keep the answer and ask again, while somebody listens to what was kept.
+
+A lane carries an answer all the way: one thread wakes for it, and the next question leaves as soon
+as the answer that made room for it is kept. Asking is waiting, and goes on side by side; all the
+rest is done in turns, since threads that compete for the interpreter only slow one another down.
+
+Who listens wakes up a hundred times a second at most, because each time costs as much as an answer
+does. Nobody is asked for an audience that has left: few kept answers wait to be heard, and a lane
+that fails ends the others after what they are asking just then.
+"""
+
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+_MAX_UNHEARD = 2
+"""Kept answers that may wait to be heard, for each lane."""
+_LISTENING_S = 0.01
+"""How long the first of them waits for others."""
+
+Task = TypeVar("Task")
+Reply = TypeVar("Reply")
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A lane has ended, perhaps with an error."""
+
+    error: BaseException | None
+
+
+class Lanes(Generic[Task, Reply, Kept]):
+    """One go over the tasks that there are.
+
+    Args:
+        turn: Held by whoever does anything but ask.
+        take: Returns the next task, None when there is none; called in turn.
+        ask: Waits for the reply to a task.
+        keep: Puts the reply away and returns what is worth hearing; called in turn.
+        abandon: Ends all waiting in `ask`; called when nobody wants the replies any more.
+        num_lanes: Threads.
+        num_at_once: Lanes that may ask at the same time; the others keep, or wait with a task.
+    """
+
+    def __init__(
+        self,
+        turn: AbstractContextManager[object],
+        *,
+        take: Callable[[], Task | None],
+        ask: Callable[[Task], Reply],
+        keep: Callable[[Task, Reply], Kept],
+        abandon: Callable[[], None],
+        num_lanes: int,
+        num_at_once: int,
+    ) -> None:
+        self._turn = turn
+        self._take, self._ask, self._keep, self._abandon = take, ask, keep, abandon
+        self._num_lanes, self._at_once = num_lanes, threading.Semaphore(num_at_once)
+        self._told: SimpleQueue[Kept | _Ended] = SimpleQueue()
+        self._room = threading.Semaphore((1 + _MAX_UNHEARD) * num_lanes)
+        self._is_over, self._hurry = False, threading.Event()
+
+    def run(self) -> Generator[list[Kept], None, None]:
+        """Yield what was kept, in the order in which it was; close this to end.
+
+        Raises:
+            BaseException: What a lane raised first; what the others were asking is kept by then.
+        """
+        with ThreadPoolExecutor(self._num_lanes, thread_name_prefix="suspect") as pool:
+            try:
+                for _ in range(self._num_lanes):
+                    pool.submit(self._lane)
+                num_working = self._num_lanes
+                while num_working:
+                    told = [self._told.get()]
+                    self._hurry.wait(_LISTENING_S)
+                    self._hurry.clear()
+                    while not self._told.empty():
+                        told.append(self._told.get())
+                    ends = [one for one in told if isinstance(one, _Ended)]
+                    if kept := [one for one in told if not isinstance(one, _Ended)]:
+                        yield kept
+                        self._room.release(len(kept))
+                    for error in (end.error for end in ends if end.error is not None):
+                        raise error
+                    num_working -= len(ends)
+            except BaseException:
+                self._end()
+                self._abandon()
+                raise
+
+    def _lane(self) -> None:
+        try:
+            while (task := self._next()) is not None:
+                with self._at_once:
+                    reply = self._ask(task)
+                with self._turn:
+                    self._told.put(self._keep(task, reply))
+        except BaseException as error:
+            self._end()
+            self._told.put(_Ended(error))
+        else:
+            self._told.put(_Ended(None))
+        self._hurry.set()
+
+    def _next(self) -> Task | None:
+        if not self._room.acquire(blocking=False):
+            self._hurry.set()
+            self._room.acquire()
+        with self._turn:
+            return None if self._is_over else self._take()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._room.release(self._num_lanes)

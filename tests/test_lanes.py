@@ -1,0 +1,136 @@
+"""Lanes ask side by side, keep in turns, and end when somebody leaves or something fails."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from audit.lanes import Lanes
+
+
+class Desk:
+    """Hands out numbers and notes what is kept; the test says how asking goes."""
+
+    def __init__(self, num_tasks: int, ask: Callable[[int], int] = lambda task: task) -> None:
+        self.turn, self.count = threading.RLock(), threading.Lock()
+        self.waiting = list(range(num_tasks))
+        self.taken: list[int] = []
+        self.kept: list[int] = []
+        self.asking = self.most_asking = 0
+        self.num_abandoned = 0
+        self._ask = ask
+
+    def take(self) -> int | None:
+        if not self.waiting:
+            return None
+        self.taken.append(self.waiting.pop(0))
+        return self.taken[-1]
+
+    def ask(self, task: int) -> int:
+        with self.count:
+            self.asking += 1
+            self.most_asking = max(self.most_asking, self.asking)
+        try:
+            return self._ask(task)
+        finally:
+            with self.count:
+                self.asking -= 1
+
+    def keep(self, task: int, reply: int) -> int:
+        self.kept.append(task)
+        return reply
+
+    def abandon(self) -> None:
+        self.num_abandoned += 1
+
+    def lanes(self, num_lanes: int, num_at_once: int | None = None) -> Lanes[int, int, int]:
+        return Lanes(
+            self.turn,
+            take=self.take,
+            ask=self.ask,
+            keep=self.keep,
+            abandon=self.abandon,
+            num_lanes=num_lanes,
+            num_at_once=num_at_once or num_lanes,
+        )
+
+
+def slowly(task: int) -> int:
+    time.sleep(0.001 * (1 + task % 3))
+    return task
+
+
+def test_every_task_is_kept_once_and_heard_in_the_order_of_keeping() -> None:
+    desk = Desk(200, slowly)
+    heard = [reply for replies in desk.lanes(4).run() for reply in replies]
+    assert sorted(heard) == list(range(200))
+    assert heard == desk.kept
+    assert desk.num_abandoned == 0
+
+
+def test_so_many_ask_at_once_and_one_waits_with_its_task() -> None:
+    deadline = time.monotonic() + 10
+
+    def ask(task: int) -> int:
+        while len(desk.taken) < 3 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return slowly(task)
+
+    desk = Desk(9, ask)
+    assert sum(len(replies) for replies in desk.lanes(3, num_at_once=2).run()) == 9
+    assert time.monotonic() < deadline
+    assert desk.most_asking == 2
+
+
+def test_a_lane_that_fails_ends_the_others_after_what_they_are_asking() -> None:
+    others_ask = threading.Barrier(3, timeout=10)
+    failed = threading.Event()
+
+    def ask(task: int) -> int:
+        if task < 3:
+            others_ask.wait()
+        if task == 1:
+            failed.set()
+            raise ConnectionError("gone")
+        failed.wait(10)
+        time.sleep(0.05)
+        return task
+
+    desk = Desk(100, ask)
+    with pytest.raises(ConnectionError, match="gone"):
+        list(desk.lanes(3).run())
+    assert sorted(desk.kept) == [0, 2]
+    assert desk.taken == [0, 1, 2]
+    assert desk.num_abandoned == 1
+
+
+def test_who_stops_listening_ends_asking() -> None:
+    desk = Desk(10_000, slowly)
+    with closing(desk.lanes(4).run()) as replies:
+        next(replies)
+    assert desk.num_abandoned == 1
+    assert sorted(desk.kept) == sorted(desk.taken)
+    assert len(desk.kept) < 100
+    assert desk.asking == 0
+
+
+def test_who_listens_slowly_is_waited_for() -> None:
+    desk = Desk(10_000)
+    with closing(desk.lanes(2).run()) as replies:
+        heard = len(next(replies))
+        time.sleep(0.2)
+        assert len(desk.taken) <= heard + 2 * (1 + 2)
+
+
+def test_nothing_is_taken_while_another_works() -> None:
+    desk = Desk(50)
+    replies = desk.lanes(4).run()
+    thread = threading.Thread(target=lambda: list(replies))
+    with desk.turn:
+        thread.start()
+        time.sleep(0.1)
+        assert not desk.taken
+    thread.join()
+    assert len(desk.kept) == 50
