@@ -48,6 +48,8 @@ from adapters.wire.protocol import (
     WireRequest,
 )
 
+_MAX_TURN_BYTES = 1 << 18
+"""Pixels that are encoded in turn."""
 PLAIN_HTTP_WARNING = "credentials and images went over plain HTTP, which anyone on the way can read"
 JPEG_WARNING = "images are sent as JPEG, which loses the small changes that triggers are made of"
 
@@ -265,7 +267,8 @@ class HttpEndpoint:
         self._learn()
         observer, handle = self._observer, 0
         turn: AbstractContextManager[object] = nullcontext() if observer is None else observer.turn
-        with turn:
+        # Large images are encoded side by side, mostly outside the interpreter's lock.
+        with turn if images.nbytes <= _MAX_TURN_BYTES else nullcontext():
             request = self._format.encode(images)
             if observer is not None:
                 digest = hashlib.sha256(request.body).hexdigest()

@@ -6,6 +6,7 @@ shrink). Nothing here looks at a model: `adapters.onnx_input` finds out what a f
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -155,6 +156,7 @@ def _look_up(
         np.take(table, source, out=target, mode="clip")
 
 
+@lru_cache(maxsize=64)
 def _slope_and_offset(
     recipe: InputRecipe, channels: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -169,7 +171,10 @@ def _slope_and_offset(
     mean, std = np.broadcast_to(mean, channels), np.broadcast_to(std, channels)
     if recipe.color_order == "BGR":
         mean, std = mean[::-1], std[::-1]
-    return recipe.scale / std, -mean / std
+    slope, offsets = recipe.scale / std, -mean / std
+    for shared in (slope, offsets):
+        shared.setflags(write=False)
+    return slope, offsets
 
 
 def _with_channels(images: NDArray[np.uint8], channels: int | None) -> NDArray[np.uint8]:

@@ -7,8 +7,12 @@ server takes several (as new endpoint files say), with 4 or 16 requests in fligh
 of the audit's own requests again and again and keeps nothing (http_load.c); ``audit`` is the whole
 audit: image encoding, journal on disk, verdict. They take turns, and each ratio is that of a pair.
 The servers are those of the tests and are installed on first use; BentoML is not among them,
-because it turns away what comes while it is busy. Server and client share this machine's
-processors: where the server leaves none idle, the ratio says how many the audit takes from it.
+because it turns away what comes while it is busy.
+
+``apart``, the server has one half of the processors and whoever asks the other, as with a vendor's
+server, which is elsewhere: the ratio says whether the audit keeps it as busy as anybody could.
+``shared``, both take what they get: where the server leaves no processor idle, the ratio says how
+much of them the audit takes from it.
 """
 
 import argparse
@@ -18,6 +22,8 @@ import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,6 +64,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="of one measurement")
     parser.add_argument("--pairs", type=int, default=5, help="medians are shown")
     parser.add_argument("--server", choices=list(ENDPOINTS), action="append", default=[])
+    parser.add_argument("--cores", choices=["apart", "shared"], action="append", default=[])
     options = parser.parse_args()
     if shutil.which("cc") is None:
         print("no C compiler (cc) on this machine: skipped")
@@ -68,20 +75,21 @@ def main() -> int:
 
     rows, load = [], os.getloadavg()[0]
     print(
-        f"{'server':<11} {'images':>6} {'c':>3} {'C':>8} {'audit':>8}  "
+        f"{'server':<11} {'cores':<6} {'images':>6} {'c':>3} {'C':>8} {'audit':>8}  "
         "audit/C (pairs)        CPU an image  memory"
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         generator, model = compiled("http_load", folder), _classifier(folder / "suspect.onnx")
-        for server in options.server or ENDPOINTS:
+        servers, cores = options.server or ENDPOINTS, options.cores or _possible_cores()
+        for server, placing in itertools.product(servers, cores):
             if server == "torchserve" and shutil.which("java") is None:
                 print(f"{server}: skipped, there is no java on this machine")
                 continue
-            work = folder / server
+            work = folder / f"{server}-{placing}"
             work.mkdir()
             try:
-                with SERVERS[server](model, work) as port:
+                with _placed(SERVERS[server](model, work), apart=placing == "apart") as port:
                     for images, concurrency in itertools.product(IMAGES[server], CONCURRENCIES):
                         path = work / "endpoint.toml"
                         text = ENDPOINTS[server].format(
@@ -98,7 +106,7 @@ def main() -> int:
                             seconds=options.seconds,
                             pairs=options.pairs,
                         )
-                        rows.append({"server": server, **row})
+                        rows.append({"server": server, "cores": placing, **row})
                         _print(rows[-1])
             except BuildError as error:
                 print(f"{server}: skipped, {error}")
@@ -111,6 +119,29 @@ def main() -> int:
     }
     print(write_results("http_servers", settings, rows))
     return 0
+
+
+def _possible_cores() -> list[str]:
+    can_place = hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1
+    return ["apart", "shared"] if can_place else ["shared"]
+
+
+@contextmanager
+def _placed(server: AbstractContextManager[int], *, apart: bool) -> Iterator[int]:
+    """Run a server, on processors of its own where it is to stand apart."""
+    if not apart:
+        with server as port:
+            yield port
+        return
+    every = sorted(os.sched_getaffinity(0))
+    half = len(every) // 2
+    os.sched_setaffinity(0, every[:half])  # children inherit it
+    try:
+        with server as port:
+            os.sched_setaffinity(0, every[half:])
+            yield port
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 def _classifier(path: Path) -> Path:
@@ -180,7 +211,8 @@ def _request(path: Path, port: int, images: int) -> Path:
 
 def _print(row: dict[str, object]) -> None:
     print(
-        f"{row['server']:<11} {row['images_per_request']:>6} {row['concurrency']:>3} "
+        f"{row['server']:<11} {row['cores']:<6} {row['images_per_request']:>6} "
+        f"{row['concurrency']:>3} "
         f"{row['c']:>8.0f} {row['audit']:>8.0f}  {row['ratio']:>4.2f} {row['ratios']}  "
         f"{row['audit_cpu_us']} us  {row['audit_mib']} MiB",
         flush=True,
