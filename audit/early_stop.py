@@ -34,6 +34,11 @@ class Follower:
         self._value, self._test = value, test
         self._next = 0
 
+    @property
+    def num_followed(self) -> int:
+        """Return how many answers were taken: the number of the first that is missing."""
+        return self._next
+
     def follow(self, answers: Mapping[str, Answer]) -> EarlyStop | None:
         """Take what is new up to the first unanswered question, and say whether that is enough."""
         while self._test.stop is None:

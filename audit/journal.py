@@ -18,7 +18,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,8 @@ class Journal:
         path = path or Path(":memory:")
         self._path = path
         self._lock = threading.RLock()
+        self.turn = threading.Condition(self._lock)
+        """Held by whoever writes; several threads may hold it to work in turns."""
         self._depth = 0
         self._writer: int | None = None
         """The thread that is inside `transaction` or `together`."""
@@ -128,11 +130,6 @@ class Journal:
         except JournalError:
             self._connection.close()
             raise
-
-    @property
-    def turn(self) -> AbstractContextManager[object]:
-        """Return what whoever writes holds; several threads may hold it to work in turns."""
-        return self._lock
 
     def _switch_to_write_ahead_log(self) -> None:
         # The switch wants the file for itself, and SQLite does not wait for that as it waits for

@@ -12,7 +12,6 @@ that fails ends the others after what they are asking just then.
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, TypeVar
@@ -39,6 +38,8 @@ class Lanes(Generic[Task, Reply, Kept]):
 
     Args:
         turn: Held by whoever does anything but ask.
+        may_take: Whether the next task may be taken before another answer is kept; called in turn.
+            It may be where no task is asked.
         take: Returns the next task, None when there is none; called in turn.
         ask: Waits for the reply to a task.
         keep: Puts the reply away and returns what is worth hearing; called in turn.
@@ -49,8 +50,9 @@ class Lanes(Generic[Task, Reply, Kept]):
 
     def __init__(
         self,
-        turn: AbstractContextManager[object],
+        turn: threading.Condition,
         *,
+        may_take: Callable[[], bool],
         take: Callable[[], Task | None],
         ask: Callable[[Task], Reply],
         keep: Callable[[Task, Reply], Kept],
@@ -59,7 +61,8 @@ class Lanes(Generic[Task, Reply, Kept]):
         num_at_once: int,
     ) -> None:
         self._turn = turn
-        self._take, self._ask, self._keep, self._abandon = take, ask, keep, abandon
+        self._may_take, self._take = may_take, take
+        self._ask, self._keep, self._abandon = ask, keep, abandon
         self._num_lanes, self._at_once = num_lanes, threading.Semaphore(num_at_once)
         self._told: SimpleQueue[Kept | _Ended] = SimpleQueue()
         self._room = threading.Semaphore((1 + _MAX_UNHEARD) * num_lanes)
@@ -101,6 +104,7 @@ class Lanes(Generic[Task, Reply, Kept]):
                     reply = self._ask(task)
                 with self._turn:
                     self._told.put(self._keep(task, reply))
+                    self._turn.notify_all()
         except BaseException as error:
             self._end()
             self._told.put(_Ended(error))
@@ -113,8 +117,11 @@ class Lanes(Generic[Task, Reply, Kept]):
             self._hurry.set()
             self._room.acquire()
         with self._turn:
+            self._turn.wait_for(lambda: self._is_over or self._may_take())
             return None if self._is_over else self._take()
 
     def _end(self) -> None:
-        self._is_over = True
+        with self._turn:
+            self._is_over = True
+            self._turn.notify_all()
         self._room.release(self._num_lanes)

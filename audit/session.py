@@ -279,6 +279,12 @@ class AuditSession:
         def has_decided() -> bool:
             return follower is not None and follower.follow(book.answers) is not None
 
+        def may_take() -> bool:
+            # Where one answer is late, the others do not run ahead of what may be the last one.
+            if follower is None or follower.kind != group.kind or has_decided() or not waiting:
+                return True
+            return int(waiting[0][0]) < follower.num_followed + num_at_once * size
+
         def take() -> Batch | None:
             nonlocal is_held
             # A pause lets all lanes end, also where it is over before the last one sees it.
@@ -298,6 +304,7 @@ class AuditSession:
                     continue
                 lanes = Lanes(
                     self._journal.turn,
+                    may_take=may_take,
                     take=take,
                     ask=self._timed,
                     keep=self._keep,

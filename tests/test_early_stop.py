@@ -1,5 +1,6 @@
 """Audits that stop when the verdict is certain enough: asked, resumed, recorded, recomputed."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -94,6 +95,21 @@ def test_requests_in_flight_are_all_that_is_asked_beyond(tmp_path: Path) -> None
     (score,) = last.outcome.scores
     num_queries = sum(kind == QUERY for kind, _ in suspect.asked)
     assert score.num_queries <= num_queries <= score.num_queries + 4
+
+
+def test_a_late_answer_keeps_the_others_from_running_ahead(tmp_path: Path) -> None:
+    class Late(KnownSuspect):
+        def predict(self, images):  # type: ignore[no-untyped-def]
+            if tuple(images[0, 0, 0, :2]) == (QUERY, 10):
+                time.sleep(0.3)
+                self.ahead = max(index for kind, index in self.asked if kind == QUERY)
+            return super().predict(images)
+
+    suspect = Late(lambda kind, index: 0, concurrency=4)
+    journal = Journal(tmp_path / "journal.sqlite")
+    *_, last = stopping_session(wide_bundle(), suspect, journal).run()
+    assert isinstance(last, Finished)
+    assert suspect.ahead == 13
 
 
 def test_a_suspect_that_fails_the_controls_is_found_out_early(tmp_path: Path) -> None:

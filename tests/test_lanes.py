@@ -14,13 +14,19 @@ class Desk:
     """Hands out numbers and notes what is kept; the test says how asking goes."""
 
     def __init__(self, num_tasks: int, ask: Callable[[int], int] = lambda task: task) -> None:
-        self.turn, self.count = threading.RLock(), threading.Lock()
+        self.turn, self.count = threading.Condition(threading.RLock()), threading.Lock()
         self.waiting = list(range(num_tasks))
         self.taken: list[int] = []
         self.kept: list[int] = []
         self.asking = self.most_asking = 0
         self.num_abandoned = 0
+        self.window = num_tasks
         self._ask = ask
+
+    def may_take(self) -> bool:
+        """Let nobody run more than `window` tasks ahead of the first that is not kept."""
+        first = next(task for task in range(len(self.kept) + 1) if task not in self.kept)
+        return not self.waiting or self.waiting[0] < first + self.window
 
     def take(self) -> int | None:
         if not self.waiting:
@@ -48,6 +54,7 @@ class Desk:
     def lanes(self, num_lanes: int, num_at_once: int | None = None) -> Lanes[int, int, int]:
         return Lanes(
             self.turn,
+            may_take=self.may_take,
             take=self.take,
             ask=self.ask,
             keep=self.keep,
@@ -122,6 +129,26 @@ def test_who_listens_slowly_is_waited_for() -> None:
         heard = len(next(replies))
         time.sleep(0.2)
         assert len(desk.taken) <= heard + 2 * (1 + 2)
+
+
+def test_nobody_runs_ahead_of_a_late_answer_by_more_than_is_allowed() -> None:
+    late = threading.Event()
+
+    def ask(task: int) -> int:
+        if task == 5:
+            late.wait(10)
+        return task
+
+    desk = Desk(30, ask)
+    desk.window = 4
+    replies = desk.lanes(4).run()
+    heard = 0
+    while heard < 8:
+        heard += len(next(replies))
+    time.sleep(0.05)
+    assert desk.taken == list(range(9))
+    late.set()
+    assert heard + sum(map(len, replies)) == 30
 
 
 def test_nothing_is_taken_while_another_works() -> None:
