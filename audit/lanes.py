@@ -4,9 +4,9 @@ A lane carries an answer all the way: one thread wakes for it, and the next ques
 as the answer that made room for it is kept. Asking is waiting, and goes on side by side; all the
 rest is done in turns, since threads that compete for the interpreter only slow one another down.
 
-Who listens wakes up a hundred times a second at most, because each time costs as much as an answer
-does. Nobody is asked for an audience that has left: few kept answers wait to be heard, and a lane
-that fails ends the others after what they are asking just then.
+Who listens wakes up a hundred times a second at most: waking up for each answer takes time from
+the answers. Nobody is asked for an audience that has left: few kept answers wait to be heard, and
+a lane that fails ends the others after what they are asking just then.
 """
 
 import threading
