@@ -25,7 +25,7 @@ demo: $(READY) ## Craft, sign and audit the embedded example (about 3 minutes on
 	$(BIN)/kinprint demo
 
 test: $(READY) ## Run the tests.
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-servers: $(READY) ## Run the tests that need Triton and TorchServe, which install on first use.
 	$(BIN)/python -m pytest -m servers

@@ -1,10 +1,12 @@
 /* An HTTP server on loopback that answers every POST with one label after a fixed delay.
  *
- *   http_server DELAY_MS   prints its port, serves keep-alive connections until it is killed.
+ *   http_server DELAY_MS [ALONE]   prints its port, serves keep-alive connections until it is killed.
+ *
+ * With a second argument the delay of a request begins when the request before it is answered, as
+ * at a server that is busy with one at a time; else each is answered so long after it came.
  *
  * One thread and epoll: at no delay it answers tens of thousands of requests a second, so that it
- * is the client that is measured. Answers that wait stand in a queue in the order of their time,
- * because every one waits equally long.
+ * is the client that is measured. Answers that wait stand in a queue in the order of their time.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -70,7 +72,8 @@ static void drop(int fd) {
 }
 
 int main(int argc, char **argv) {
-    long long delay_ns = argc > 1 ? (long long)(atof(argv[1]) * 1e6) : 0;
+    long long delay_ns = argc > 1 ? (long long)(atof(argv[1]) * 1e6) : 0, free_ns = 0;
+    int is_alone = argc > 2;
     int listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof address;
@@ -121,7 +124,10 @@ int main(int argc, char **argv) {
                     answer(fd);
                     continue;
                 }
-                queue[last] = (Waiting){fd, now_ns() + delay_ns};
+                long long begin_ns = now_ns();
+                if (is_alone && begin_ns < free_ns) begin_ns = free_ns;
+                free_ns = begin_ns + delay_ns;
+                queue[last] = (Waiting){fd, free_ns};
                 last = (last + 1) % (MAX_CONNECTIONS * 4);
             }
             if (c->length == BUFFER_BYTES) drop(fd);

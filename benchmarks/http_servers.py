@@ -2,15 +2,18 @@
 
     python -m benchmarks http_servers
 
-Triton, KServe and TorchServe serve the demo's classifier, one image a request, or 8 where the
-server takes several (as new endpoint files say), with 4 or 16 requests in flight. ``C`` sends one
-of the audit's own requests again and again and keeps nothing (http_load.c); ``audit`` is the whole
-audit: image encoding, journal on disk, verdict. They take turns, and each ratio is that of a pair.
-The servers are those of the tests and are installed on first use; BentoML is not among them,
-because it turns away what comes while it is busy.
+Triton, KServe and TorchServe serve a ResNet-20 (81 MFLOP), or with ``--classifier demo`` the
+demo's classifier (25 MFLOP); one image a request, or 8 where the server takes several (as new
+endpoint files say), with 4 or 16 requests in flight. ``C`` sends one of the audit's own requests
+again and again and keeps nothing (http_load.c); ``audit`` is the whole audit: image encoding,
+journal on disk, verdict. They take turns, and each ratio is that of a pair. The servers are those
+of the tests and are installed on first use; BentoML is not among them, because it turns away what
+comes while it is busy.
 
 ``apart``, the server has one half of the processors and whoever asks the other, as with a vendor's
-server, which is elsewhere: the ratio says whether the audit keeps it as busy as anybody could.
+server, which is elsewhere; ``busy`` is the share of the time in which the server's half was at work
+under the generator and under the audit. Where both are 1.00, nobody could have kept the server
+busier, and what the ratio lacks is what processors of one machine take from one another.
 ``shared``, both take what they get: where the server leaves no processor idle, the ratio says how
 much of them the audit takes from it.
 """
@@ -22,9 +25,10 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -37,6 +41,26 @@ from benchmarks.http_load import compiled, load_rate, write_request
 from benchmarks.plain_bundle import SIDE, K, plain_bundle
 from benchmarks.results_file import write_results
 
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _demo() -> "nn.Module":
+    from generator.demo.assets import demo_source
+
+    return demo_source().model
+
+
+def _resnet20() -> "nn.Module":
+    import torch
+
+    from benchmarks.cifar_resnet import resnet20
+
+    torch.manual_seed(0)
+    return resnet20().eval()
+
+
+CLASSIFIERS: dict[str, "Callable[[], nn.Module]"] = {"resnet20": _resnet20, "demo": _demo}
 TESTS = Path(__file__).parents[1] / "tests"
 CONCURRENCIES = (4, 16)
 IMAGES = {"triton": (1, 8), "kserve": (1, 8), "torchserve": (1,)}
@@ -65,6 +89,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5, help="medians are shown")
     parser.add_argument("--server", choices=list(ENDPOINTS), action="append", default=[])
     parser.add_argument("--cores", choices=["apart", "shared"], action="append", default=[])
+    parser.add_argument("--classifier", choices=list(CLASSIFIERS), action="append", default=[])
     options = parser.parse_args()
     if shutil.which("cc") is None:
         print("no C compiler (cc) on this machine: skipped")
@@ -75,21 +100,26 @@ def main() -> int:
 
     rows, load = [], os.getloadavg()[0]
     print(
-        f"{'server':<11} {'cores':<6} {'images':>6} {'c':>3} {'C':>8} {'audit':>8}  "
-        "audit/C (pairs)        CPU an image  memory"
+        f"{'classifier':<11} {'server':<11} {'cores':<6} {'images':>6} {'c':>3} {'C':>6} "
+        f"{'audit':>6}  audit/C (pairs)   busy C, audit  CPU an image  memory"
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        generator, model = compiled("http_load", folder), _classifier(folder / "suspect.onnx")
+        generator = compiled("http_load", folder)
+        models = {
+            name: _classifier(name, folder / name / "suspect.onnx")
+            for name in options.classifier or ["resnet20"]
+        }
         servers, cores = options.server or ENDPOINTS, options.cores or _possible_cores()
-        for server, placing in itertools.product(servers, cores):
+        for classifier, server, placing in itertools.product(models, servers, cores):
+            model = models[classifier]
             if server == "torchserve" and shutil.which("java") is None:
                 print(f"{server}: skipped, there is no java on this machine")
                 continue
-            work = folder / f"{server}-{placing}"
+            work = folder / f"{classifier}-{server}-{placing}"
             work.mkdir()
             try:
-                with _placed(SERVERS[server](model, work), apart=placing == "apart") as port:
+                with _placed(SERVERS[server](model, work), placing) as (port, its_cores):
                     for images, concurrency in itertools.product(IMAGES[server], CONCURRENCIES):
                         path = work / "endpoint.toml"
                         text = ENDPOINTS[server].format(
@@ -103,15 +133,16 @@ def main() -> int:
                             port,
                             concurrency,
                             images,
+                            its_cores,
                             seconds=options.seconds,
                             pairs=options.pairs,
                         )
-                        rows.append({"server": server, "cores": placing, **row})
+                        named = {"classifier": classifier, "server": server, "cores": placing}
+                        rows.append({**named, **row})
                         _print(rows[-1])
             except BuildError as error:
                 print(f"{server}: skipped, {error}")
     settings = {
-        "classifier": "the demo's, 32x32 pixels",
         "pairs": options.pairs,
         "seconds": options.seconds,
         "load_before": round(load, 2),
@@ -127,11 +158,13 @@ def _possible_cores() -> list[str]:
 
 
 @contextmanager
-def _placed(server: AbstractContextManager[int], *, apart: bool) -> Iterator[int]:
-    """Run a server, on processors of its own where it is to stand apart."""
-    if not apart:
+def _placed(
+    server: AbstractContextManager[int], placing: str
+) -> Iterator[tuple[int, Sequence[int]]]:
+    """Run a server; yield its port and the processors that it has for itself, if any."""
+    if placing == "shared":
         with server as port:
-            yield port
+            yield port, ()
         return
     every = sorted(os.sched_getaffinity(0))
     half = len(every) // 2
@@ -139,17 +172,28 @@ def _placed(server: AbstractContextManager[int], *, apart: bool) -> Iterator[int
     try:
         with server as port:
             os.sched_setaffinity(0, every[half:])
-            yield port
+            yield port, every[:half]
     finally:
         os.sched_setaffinity(0, every)
 
 
-def _classifier(path: Path) -> Path:
-    """Write the demo's classifier."""
-    from generator.demo.assets import demo_source
+def _busy_s(cores: Sequence[int]) -> float:
+    """Return for how long these processors have been at work since the machine started."""
+    total, names = 0, {f"cpu{core}" for core in cores}
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name in names:
+            idle, waiting_for_disk = map(int, ticks[3:5])
+            total += sum(map(int, ticks[:8])) - idle - waiting_for_disk
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def _classifier(name: str, path: Path) -> Path:
+    """Write a classifier of ten classes."""
     from generator.onnx_export import export_onnx
 
-    export_onnx(demo_source().model, path, image_shape=(SIDE, SIDE, 3))
+    path.parent.mkdir()
+    export_onnx(CLASSIFIERS[name](), path, image_shape=(SIDE, SIDE, 3))
     return path
 
 
@@ -169,20 +213,31 @@ def _measure(
     port: int,
     concurrency: int,
     images: int,
+    cores: Sequence[int],
     *,
     seconds: float,
     pairs: int,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return medians; generator and audit take turns, so that a busy moment meets both."""
     request = _request(endpoint, port, images)
     rough = load_rate(generator, port, concurrency, 20 * concurrency, request)
     rough = load_rate(generator, port, concurrency, int(rough), request)  # when all is warm
     num = int(min(MAX_IMAGES // images, max(200, rough * seconds)))
     labels = _control_labels(model, num * images)
-    rates, speeds = [], []
+    rates, speeds, busy = [], [], []
     for _ in range(pairs):
+        before = _busy_s(cores)
         rates.append(images * load_rate(generator, port, concurrency, num, request))
+        between = _busy_s(cores)
         speeds.append(audit_speed(endpoint, num * images, labels))
+        after, num_images = _busy_s(cores), num * images * len(cores)
+        if cores:
+            busy.append(
+                [
+                    (between - before) * rates[-1] / num_images,
+                    (after - between) * speeds[-1].per_second / num_images,
+                ]
+            )
     ratios = [speed.per_second / rate for rate, speed in zip(rates, speeds, strict=True)]
     return {
         "images_per_request": images,
@@ -192,6 +247,7 @@ def _measure(
         "audit": round(statistics.median(speed.per_second for speed in speeds), 1),
         "ratio": round(statistics.median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
+        "busy": [round(statistics.median(one), 2) for one in zip(*busy, strict=True)],
         "audit_cpu_us": round(statistics.median(speed.cpu_us for speed in speeds)),
         "audit_mib": round(max(speed.mib for speed in speeds), 1),
     }
@@ -209,12 +265,13 @@ def _request(path: Path, port: int, images: int) -> Path:
     return write_request(path.with_name("request"), target, port, sent[0].headers, sent[0].body)
 
 
-def _print(row: dict[str, object]) -> None:
+def _print(row: dict[str, Any]) -> None:
     print(
-        f"{row['server']:<11} {row['cores']:<6} {row['images_per_request']:>6} "
-        f"{row['concurrency']:>3} "
-        f"{row['c']:>8.0f} {row['audit']:>8.0f}  {row['ratio']:>4.2f} {row['ratios']}  "
-        f"{row['audit_cpu_us']} us  {row['audit_mib']} MiB",
+        f"{row['classifier']:<11} {row['server']:<11} {row['cores']:<6} "
+        f"{row['images_per_request']:>6} {row['concurrency']:>3} {row['c']:>6.0f} "
+        f"{row['audit']:>6.0f}  {row['ratio']:>4.2f} {row['ratios']}  "
+        f"{', '.join(map(str, row['busy'])) or '-'}  {row['audit_cpu_us']} us  "
+        f"{row['audit_mib']} MiB",
         flush=True,
     )
 

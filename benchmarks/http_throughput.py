@@ -2,7 +2,9 @@
 
     python -m benchmarks http_throughput
 
-The same server in C (http_server.c) answers after 0, 5 or 20 ms; 4 or 16 requests are in flight.
+The same server in C (http_server.c) answers after 0, 5 or 20 ms, or is busy for 2 ms with one
+request after the other (``each 2 ms``); 4 or 16 requests are in flight. It needs next to no
+processor time, as a vendor's server needs none of ours.
 ``C`` is a load generator that keeps nothing (http_load.c), ``loop`` threads around Python's own
 http.client that keep nothing either, ``audit`` the whole audit: PNG, journal on disk, verdict. The
 memory is the largest that an audit's process had.
@@ -19,16 +21,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.http_audit import audit_speed
 from benchmarks.http_load import compiled, load_rate, write_request
 from benchmarks.results_file import write_results
 
-DELAYS_MS, CONCURRENCIES = (0, 5, 20), (4, 16)
+SERVERS = {
+    "0 ms": ("0",),
+    "5 ms": ("5",),
+    "20 ms": ("20",),
+    "each 2 ms": ("2", "alone"),
+}
+"""Arguments of http_server.c by name."""
+CONCURRENCIES = (4, 16)
 MAX_REQUESTS = 20_000
 HEADERS = {"Content-Type": "application/json"}
 BODY = json.dumps({"image": "A" * 4200}).encode()
@@ -53,23 +63,23 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3, help="medians are shown")
     options = parser.parse_args()
     rows, load = [], os.getloadavg()[0]
-    print(f"{'delay':>6} {'c':>3} {'C':>9} {'loop':>9} {'audit':>9}  audit/C  audit/loop   memory")
+    print(f"{'server':>9} {'c':>3} {'C':>9} {'loop':>9} {'audit':>9}  audit/C  audit/loop   memory")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         compiled("http_server", folder)
         generator = compiled("http_load", folder)
-        for delay_ms, concurrency in itertools.product(DELAYS_MS, CONCURRENCIES):
+        for server, concurrency in itertools.product(SERVERS, CONCURRENCIES):
             row = _measure(
                 folder,
                 generator,
-                delay_ms,
+                server,
                 concurrency,
                 seconds=options.seconds,
                 repeats=options.repeats,
             )
             rows.append(row)
             print(
-                f"{delay_ms:>3} ms {concurrency:>3} {row['c']:>9.0f} {row['loop']:>9.0f} "
+                f"{server:>9} {concurrency:>3} {row['c']:>9.0f} {row['loop']:>9.0f} "
                 f"{row['audit']:>9.0f}  {row['audit'] / row['c']:>7.2f}  "
                 f"{row['audit'] / row['loop']:>10.2f} {row['audit_mib']:>5.0f} MiB",
                 flush=True,
@@ -86,16 +96,15 @@ def main() -> int:
 
 
 def _measure(
-    folder: Path, generator: Path, delay_ms: int, concurrency: int, *, seconds: float, repeats: int
-) -> dict[str, float]:
+    folder: Path, generator: Path, server: str, concurrency: int, *, seconds: float, repeats: int
+) -> dict[str, Any]:
     """Return medians; the three take turns, so that a busy moment meets all of them."""
     c, loops, audits, memory = [], [], [], 0.0
-    with _server(folder, delay_ms) as port:
+    with _server(folder, SERVERS[server]) as port:
         request = write_request(folder / "request", "/classify", port, HEADERS, BODY)
-        # A first, rough rate.
-        num = load_rate(generator, port, concurrency, 2 * concurrency, request)
-        expected = concurrency * 1000 / delay_ms if delay_ms else 3000.0
-        num_requests = int(min(MAX_REQUESTS, max(400, min(num, expected) * seconds)))
+        # A first, rough rate; the audit reaches no more than so many a second.
+        rate = min(3000.0, load_rate(generator, port, concurrency, 10 * concurrency, request))
+        num_requests = int(min(MAX_REQUESTS, max(400, rate * seconds)))
         for _ in range(repeats):
             c.append(load_rate(generator, port, concurrency, num_requests, request))
             loops.append(_loop(port, concurrency, num_requests))
@@ -105,7 +114,7 @@ def _measure(
             audits.append(told.per_second)
             memory = max(memory, told.mib)
     return {
-        "delay_ms": delay_ms,
+        "server": server,
         "concurrency": concurrency,
         "num_requests": num_requests,
         "c": round(statistics.median(c), 1),
@@ -116,8 +125,8 @@ def _measure(
 
 
 @contextmanager
-def _server(folder: Path, delay_ms: int) -> Iterator[int]:
-    process = subprocess.Popen([folder / "http_server", str(delay_ms)], stdout=subprocess.PIPE)
+def _server(folder: Path, arguments: Sequence[str]) -> Iterator[int]:
+    process = subprocess.Popen([folder / "http_server", *arguments], stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
         yield int(process.stdout.readline())

@@ -13,6 +13,9 @@ os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_DATA_HOME"]
 import pytest
 from tiny_world import TinyWorld, make_tiny_world
 
+LONG = ("test_demo.py", "test_arena.py", "test_servers.py", "test_references.py")
+"""Files that take minutes: begun first, so that nobody waits for the last of them alone."""
+
 atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 
@@ -20,3 +23,7 @@ atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     folder: Path = tmp_path_factory.mktemp("tiny-world")
     return make_tiny_world(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(name) if (name := item.path.name) in LONG else len(LONG))
