@@ -66,12 +66,14 @@ def _causes(counts: NDArray[np.int64], num_refused: int, names: tuple[str, ...])
             f"{num_refused} of {total} images got no class: look at what the answer says, and at "
             "the path under [answer]."
         )
+    others = "the normalisation (scale, mean, std), the colour order (RGB or BGR)"
     most = int(counts.sum(axis=0).argmax())
     if counts[:, most].sum() / total >= ONE_CLASS_SHARE:
         causes.append(
             f"Most images are called {names[most]!r}: pixels may arrive in another range, so look "
             "at the normalisation (scale, mean, std) and at the image encoding."
         )
+        others = "the colour order (RGB or BGR)"
     rows, columns = linear_sum_assignment(-counts)
     right, best = int(np.trace(counts)), int(counts[rows, columns].sum())
     moved = [
@@ -85,7 +87,7 @@ def _causes(counts: NDArray[np.int64], num_refused: int, names: tuple[str, ...])
             f"class map ({', '.join(moved[:4])}{', ...' if len(moved) > 4 else ''})."
         )
     causes.append(
-        "Look at the colour order (RGB or BGR) and at how images are resized; kinprint probe tries "
-        "the usual ways for an ONNX file."
+        f"Look at {others} and at how images are resized; kinprint probe tries the usual ways for "
+        "an ONNX file."
     )
     return tuple(causes)

@@ -88,6 +88,8 @@ def test_the_likely_cause_of_wrong_controls_comes_first(change: object, cause: s
     confusion = control_confusion(bundle, answers(given))
     assert confusion.likely_causes[0].startswith(cause)
     assert int(confusion.counts.sum()) + confusion.num_refused == 8
+    told = " ".join(confusion.likely_causes)
+    assert told.count("normalisation") == told.count("colour order") == 1
 
 
 def test_right_controls_lie_on_the_diagonal() -> None:
