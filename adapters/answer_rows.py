@@ -15,7 +15,10 @@ Kind = Literal["auto", "labels", "top_k", "probabilities", "logits"]
 """``auto`` takes a label, or the best of whatever is listed; ``labels`` takes labels only;
 ``top_k`` takes the classes that a list names; ``probabilities`` and ``logits`` need all K."""
 
-Row = Label | tuple[float, ...] | Mapping[str, float]
+NamedScores = Mapping[str | int, float]
+"""Numbers by the vendor's label; an integer may be the class itself (`ClassMap`)."""
+
+Row = Label | tuple[float, ...] | NamedScores
 """A label; numbers by class index; or numbers by the vendor's label."""
 
 _CAPABILITIES = {
@@ -78,13 +81,15 @@ def row_of(value: Any, label_key: str = "label", score_key: str = "score") -> Ro
     )
 
 
-def named(pairs: Sequence[tuple[Any, Any]]) -> Mapping[str, float]:
+def named(pairs: Sequence[tuple[Any, Any]]) -> NamedScores:
     """Return scores by label, in the order of the answer.
 
     Raises:
-        SuspectError: A label is no text, comes twice, or a score is no finite number.
+        SuspectError: A label is neither text nor integer, comes twice, or a score is no finite
+            number.
     """
-    scores: dict[str, float] = {}
+    scores: dict[str | int, float] = {}
+    texts: set[str] = set()
     for label, score in pairs:
         if isinstance(label, bool) or not isinstance(label, str | int):
             raise SuspectError(f"answer: expected a label as text, got {kind_of(label)}")
@@ -92,9 +97,10 @@ def named(pairs: Sequence[tuple[Any, Any]]) -> Mapping[str, float]:
             raise SuspectError(
                 f"answer: expected a number as the score of {label!r}, got {kind_of(score)}"
             )
-        if str(label) in scores:
+        if str(label) in texts:
             raise SuspectError(f"answer: expected each label once, got {label!r} twice")
-        scores[str(label)] = float(score)
+        texts.add(str(label))
+        scores[label] = float(score)
     return scores
 
 

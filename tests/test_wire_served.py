@@ -249,6 +249,14 @@ def test_an_image_file_may_be_the_body(
             '[request]\nform = "multipart"',
             '{"output": {"label": "dog", "score": 0.7}}',
         ),
+        ("bentoml", "/classify", "image", "", '{"label": 1, "score": 0.7}'),
+        (
+            "bentoml",
+            "/classify",
+            "image",
+            "",
+            '[{"label": 2, "score": 0.3}, {"label": 1, "score": 0.7}]',
+        ),
     ],
 )
 def test_an_image_file_may_be_a_field_of_a_form(
@@ -277,6 +285,12 @@ def test_an_image_file_may_be_a_field_of_a_form(
         (
             "probabilities",
             '[{"horse": 0.25, "dog": 0.5, "cat": 0.25}]',
+            [-1.3862944, -0.6931472, -1.3862944],
+        ),
+        (
+            "probabilities",
+            '[[{"label": 2, "score": 0.25}, {"label": 1, "score": 0.5}, '
+            '{"label": 0, "score": 0.25}]]',
             [-1.3862944, -0.6931472, -1.3862944],
         ),
         # logits 0, ln 2, 0: exp is 1, 2, 1, the sum 4
@@ -334,6 +348,11 @@ def test_nothing_is_called_a_probability_unless_the_file_says_so(
             "",
             '{"predictions": [[{"label": "cat", "score": "1"}, {"label": "dog", "score": 0}]]}',
             "expected a number as the score of 'cat', got a text",
+        ),
+        (
+            "",
+            '{"predictions": [[{"label": 1, "score": 1}, {"label": "1", "score": 0}]]}',
+            "expected each label once, got '1' twice",
         ),
         (
             "",
