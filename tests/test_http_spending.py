@@ -115,6 +115,7 @@ def test_failed_attempts_count_and_a_larger_limit_goes_on(tmp_path: Path) -> Non
         assert "--resume" in stopped.stderr
         done = kinprint(tmp_path, server, PRICE, "--max-cost", "0.35", "--resume", "--json")
     assert done.returncode == ExitCode.DERIVED, done.stderr
+    assert ": the whole audit, earlier answers included, asks at most 32 images" in done.stderr
     assert row(done)["run"]["spent"]["cost"] == "0.35"
     assert server.num_requests == 35
 

@@ -27,13 +27,20 @@ def amount(text: str) -> Decimal:
 
 
 def agree(
-    name: str, plan: SpendingPlan, *, has_budget: bool, is_agreed: bool, is_quiet: bool
+    name: str,
+    plan: SpendingPlan,
+    *,
+    is_resumed: bool,
+    has_budget: bool,
+    is_agreed: bool,
+    is_quiet: bool,
 ) -> None:
     """Tell what an audit takes, and ask whether to start where it costs money.
 
     Args:
         name: What to call the endpoint.
         plan: What it takes.
+        is_resumed: Whether some of it may be answered already.
         has_budget: Whether the auditor limited the questions.
         is_agreed: Do not ask (``--yes``).
         is_quiet: Tell nothing that need not be answered.
@@ -42,7 +49,8 @@ def agree(
         click.ClickException: Nobody agreed; nothing was sent.
     """
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    told = f"{name}: {plan.estimate.text}"
+    whole = "the whole audit, earlier answers included, " if is_resumed else ""
+    told = f"{name}: {whole}{plan.estimate.text}"
     if plan.limits.max_cost is not None:
         told += f"; stops at {money(plan.limits.max_cost, plan.tariff.currency)}"
     if plan.limits.max_requests is not None:

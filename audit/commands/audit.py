@@ -226,6 +226,7 @@ def command(
                     agree(
                         path.name,
                         spending,
+                        is_resumed=resume,
                         has_budget=budget is not None,
                         is_agreed=yes,
                         is_quiet=quiet,
