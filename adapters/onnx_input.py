@@ -10,6 +10,7 @@ from typing import Literal
 
 from adapters.onnx_messages import TensorDescription
 from adapters.preprocessing import (
+    LUMA,
     UNIT_SCALE,
     ColorOrder,
     InputDtype,
@@ -95,7 +96,8 @@ def find_image_input(inputs: tuple[TensorDescription, ...], layout: Layout | Non
 def complete_recipe(image_input: ImageInput, options: RecipeOptions) -> InputRecipe:
     """Join what the file says with what the caller knows.
 
-    Integer inputs take the pixels themselves: scale, mean and std do not apply to them.
+    Integer inputs take the pixels themselves: scale, mean and std do not apply to them. An input of
+    one channel, to which colours come as grey, takes the same share of their means and stds.
 
     Raises:
         SuspectConfigError: The two contradict each other or a value is out of range.
@@ -113,6 +115,11 @@ def complete_recipe(image_input: ImageInput, options: RecipeOptions) -> InputRec
             given.pop(name, None)
     else:
         given.setdefault("scale", UNIT_SCALE)
+    if given.get("channels", recipe.channels) == 1:
+        for name in ("mean", "std"):
+            values = given.get(name, ())
+            if len(values) == len(LUMA):
+                given[name] = (math.fsum(w * v for w, v in zip(LUMA, values, strict=True)),)
     try:
         return replace(recipe, **given)
     except ValueError as error:

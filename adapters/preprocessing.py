@@ -22,6 +22,12 @@ InputDtype = Literal["float32", "float16", "float64", "uint8", "int8", "int32"]
 UNIT_SCALE = 1 / 255
 """Scale that maps pixels to [0, 1]."""
 
+_LUMA_16 = (19595, 38470, 7471)
+"""ITU-R 601 luma in 16-bit fixed point, as Pillow's mode "L" has it."""
+
+LUMA = tuple(weight / 65536 for weight in _LUMA_16)
+"""How much of red, green and blue is in grey."""
+
 INT8_OFFSET = 128
 """An int8 input holds ``pixel - 128``: the zero point of an 8-bit image at scale 1/255."""
 
@@ -187,8 +193,7 @@ def _with_channels(images: NDArray[np.uint8], channels: int | None) -> NDArray[n
         return images
     if channels == 3:
         return np.repeat(images, 3, axis=-1)
-    # ITU-R 601 luma in 16-bit fixed point, as Pillow's mode "L" has it.
-    luma = images.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
+    luma = images.astype(np.uint32) @ np.array(_LUMA_16, np.uint32)
     return ((luma + 0x8000) >> 16).astype(np.uint8)[..., None]
 
 

@@ -137,6 +137,17 @@ def test_grey_models_of_every_rank_take_grey_and_colour_images(
         assert suspect.predict(colour).labels.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("shape", [("n", 8, 8), ("n", 1, 8, 8)])
+def test_a_normalisation_of_colours_is_made_one_of_grey(tmp_path: Path, shape: Shape) -> None:
+    path = save(bright_or_dark(shape=shape, to_rows=(0, 64)), tmp_path / "model.onnx")
+    colours = RecipeOptions(mean=(0.2, 0.4, 0.9), std=(0.2, 0.4, 0.9))
+    with open_onnx(path, recipe=colours) as suspect:
+        # 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.9 = 0.3972, which is 101.3 of 255
+        assert suspect.recipe.mean == suspect.recipe.std == pytest.approx((0.3972,), abs=1e-4)
+        grey = np.array([100, 103], np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2)
+        assert suspect.predict(grey).labels.tolist() == [1, 0]
+
+
 def test_logits_are_taken_where_probabilities_say_the_same(tmp_path: Path) -> None:
     path = save(with_two_heads(agree=True), tmp_path / "model.onnx")
     with open_onnx(path) as suspect:
