@@ -52,11 +52,10 @@ class AttemptEnd:
 class AttemptObserver(Protocol):
     """Keeps the books; called by several threads at once."""
 
-    @property
-    def turn(self) -> AbstractContextManager[object]:
-        """Return what a thread holds while it works rather than waits for the network.
+    def aside(self) -> AbstractContextManager[object]:
+        """Return what a thread is in while it waits, such as for the network.
 
-        Threads that compete for the interpreter, statement by statement, slow one another down.
+        Whoever asks may hold something that other threads want, too; inside it is theirs.
         """
         ...
 

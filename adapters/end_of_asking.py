@@ -1,6 +1,8 @@
 """One signal that ends all waiting of an endpoint, and what everybody who waits is told."""
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from adapters.suspect import SuspectError
 
@@ -10,7 +12,13 @@ STOPPED = "endpoint: expected an answer, got stopped before it"
 class EndOfAsking:
     """Set once, by whoever ends it first; the first reason stays."""
 
-    def __init__(self) -> None:
+    def __init__(self, aside: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        """Go on.
+
+        Args:
+            aside: Returns what a thread is in while it waits (`AttemptObserver.aside`).
+        """
+        self._aside = aside
         self._event = threading.Event()
         self._lock = threading.Lock()
         self._reason: tuple[type[SuspectError], str] = (SuspectError, STOPPED)
@@ -33,7 +41,8 @@ class EndOfAsking:
 
     def wait(self, delay_s: float) -> None:
         """Wait so long, or until it is set."""
-        self._event.wait(delay_s)
+        with self._aside():
+            self._event.wait(delay_s)
 
     def check(self) -> None:
         """Raise if asking has ended.

@@ -11,12 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from adapters.whole_answer import WholeAnswer, read_answer
 
+_NO_RETRIES = urllib3.Retry(False, redirect=False)
 _CONTROL = re.compile("[\x01-\x08\x0a-\x1f\x7f]")
 """All but NUL, which stands between lines, and the tab."""
 
@@ -71,11 +73,62 @@ class _TlsConnection(_WholeExchange, HTTPSConnection):
             self.peer_certificate = sock.getpeercert(binary_form=True)
 
 
-class _PlainPool(HTTPConnectionPool):
+class _WholeExchanges:
+    """Mixed into a urllib3 pool, before it."""
+
+    def exchange(
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: urllib3.Timeout,
+    ) -> WholeAnswer:
+        """Send a request and read the answer, over a connection that is there or a new one.
+
+        Args:
+            method: Such as ``POST``.
+            target: What the request line names.
+            body: Bytes, perhaps none.
+            headers: By name, all but ``Content-Length``, ``Host`` included.
+            timeout: To connect, and for the whole answer.
+
+        Raises:
+            OSError: The connection broke, or no answer came in time.
+            urllib3.exceptions.HTTPError: No connection, or likewise.
+            ValueError: A header cannot be sent.
+        """
+        pool: Any = self
+        connection = pool._get_conn()
+        if connection.sock is None:  # a new one, which urllib3 knows how to make
+            pool._put_conn(connection)
+            answer: WholeAnswer = pool.urlopen(
+                method,
+                target,
+                body=body,
+                headers=headers,
+                timeout=timeout,
+                retries=_NO_RETRIES,
+                redirect=False,
+                assert_same_host=False,
+            )
+            return answer
+        try:
+            connection.request(method, target, body, headers)
+            answer = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            pool._put_conn(connection)
+        return answer
+
+
+class _PlainPool(_WholeExchanges, HTTPConnectionPool):
     ConnectionCls = _PlainConnection
 
 
-class _TlsPool(HTTPSConnectionPool):
+class _TlsPool(_WholeExchanges, HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 

@@ -48,8 +48,8 @@ from adapters.wire.protocol import (
     WireRequest,
 )
 
-_MAX_TURN_BYTES = 1 << 18
-"""Pixels that are encoded in turn."""
+_MAX_ALONE_BYTES = 1 << 18
+"""Pixels that are made ready while others wait: more of them are, aside."""
 PLAIN_HTTP_WARNING = "credentials and images went over plain HTTP, which anyone on the way can read"
 JPEG_WARNING = "images are sent as JPEG, which loses the small changes that triggers are made of"
 
@@ -80,6 +80,7 @@ class HttpEndpoint:
         self._on_exchange: Callable[[WireRequest, RawAnswer], None] | None = None
         self._learner = self._format if isinstance(self._format, SelfConfiguring) else None
         self._observer: AttemptObserver | None = None
+        self._aside: Callable[[], AbstractContextManager[object]] = nullcontext
         self._is_closed = False
         self._pace = None
         if description.requests_per_second is not None:
@@ -201,6 +202,7 @@ class HttpEndpoint:
                 the address.
         """
         self._observer = observer
+        self._aside = nullcontext if observer is None else observer.aside
         self._begin(has_answered=has_answered)
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
@@ -222,7 +224,9 @@ class HttpEndpoint:
             raise ValueError(
                 f"images: expected [1..{self.batch_size}, H, W, C], got {images.shape}"
             )
-        resized = image_encoding.resize(images, self._description.image)
+        image = self._description.image
+        with nullcontext() if image.size is None else self._aside():
+            resized = image_encoding.resize(images, image)
         try:
             answer, attempts = ask_until_answered(
                 lambda number: self._attempt(resized, number),
@@ -253,7 +257,7 @@ class HttpEndpoint:
             self._pace.close()
 
     def _begin(self, *, has_answered: bool = False) -> None:
-        self._end = EndOfAsking()
+        self._end = EndOfAsking(self._aside)
         if self._is_closed:
             self._end.set()
         self._breaker = CircuitBreaker(
@@ -266,25 +270,24 @@ class HttpEndpoint:
         self._limiter.acquire()
         self._learn()
         observer, handle = self._observer, 0
-        turn: AbstractContextManager[object] = nullcontext() if observer is None else observer.turn
         # Large images are encoded side by side, mostly outside the interpreter's lock.
-        with turn if images.nbytes <= _MAX_TURN_BYTES else nullcontext():
+        with nullcontext() if images.nbytes <= _MAX_ALONE_BYTES else self._aside():
             request = self._format.encode(images)
-            if observer is not None:
-                digest = hashlib.sha256(request.body).hexdigest()
-                attempt = Attempt(number=number, num_images=len(images), request_sha256=digest)
-                handle = observer.sending(attempt)
+            digest = hashlib.sha256(request.body).hexdigest()
+        if observer is not None:
+            attempt = Attempt(number=number, num_images=len(images), request_sha256=digest)
+            handle = observer.sending(attempt)
         started = time.monotonic()
         raw: RawAnswer | None = None
         answer: WireAnswer | None = None
         result = Result.FAILED
         try:
-            raw = self._transport.send(request)
-            with turn:
-                if self._on_exchange is not None:
-                    self._on_exchange(request, raw)
-                self._check(raw)
-                answer = self._decoded(raw, request, len(images))
+            with self._aside():
+                raw = self._transport.send(request)
+            if self._on_exchange is not None:
+                self._on_exchange(request, raw)
+            self._check(raw)
+            answer = self._decoded(raw, request, len(images))
             result = Result.ANSWERED
         except AskAgainError as error:
             result = Result.LATER if error.is_throttled else Result.FAILED
@@ -312,8 +315,9 @@ class HttpEndpoint:
 
     def _learn(self) -> None:
         """Let the format ask the server about its model, where it needs to, once."""
-        if self._learner is not None:
-            with self._learning:
+        if self._learner is not None and self._learner.question() is not None:
+            # Others may wait for the same, and nobody has the turn meanwhile.
+            with self._aside(), self._learning:
                 if (question := self._learner.question()) is not None:
                     raw = self._transport.send(question)
                     self._check(raw)

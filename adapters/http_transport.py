@@ -27,7 +27,6 @@ from adapters.whole_answer import MAX_ANSWER_BYTES, TOO_LONG, WholeAnswer
 from adapters.wire.protocol import AskAgainError, WireRequest
 
 _CHUNK_BYTES = 1 << 16
-_NO_RETRIES = urllib3.Retry(False, redirect=False)
 _ASK_AGAIN = frozenset({408, 425, 429})
 _THROTTLED = frozenset({429, 503})
 _NO_CREDENTIALS = frozenset({401, 403, 407})
@@ -108,15 +107,9 @@ class HttpTransport:
         """
         try:
             route = self._route(request.url)
-            answer: WholeAnswer = route.pool.urlopen(
-                request.method,
-                route.target,
-                body=request.body,
-                headers=self._headers(request, route),
-                timeout=self._timeout,
-                retries=_NO_RETRIES,
-                redirect=False,
-                assert_same_host=False,
+            headers = self._headers(request, route)
+            answer: WholeAnswer = route.pool.exchange(
+                request.method, route.target, request.body, headers, self._timeout
             )
         except (urllib3.exceptions.SSLError, requests.exceptions.SSLError) as error:
             raise SuspectUnreachableError(
@@ -125,7 +118,7 @@ class HttpTransport:
             ) from error
         except urllib3.exceptions.NewConnectionError as error:  # also a TimeoutError by its class
             raise AskAgainError(_why(error)) from error
-        except urllib3.exceptions.TimeoutError as error:
+        except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise AskAgainError(f"none within {self._timeout_s:g} s") from error
         except (requests.exceptions.RequestException, ValueError) as error:
             raise SuspectConfigError(

@@ -57,10 +57,9 @@ class AttemptLog:
         self._num_requests, self._num_images = spent.num_requests, spent.num_images
         self._images_of: dict[int, int] = {}
 
-    @property
-    def turn(self) -> AbstractContextManager[object]:
-        """Return what a thread holds while it works rather than waits."""
-        return self._journal.turn
+    def aside(self) -> AbstractContextManager[object]:
+        """Return what lets others have the journal's turn."""
+        return self._journal.turn.aside()
 
     @property
     def spending(self) -> Spending:

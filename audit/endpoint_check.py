@@ -109,8 +109,9 @@ class _Watcher:
     tariff: Tariff
     num_images_sent: int = 0
     on_first: Callable[[Exchange], None] | None = None
-    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
-    """Requests follow one another here, so that nobody waits for a turn."""
+
+    def aside(self) -> AbstractContextManager[object]:
+        return nullcontext()  # requests follow one another here: nobody else wants anything
 
     def sending(self, attempt: Attempt) -> int:
         if self.gives_up and attempt.number > 1 and self.last_status not in _PASSING:

@@ -5,16 +5,16 @@ the bundle's manifest, the runs, and for every answer when and how it was asked.
 row for good: asking it twice is an error of the caller, and an answer is never overwritten; only
 the names of its classes change, once, where the audit finds their order (`audit.asked_order`).
 
-What is written is with the operating system at once, so that it outlives this process however that
-ends; `Journal.sync` waits until it is on the disk and outlives the machine, too. Requests to an
-endpoint have a row each besides (`audit.attempt_log`), written before the request leaves.
+What is written in one turn (`Journal.turn`) is with the operating system when the turn ends, and
+outlives this process from then on; `Journal.sync` waits until it is on the disk and outlives the
+machine, too. Requests to an endpoint have a row each besides (`audit.attempt_log`), written before
+the request leaves.
 """
 
 import json
 import os
 import secrets
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from adapters.suspect import Predictions, SuspectIdentity
 from audit.errors import JournalError, NoJournalError
 from audit.journal_schema import prepare_tables
-from audit.shared_writes import SharedWrites
+from audit.turn import Turn
 
 _LOCK_TIMEOUT_S = 30.0
 _ENCODER = json.JSONEncoder(sort_keys=True)
@@ -96,28 +96,24 @@ class Journal:
         self._is_in_memory = path is None
         path = path or Path(":memory:")
         self._path = path
-        self._lock = threading.RLock()
-        self.turn = threading.Condition(self._lock)
-        """Held by whoever writes; several threads may hold it to work in turns."""
-        self._depth = 0
-        self._writer: int | None = None
-        """The thread that is inside `transaction` or `together`."""
+        self.turn = Turn(self._commit)
+        """Held by whoever reads or writes; what is written in one turn is one transaction."""
+        self._is_all_or_nothing = self._is_closed = False
         self._log: int | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Threads take turns (self._lock).
+            # Threads take turns.
             self._connection = sqlite3.connect(
                 path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"journal: cannot use {path} ({error})") from error
-        self._shared = SharedWrites(self._connection, self._lock)
         try:
             self._switch_to_write_ahead_log()
             # In a write-ahead log this leaves waiting for the disk to `sync`, which needs no lock.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute("PRAGMA foreign_keys = ON")
-            with self._transaction():
+            with self._all_or_nothing():
                 prepare_tables(self._connection, path)
         except sqlite3.Error as error:
             self._connection.close()
@@ -144,32 +140,39 @@ class Journal:
                     raise
                 time.sleep(0.01)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            if self._depth:  # inside `together`, which commits
-                yield
-                return
+    def _begin(self) -> None:
+        """Begin what ends with the turn, unless that was done."""
+        if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk has rolled back already
-                    self._connection.execute("ROLLBACK")
-                raise
+
+    def _commit(self) -> None:
+        """Hand over to the operating system what was written in this turn; `sync` goes further."""
+        if self._is_closed or self._is_all_or_nothing or not self._connection.in_transaction:
+            return
+        try:
             self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise JournalError(f"journal: cannot write {self._path} ({error})") from error
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # a full disk has rolled back already
+            self._connection.execute("ROLLBACK")
 
     @contextmanager
-    def _one_transaction(self) -> Iterator[None]:
-        """Let what this thread writes inside the block begin and end no transaction."""
-        self._depth += 1
-        self._writer = threading.get_ident()
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._writer = None
+    def _all_or_nothing(self) -> Iterator[None]:
+        with self.turn:
+            self._commit()  # what was written before the block is no part of it
+            self._is_all_or_nothing = True
+            try:
+                self._begin()
+                yield
+            except BaseException:
+                self._roll_back()
+                raise
+            finally:
+                self._is_all_or_nothing = False
+            self._commit()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -179,38 +182,19 @@ class Journal:
             JournalError: It could not be written.
         """
         try:
-            with self._transaction(), self._one_transaction():
+            with self._all_or_nothing():
                 yield
         except sqlite3.Error as error:
             raise JournalError(f"journal: cannot write {self._path} ({error})") from error
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Write what is written inside the block at its end, all at once, and do not wait.
-
-        What was written before an exception in the block is kept. `sync` waits for the disk.
-
-        Raises:
-            JournalError: It could not be written.
-        """
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    with self._one_transaction():
-                        yield
-                finally:
-                    if self._connection.in_transaction:
-                        self._connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise JournalError(f"journal: cannot write {self._path} ({error})") from error
-
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self.turn:
             if self._log is not None:
                 self._close_log()
                 self._log = None
+            self._commit()
+            self._is_closed = True
             self._connection.close()
 
     def begin(
@@ -383,6 +367,8 @@ class Journal:
         Raises:
             JournalError: The disk did not take it.
         """
+        with self.turn:
+            self._commit()
         if self._is_in_memory:
             return
         try:
@@ -391,7 +377,7 @@ class Journal:
             raise JournalError(f"journal: cannot write {self._path} ({error.strerror})") from error
 
     def _opened_log(self) -> int:
-        with self._lock:
+        with self.turn:
             if self._log is None:
                 # SQLite holds no locks on this file, so closing it lets go of none.
                 self._log = os.open(f"{self._path}-wal", os.O_RDWR)
@@ -399,7 +385,7 @@ class Journal:
             return self._log
 
     def write_soon(self, statement: str, values: tuple[object, ...]) -> int:
-        """Run one statement; the result outlives this process, but perhaps not the machine.
+        """Run one statement; what it did outlives this process once the turn ends.
 
         Returns:
             The number of the row that it inserted, if it did.
@@ -408,24 +394,27 @@ class Journal:
             JournalError: A rule of the tables forbids it, or the disk is full.
         """
         try:
-            if self._writer == threading.get_ident():  # in a transaction: this is part of it
+            with self.turn:
+                self._begin()
                 return int(self._connection.execute(statement, values).lastrowid or 0)
-            return self._shared.write(statement, values)
         except sqlite3.Error as error:
             raise JournalError(f"journal: cannot write {self._path} ({error})") from error
 
     def write_rows(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Run a statement once per row, all in one transaction.
+        """Run a statement once per row.
 
-        It is on disk afterwards, but inside `together`.
+        All is on disk afterwards, unless the turn goes on: then after a `sync`. What was written
+        before a row that fails is kept in a turn that goes on, and else not.
 
         Raises:
             JournalError: A rule of the tables forbids it, or the disk is full.
         """
+        is_part = self.turn.is_mine
         try:
-            with self._transaction():
+            with self.turn if is_part else self._all_or_nothing():
+                self._begin()
                 self._connection.executemany(statement, rows)
-            if not self._depth:
+            if not is_part:
                 self.sync()
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
@@ -448,7 +437,7 @@ class Journal:
             JournalError: The file cannot be read.
         """
         try:
-            with self._lock:
+            with self.turn:
                 return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise JournalError(f"journal: cannot read {self._path} ({error})") from error

@@ -1,10 +1,10 @@
 """Threads that ask, keep the answer and ask again, while somebody listens to what was kept.
 
 A lane carries an answer all the way: one thread wakes for it, and the next question leaves as soon
-as the answer that made room for it is kept. Asking is waiting, and goes on side by side; all the
-rest is done in turns, since threads that compete for the interpreter only slow one another down.
+as the answer that made room for it is kept. All that is one turn (`audit.turn`); a lane steps aside
+only while it waits, so that lanes wait side by side and otherwise leave one another in peace.
 
-Who listens wakes up a hundred times a second at most: waking up for each answer takes time from
+Who listens wakes up forty times a second at most: waking up for each answer takes time from
 the answers. Nobody is asked for an audience that has left: few kept answers wait to be heard, and
 a lane that fails ends the others after what they are asking just then.
 """
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from audit.turn import Turn
+
 _MAX_UNHEARD = 2
 """Kept answers that may wait to be heard, for each lane."""
-_LISTENING_S = 0.01
+_LISTENING_S = 0.025
 """How long the first of them waits for others."""
 
 Task = TypeVar("Task")
@@ -37,20 +39,19 @@ class Lanes(Generic[Task, Reply, Kept]):
     """One go over the tasks that there are.
 
     Args:
-        turn: Held by whoever does anything but ask.
-        may_take: Whether the next task may be taken before another answer is kept; called in turn.
-            It may be where no task is asked.
-        take: Returns the next task, None when there is none; called in turn.
+        turn: Held by a lane, but where `ask` steps aside to wait.
+        may_take: Whether the next task may be taken before another answer is kept. It may be where
+            no task is asked.
+        take: Returns the next task, None when there is none.
         ask: Waits for the reply to a task.
-        keep: Puts the reply away and returns what is worth hearing; called in turn.
+        keep: Puts the reply away and returns what is worth hearing.
         abandon: Ends all waiting in `ask`; called when nobody wants the replies any more.
         num_lanes: Threads.
-        num_at_once: Lanes that may ask at the same time; the others keep, or wait with a task.
     """
 
     def __init__(
         self,
-        turn: threading.Condition,
+        turn: Turn,
         *,
         may_take: Callable[[], bool],
         take: Callable[[], Task | None],
@@ -58,12 +59,11 @@ class Lanes(Generic[Task, Reply, Kept]):
         keep: Callable[[Task, Reply], Kept],
         abandon: Callable[[], None],
         num_lanes: int,
-        num_at_once: int,
     ) -> None:
         self._turn = turn
         self._may_take, self._take = may_take, take
         self._ask, self._keep, self._abandon = ask, keep, abandon
-        self._num_lanes, self._at_once = num_lanes, threading.Semaphore(num_at_once)
+        self._num_lanes = num_lanes
         self._told: SimpleQueue[Kept | _Ended] = SimpleQueue()
         self._room = threading.Semaphore((1 + _MAX_UNHEARD) * num_lanes)
         self._is_over, self._hurry = False, threading.Event()
@@ -99,12 +99,11 @@ class Lanes(Generic[Task, Reply, Kept]):
 
     def _lane(self) -> None:
         try:
-            while (task := self._next()) is not None:
-                with self._at_once:
+            with self._turn:
+                while (task := self._next()) is not None:
                     reply = self._ask(task)
-                with self._turn:
                     self._told.put(self._keep(task, reply))
-                    self._turn.notify_all()
+                    self._turn.notify()
         except BaseException as error:
             self._end()
             self._told.put(_Ended(error))
@@ -115,13 +114,13 @@ class Lanes(Generic[Task, Reply, Kept]):
     def _next(self) -> Task | None:
         if not self._room.acquire(blocking=False):
             self._hurry.set()
-            self._room.acquire()
-        with self._turn:
-            self._turn.wait_for(lambda: self._is_over or self._may_take())
-            return None if self._is_over else self._take()
+            with self._turn.aside():
+                self._room.acquire()
+        self._turn.wait_for(lambda: self._is_over or self._may_take())
+        return None if self._is_over else self._take()
 
     def _end(self) -> None:
         with self._turn:
             self._is_over = True
-            self._turn.notify_all()
+            self._turn.notify()
         self._room.release(self._num_lanes)

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
+from threading import Semaphore
 
 from adapters.attempts import watchable
 from adapters.suspect import Suspect
@@ -274,7 +275,13 @@ class AuditSession:
         # A file may be asked again for nothing, so one batch waits and no time is lost. An endpoint
         # is paid: no question leaves before the answer that made room for it is written.
         num_lanes = num_at_once + 1 if is_free and follower is None else num_at_once
-        is_held = False
+        places, is_held = Semaphore(num_at_once), False
+
+        def ask(batch: Batch) -> Reply:
+            if self._log is not None:  # an endpoint steps aside itself, only while it waits
+                return self._timed(batch)
+            with self._journal.turn.aside(), places:
+                return self._timed(batch)
 
         def has_decided() -> bool:
             return follower is not None and follower.follow(book.answers) is not None
@@ -306,11 +313,10 @@ class AuditSession:
                     self._journal.turn,
                     may_take=may_take,
                     take=take,
-                    ask=self._timed,
+                    ask=ask,
                     keep=self._keep,
                     abandon=self._abandon,
                     num_lanes=min(num_lanes, len(waiting)),
-                    num_at_once=num_at_once,
                 )
                 with closing(lanes.run()) as runs:
                     for answered in runs:
@@ -336,10 +342,9 @@ class AuditSession:
         )
 
     def _keep(self, batch: Batch, reply: Reply) -> Answered:
-        with self._journal.together():
-            if self._log is not None:
-                self._log.flush()
-            labels = self._book.keep(batch, reply)
+        if self._log is not None:
+            self._log.flush()
+        labels = self._book.keep(batch, reply)
         return Answered(
             questions=batch.questions,
             labels=labels,

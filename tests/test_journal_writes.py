@@ -1,8 +1,8 @@
-"""Rows that many threads write at once: together on disk, each with its own number or error."""
+"""What is written in one turn is one transaction, which ends before anybody can act on it."""
 
+import sqlite3
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,51 +15,93 @@ ROW = (
     "INSERT INTO attempts (audit, run, request, attempt, started, num_images, request_sha256, "
     "is_charged) VALUES (?, 1, ?, 1, 0, 1, '', 1)"
 )
-NUM_THREADS = 8
 
 
-def test_threads_that_wait_are_written_together_and_fail_alone(tmp_path: Path) -> None:
-    bundle = audited_contents()
-    journal = Journal(tmp_path / "journal.sqlite")
-    audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
-    transactions: list[str] = []
+class Desk:
+    """A journal with an audit in it, and the eyes of another process."""
 
-    def write(number: int) -> int:
-        return journal.write_soon(ROW, (audit if number else "no such audit", number))
+    def __init__(self, folder: Path) -> None:
+        bundle = audited_contents()
+        self.journal = Journal(folder / "journal.sqlite")
+        self.audit = finish_audit(self.journal, FakeSuspect(bundle, copy_rule), bundle)
+        self._eyes = sqlite3.connect(folder / "journal.sqlite")
 
-    with ThreadPoolExecutor(NUM_THREADS) as pool:
-        with journal.together():  # nobody else can write meanwhile
-            rows = [pool.submit(write, number) for number in range(NUM_THREADS)]
-            while len(journal._shared._waiting) < NUM_THREADS:
-                time.sleep(0.001)
-            mine = journal.write_soon(ROW, (audit, 100))
-            journal._connection.set_trace_callback(transactions.append)
-        for number, row in enumerate(rows[1:], start=1):
-            found = journal.read_rows("SELECT request FROM attempts WHERE id = ?", (row.result(),))
-            assert found == [(number,)]
+    def write(self, number: int, audit: str | None = None) -> None:
+        self.journal.write_soon(ROW, (audit or self.audit, number))
+
+    def seen(self) -> list[int]:
+        rows = self._eyes.execute("SELECT request FROM attempts ORDER BY request").fetchall()
+        return [request for (request,) in rows]
+
+    def close(self) -> None:
+        self._eyes.close()
+        self.journal.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.close()
+
+
+def test_rows_of_one_turn_become_one_transaction_at_its_end(desk: Desk) -> None:
+    statements: list[str] = []
+    desk.journal._connection.set_trace_callback(statements.append)
+    with desk.journal.turn:
+        desk.write(1)
+        with desk.journal.turn:
+            desk.write(2)
+        assert desk.seen() == []
+    assert desk.seen() == [1, 2]
+    assert [each for each in statements if each in ("BEGIN IMMEDIATE", "COMMIT")] == [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+    ]
+
+
+def test_who_steps_aside_leaves_nothing_unwritten(desk: Desk) -> None:
+    with desk.journal.turn:
+        desk.write(1)
+        with desk.journal.turn.aside():
+            assert desk.seen() == [1]
+        desk.write(2)
+        desk.journal.sync()
+        assert desk.seen() == [1, 2]
+
+
+def test_a_row_that_fails_takes_no_other_along(desk: Desk) -> None:
+    with desk.journal.turn:
+        desk.write(1)
         with pytest.raises(JournalError, match=r"cannot write .*FOREIGN KEY"):
-            rows[0].result()
-    assert journal.read_rows("SELECT request FROM attempts WHERE id = ?", (mine,)) == [(100,)]
-    assert sum(statement.startswith("BEGIN") for statement in transactions) == 1
-    journal.close()
+            desk.write(2, "no such audit")
+        desk.write(3)
+    assert desk.seen() == [1, 3]
 
 
-def test_a_thread_of_its_own_is_never_part_of_anothers_transaction(tmp_path: Path) -> None:
-    bundle = audited_contents()
-    journal = Journal(tmp_path / "journal.sqlite")
-    audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
-    other = threading.Thread(target=journal.write_soon, args=(ROW, (audit, 7)))
-
+def test_an_error_keeps_what_the_turn_has_written(desk: Desk) -> None:
     def write_and_fail() -> None:
-        with journal.transaction():
-            journal.write_soon(ROW, (audit, 8))
-            other.start()
-            while not journal._shared._waiting:
-                time.sleep(0.001)
+        with desk.journal.turn:
+            desk.write(1)
             raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):  # undoes what stands in the block, and nothing else
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    assert desk.seen() == [1]
+
+
+def test_a_transaction_undoes_what_stands_in_it_and_nothing_else(desk: Desk) -> None:
+    other = threading.Thread(target=desk.write, args=(7,))
+
+    def write_and_fail() -> None:
+        with desk.journal.turn:
+            desk.write(6)
+            with desk.journal.transaction():
+                desk.write(8)
+                other.start()
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
         write_and_fail()
     other.join()
-    assert journal.read_rows("SELECT request FROM attempts") == [(7,)]
-    journal.close()
+    assert desk.seen() == [6, 7]

@@ -8,13 +8,14 @@ from contextlib import closing
 import pytest
 
 from audit.lanes import Lanes
+from audit.turn import Turn
 
 
 class Desk:
     """Hands out numbers and notes what is kept; the test says how asking goes."""
 
     def __init__(self, num_tasks: int, ask: Callable[[int], int] = lambda task: task) -> None:
-        self.turn, self.count = threading.Condition(threading.RLock()), threading.Lock()
+        self.turn, self.count = Turn(), threading.Lock()
         self.waiting = list(range(num_tasks))
         self.taken: list[int] = []
         self.kept: list[int] = []
@@ -39,7 +40,8 @@ class Desk:
             self.asking += 1
             self.most_asking = max(self.most_asking, self.asking)
         try:
-            return self._ask(task)
+            with self.turn.aside():
+                return self._ask(task)
         finally:
             with self.count:
                 self.asking -= 1
@@ -51,7 +53,7 @@ class Desk:
     def abandon(self) -> None:
         self.num_abandoned += 1
 
-    def lanes(self, num_lanes: int, num_at_once: int | None = None) -> Lanes[int, int, int]:
+    def lanes(self, num_lanes: int) -> Lanes[int, int, int]:
         return Lanes(
             self.turn,
             may_take=self.may_take,
@@ -60,7 +62,6 @@ class Desk:
             keep=self.keep,
             abandon=self.abandon,
             num_lanes=num_lanes,
-            num_at_once=num_at_once or num_lanes,
         )
 
 
@@ -77,18 +78,16 @@ def test_every_task_is_kept_once_and_heard_in_the_order_of_keeping() -> None:
     assert desk.num_abandoned == 0
 
 
-def test_so_many_ask_at_once_and_one_waits_with_its_task() -> None:
-    deadline = time.monotonic() + 10
+def test_all_lanes_ask_at_once_and_no_more() -> None:
+    all_ask = threading.Barrier(3, timeout=10)
 
     def ask(task: int) -> int:
-        while len(desk.taken) < 3 and time.monotonic() < deadline:
-            time.sleep(0.001)
-        return slowly(task)
+        all_ask.wait()
+        return task
 
     desk = Desk(9, ask)
-    assert sum(len(replies) for replies in desk.lanes(3, num_at_once=2).run()) == 9
-    assert time.monotonic() < deadline
-    assert desk.most_asking == 2
+    assert sum(len(replies) for replies in desk.lanes(3).run()) == 9
+    assert desk.most_asking == 3
 
 
 def test_a_lane_that_fails_ends_the_others_after_what_they_are_asking() -> None:
