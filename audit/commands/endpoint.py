@@ -78,7 +78,12 @@ def new(
         write_atomically(out_path, [text.encode()])
     except OSError as error:
         raise click.FileError(str(out_path), error.strerror) from error
-    click.echo(f"wrote {out_path}; fill in the address, then: kinprint endpoint check", err=True)
+    bundle = bundle_path or "BUNDLE"
+    click.echo(
+        f"wrote {out_path}; fill in the address, then: "
+        f"kinprint endpoint check {out_path} --bundle {bundle}",
+        err=True,
+    )
 
 
 @command.command("check", short_help="Try an endpoint file on control images.")
