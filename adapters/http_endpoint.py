@@ -277,13 +277,14 @@ class HttpEndpoint:
         if observer is not None:
             attempt = Attempt(number=number, num_images=len(images), request_sha256=digest)
             handle = observer.sending(attempt)
-        started = time.monotonic()
+        started, arrived = time.monotonic(), None
         raw: RawAnswer | None = None
         answer: WireAnswer | None = None
         result = Result.FAILED
         try:
             with self._aside():
                 raw = self._transport.send(request)
+                arrived = time.monotonic()  # from here on others may keep it waiting
             if self._on_exchange is not None:
                 self._on_exchange(request, raw)
             self._check(raw)
@@ -302,7 +303,7 @@ class HttpEndpoint:
             if observer is not None:
                 end = AttemptEnd(
                     result=result,
-                    latency_s=time.monotonic() - started,
+                    latency_s=(arrived or time.monotonic()) - started,
                     status=raw.status if raw else None,
                     answer_sha256=hashlib.sha256(raw.body).hexdigest() if raw else None,
                     metadata=self._shown(answer.metadata if answer else {}),

@@ -162,6 +162,7 @@ class Journal:
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         with self.turn:
+            assert not self._is_all_or_nothing, "a transaction within a transaction"
             self._commit()  # what was written before the block is no part of it
             self._is_all_or_nothing = True
             try:

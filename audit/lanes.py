@@ -4,9 +4,9 @@ A lane carries an answer all the way: one thread wakes for it, and the next ques
 as the answer that made room for it is kept. All that is one turn (`audit.turn`); a lane steps aside
 only while it waits, so that lanes wait side by side and otherwise leave one another in peace.
 
-Who listens wakes up forty times a second at most: waking up for each answer takes time from
-the answers. Nobody is asked for an audience that has left: few kept answers wait to be heard, and
-a lane that fails ends the others after what they are asking just then.
+Who listens wakes up forty times a second at most: waking up for each answer takes time from the
+answers. Nobody is asked for an audience that has left: few kept answers wait to be heard, and a
+lane that fails ends the others after what they are asking just then.
 """
 
 import threading
