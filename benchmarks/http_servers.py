@@ -13,7 +13,8 @@ comes while it is busy.
 ``apart``, the server has one half of the processors and whoever asks the other, as with a vendor's
 server, which is elsewhere; ``busy`` is the share of the time in which the server's half was at work
 under the generator and under the audit. Where both are 1.00, nobody could have kept the server
-busier, and what the ratio lacks is what processors of one machine take from one another.
+busier; if the audit gets fewer answers there, each one cost the server more: processors of one
+machine share caches, and some servers take together what waits for them.
 ``shared``, both take what they get: where the server leaves no processor idle, the ratio says how
 much of them the audit takes from it.
 """
