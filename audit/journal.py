@@ -96,8 +96,8 @@ class Journal:
         self._is_in_memory = path is None
         path = path or Path(":memory:")
         self._path = path
-        self.turn = Turn(self._commit)
-        """Held by whoever reads or writes; what is written in one turn is one transaction."""
+        self.turn = Turn(self.commit)
+        """Held by whoever reads or writes; its end commits what was written in it."""
         self._is_all_or_nothing = self._is_closed = False
         self._log: int | None = None
         try:
@@ -145,8 +145,14 @@ class Journal:
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
 
-    def _commit(self) -> None:
-        """Hand over to the operating system what was written in this turn; `sync` goes further."""
+    def commit(self) -> None:
+        """Hand over to the operating system what was written in this turn so far.
+
+        It outlives this process from then on, and no later failure undoes it; `sync` goes further.
+
+        Raises:
+            JournalError: It could not be written.
+        """
         if self._is_closed or self._is_all_or_nothing or not self._connection.in_transaction:
             return
         try:
@@ -163,7 +169,7 @@ class Journal:
     def _all_or_nothing(self) -> Iterator[None]:
         with self.turn:
             assert not self._is_all_or_nothing, "a transaction within a transaction"
-            self._commit()  # what was written before the block is no part of it
+            self.commit()  # what was written before the block is no part of it
             self._is_all_or_nothing = True
             try:
                 self._begin()
@@ -173,7 +179,7 @@ class Journal:
                 raise
             finally:
                 self._is_all_or_nothing = False
-            self._commit()
+            self.commit()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -194,7 +200,7 @@ class Journal:
             if self._log is not None:
                 self._close_log()
                 self._log = None
-            self._commit()
+            self.commit()
             self._is_closed = True
             self._connection.close()
 
@@ -369,7 +375,7 @@ class Journal:
             JournalError: The disk did not take it.
         """
         with self.turn:
-            self._commit()
+            self.commit()
         if self._is_in_memory:
             return
         try:

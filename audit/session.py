@@ -345,6 +345,7 @@ class AuditSession:
         if self._log is not None:
             self._log.flush()
         labels = self._book.keep(batch, reply)
+        self._journal.commit()  # whatever becomes of the next request
         return Answered(
             questions=batch.questions,
             labels=labels,

@@ -232,3 +232,21 @@ def _read_until(terminal: int, text: str | None) -> str:
             return shown
         shown += piece.decode()
     return shown
+
+
+def test_an_answer_is_in_the_file_before_the_next_request_is_noted(tmp_path: Path) -> None:
+    statements: list[str] = []
+    with vendor(BUNDLE, copy_rule) as server:
+        path = server.endpoint_file(tmp_path / "vendor.toml", "concurrency = 4")
+        endpoint, journal = open_endpoint(path), Journal(tmp_path / "journal.sqlite")
+        journal._connection.set_trace_callback(statements.append)
+        *_, last = AuditSession(BUNDLE, endpoint, journal).run()
+        endpoint.close()
+        journal.close()
+    assert isinstance(last, Finished)
+    # A full disk undoes all of a transaction: no answer may be in that of a later request.
+    pending = False
+    for statement in statements:
+        pending = statement != "COMMIT" and (pending or "INTO answers" in statement)
+        assert not (pending and "INTO attempts" in statement)
+    assert sum("INTO answers" in statement for statement in statements) >= NUM_CONTROLS

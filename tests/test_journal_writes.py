@@ -1,4 +1,4 @@
-"""What is written in one turn is one transaction, which ends before anybody can act on it."""
+"""What is written in one turn is one transaction, which ends with it at the latest."""
 
 import sqlite3
 import threading
@@ -105,3 +105,18 @@ def test_a_transaction_undoes_what_stands_in_it_and_nothing_else(desk: Desk) -> 
         write_and_fail()
     other.join()
     assert desk.seen() == [6, 7]
+
+
+def test_what_is_committed_outlives_a_full_disk_later_in_the_turn(desk: Desk) -> None:
+    def fill() -> None:
+        with desk.journal.turn:
+            desk.write(1)
+            desk.journal.commit()
+            ((pages,),) = desk.journal.read_rows("PRAGMA page_count")
+            desk.journal.read_rows(f"PRAGMA max_page_count = {pages}")
+            for number in range(2, 10_000):
+                desk.write(number)
+
+    with pytest.raises(JournalError, match="database or disk is full"):
+        fill()
+    assert desk.seen() == [1]

@@ -80,6 +80,27 @@ def test_several_questions_are_on_their_way_at_once(journal: Journal) -> None:
     finished(AuditSession(known_bundle(), suspect, journal))
 
 
+def test_a_file_is_asked_one_batch_after_the_other_while_another_waits(journal: Journal) -> None:
+    inside, threads = threading.Lock(), set[int]()
+
+    class File(KnownSuspect):
+        @property
+        def identity(self) -> SuspectIdentity:
+            return SuspectIdentity(kind="onnx", name="known", digest="0" * 64)
+
+        def predict(self, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Predictions:
+            assert inside.acquire(blocking=False)
+            threads.add(threading.get_ident())
+            time.sleep(0.002)  # the other one comes meanwhile
+            inside.release()
+            return super().predict(images)
+
+    suspect = File(lambda kind, index: 0)
+    finished(AuditSession(known_bundle(), suspect, journal))
+    assert len(suspect.asked) == ALL
+    assert len(threads) > 1
+
+
 def test_an_answer_is_on_disk_before_its_event_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     session = AuditSession(known_bundle(), KnownSuspect(lambda kind, index: 0), Journal(path))
