@@ -247,8 +247,9 @@ def test_a_vendor_that_goes_down_is_left_alone_soon_and_the_audit_resumed(tmp_pa
         assert stopped.returncode == 12
         told = "got status 500 (oops) (7 failures in a row); it answered before, so resume"
         assert told in stopped.stderr
-        # Four threads were on their way when the seventh failed.
-        assert 12 + 7 <= server.num_requests <= 12 + 7 + 3
+        # Four threads were on their way when the seventh failed; and where an answer is taken up
+        # after a failure that overtook it, or three, the count begins again.
+        assert 12 + 7 <= server.num_requests <= 12 + 7 + 3 + 3
         again = commanded(server, tmp_path, "--ask-all", "--resume", fields=fields)
         assert (again.returncode, told in again.stderr) == (12, True)
         asked_before = server.num_requests
