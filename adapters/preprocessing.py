@@ -2,7 +2,7 @@
 
 The steps, in this order: channels, colour order, resizing, ``(pixel * scale - mean) / std``,
 data type, layout. Resampling is Pillow's (bilinear and bicubic widen their support when they
-shrink). Nothing here looks at a model: `adapters.onnx_input` finds out what a file wants.
+shrink). Nothing here looks at a model: `adapters.onnx.input` finds out what a file wants.
 """
 
 from dataclasses import dataclass

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adapters import endpoint_description, image_encoding
-from adapters.endpoint_description import EndpointDescription
+from adapters.endpoint import description as endpoint_description
+from adapters.endpoint.description import EndpointDescription
+from adapters.payload import image_encoding
 
 JPEG_QUALITY = 75
 """What libraries use where nobody says otherwise."""

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from adapters.http_endpoint import open_endpoint
-from adapters.labels_only import LabelsOnly
-from adapters.onnx_file import OutputKindChoice, open_onnx
-from adapters.onnx_forking import ForkServer
-from adapters.onnx_input import RecipeOptions
-from adapters.onnx_model import Device
-from adapters.onnx_suspect_file import open_suspect_file
+from adapters.http.suspect import open_endpoint
+from adapters.narrowed import LabelsOnly
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.model import Device
+from adapters.onnx.process.fork_client import ForkServer
+from adapters.onnx.suspect import OutputKindChoice, open_onnx
+from adapters.onnx.suspect_file import open_suspect_file
 from adapters.suspect import Capability, Suspect
 from adapters.tariff import SpendingLimits
 from audit.bundle import read_bundle
@@ -200,7 +200,7 @@ def open_file(
     Args:
         bundle: From `open_bundle`.
         path: The ONNX file.
-        device: See `adapters.onnx_file.open_onnx`, like the rest.
+        device: See `adapters.onnx.suspect.open_onnx`, like the rest.
         labels_only: Likewise.
         output: Likewise.
         output_kind: Likewise.
@@ -236,7 +236,7 @@ def open_described(
     Args:
         bundle: From `open_bundle`.
         path: The TOML file that ``kinprint probe`` writes (docs/suspects.md).
-        device: See `adapters.onnx_file.open_onnx`.
+        device: See `adapters.onnx.suspect.open_onnx`.
         labels_only: Likewise.
         server: Likewise.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from adapters.relabelled import Relabelled, reordered
+from adapters.narrowed import Relabelled, reordered
 from adapters.suspect import Predictions, Suspect, SuspectIdentity
 from audit.class_order import ClassOrder, confusion, order_of, order_text
 from audit.journal import Answer, Journal

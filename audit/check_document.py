@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from adapters.http_endpoint import HttpEndpoint
+from adapters.http.suspect import HttpEndpoint
 from audit.endpoint_check import EndpointCheck
 from audit.exchange_words import answer_lines, request_lines
 from audit.json_schema import schema_of, shipped_schema, write_schema

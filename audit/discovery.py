@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from adapters.endpoint_file import known_formats, read_endpoint_file
-from adapters.onnx_suspect_file import read_suspect_file
+from adapters.http.endpoint_file import known_formats, read_endpoint_file
+from adapters.onnx.suspect_file import read_suspect_file
 from adapters.suspect import SuspectError
 from audit.errors import AuditError
 from audit.inspection import SignatureState, inspect_bundle

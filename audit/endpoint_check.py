@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.attempts import Attempt, AttemptEnd, Result
-from adapters.endpoint_description import EndpointDescription
-from adapters.http_endpoint import HttpEndpoint
-from adapters.http_transport import RawAnswer
-from adapters.relabelled import Relabelled, reordered
+from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.wire_format import WireRequest
+from adapters.http.suspect import HttpEndpoint
+from adapters.http.transport import RawAnswer
+from adapters.narrowed import Relabelled, reordered
 from adapters.suspect import Capability, Predictions, Suspect, SuspectConfigError, SuspectError
 from adapters.tariff import SpendingLimits, Tariff, money
-from adapters.wire.protocol import WireRequest
 from audit.alterations import Alteration, alterations_of
 from audit.api import scores_to_ask
 from audit.class_order import ClassOrder, confusion, order_of
@@ -386,7 +386,7 @@ def _notes(bundle: BundleContents, description: EndpointDescription) -> tuple[st
 
 
 def _jpeg_warning() -> str:
-    from adapters.http_endpoint import JPEG_WARNING
+    from adapters.http.suspect import JPEG_WARNING
 
     return f"{JPEG_WARNING}."
 

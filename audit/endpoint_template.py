@@ -12,8 +12,8 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from adapters.endpoint_description import EndpointDescription, Image
-from adapters.endpoint_file import known_formats, unknown_format
+from adapters.endpoint.description import EndpointDescription, Image
+from adapters.http.endpoint_file import known_formats, unknown_format
 from adapters.suspect import SuspectConfigError
 
 _EXAMPLES = {

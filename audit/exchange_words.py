@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 
-from adapters.http_endpoint import HttpEndpoint
-from adapters.open_inference import LENGTH_HEADER
-from adapters.server_words import presentable
+from adapters.http.server_identity import presentable
+from adapters.http.suspect import HttpEndpoint
+from adapters.payload.open_inference import LENGTH_HEADER
 from audit.endpoint_check import Exchange
 
 MAX_CHARACTERS = 400

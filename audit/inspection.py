@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from adapters.printable import printable
 from audit.bundle import read_bundle, unsafe_read_untrusted_bundle
 from audit.errors import SignatureInvalidError, UntrustedKeyError
 from audit.keys import Trust
@@ -99,16 +100,6 @@ def inspect_bundle(path: Path, trust: Trust) -> Inspection:
     except SignatureInvalidError as error:
         return Inspection(path=path, state=SignatureState.INVALID, reason=str(error), contents=None)
     return Inspection(path=path, state=SignatureState.UNTRUSTED, reason=reason, contents=contents)
-
-
-def printable(text: str) -> str:
-    r"""Replace what could drive a terminal (escape sequences, text direction) by a question mark.
-
-    Example:
-        >>> printable("cat\x1b[2J")
-        'cat?[2J'
-    """
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:

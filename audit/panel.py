@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.onnx_forking import ForkServer, can_fork
+from adapters.onnx.process.fork_client import ForkServer, can_fork
 from adapters.suspect import Suspect, SuspectError
 from audit.api import open_described, open_file
 from audit.early_stop import min_control_accuracy

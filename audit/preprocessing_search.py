@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.onnx_input import RecipeOptions
+from adapters.onnx.input import RecipeOptions
 from adapters.preprocessing import UNIT_SCALE, ColorOrder, InputRecipe
 from adapters.suspect import Predictions, SuspectError
 
@@ -79,7 +79,7 @@ NORMALISATIONS = (
 
 
 class Reprocessable(Protocol):
-    """A suspect whose preprocessing can be changed, such as `adapters.onnx_file.OnnxSuspect`."""
+    """A suspect whose preprocessing can be changed, such as `adapters.onnx.suspect.OnnxSuspect`."""
 
     @property
     def batch_size(self) -> int:

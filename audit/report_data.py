@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.printable import printable
 from adapters.suspect import REFUSED
 from audit.checks import Check, held, unchecked
 from audit.errors import SignatureInvalidError
-from audit.inspection import printable
 from audit.keys import Trust
 from audit.manifest import BundleContents
 from audit.outcome import Outcome

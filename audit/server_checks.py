@@ -7,7 +7,7 @@ answers of one record came from one server and one model.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from adapters.server_words import CERTIFICATE, REQUEST_IDS
+from adapters.http.server_identity import CERTIFICATE, REQUEST_IDS
 from audit.checks import Check, unchecked
 from audit.record import Record, Row
 

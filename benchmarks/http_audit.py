@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.http_endpoint import open_endpoint
+from adapters.http.suspect import open_endpoint
 from audit.decision_rule import choose_rule
 from audit.events import Answered
 from audit.journal import Journal

@@ -35,8 +35,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import onnxruntime
 
-from adapters.http_endpoint import open_endpoint
-from adapters.wire.protocol import WireRequest
+from adapters.endpoint.wire_format import WireRequest
+from adapters.http.suspect import open_endpoint
 from benchmarks.http_audit import audit_speed
 from benchmarks.http_load import compiled, load_rate, write_request
 from benchmarks.plain_bundle import SIDE, K, plain_bundle

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from pydantic import ConfigDict, ValidationError
 
-from adapters.onnx_file import open_onnx
-from adapters.onnx_input import RecipeOptions
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.suspect import open_onnx
 from adapters.suspect import SuspectError
 from audit.manifest import FrozenModel
 from generator.crafting.queries import answer_all

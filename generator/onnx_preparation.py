@@ -1,7 +1,7 @@
 """An owner's ONNX file, read and brought into the form that the converter to torch wants.
 
 Follows the ONNX IR specification (docs/IR.md). The file is the owner's own and is parsed in this
-process; a stranger's never is (`adapters.onnx_graph`).
+process; a stranger's never is (`adapters.onnx.process.graph`).
 """
 
 import onnx

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adapters.onnx_file import OnnxSuspect, open_onnx
-from adapters.onnx_input import RecipeOptions
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.suspect import OnnxSuspect, open_onnx
 from adapters.suspect import SuspectError
 from generator.errors import SourceError
 from generator.onnx_conversion import (

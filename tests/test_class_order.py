@@ -10,7 +10,7 @@ from audit_world import CONTROL, KnownSuspect, known_bundle
 from onnx import helper
 from tiny_world import TinyWorld, kinprint
 
-from adapters.relabelled import Relabelled
+from adapters.narrowed import Relabelled
 from adapters.suspect import REFUSED, Predictions
 from audit.class_order import confusion, order_of
 from audit.errors import AuditError

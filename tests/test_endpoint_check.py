@@ -22,7 +22,7 @@ from pytest_httpserver import HTTPServer
 from record_builder import GOLDEN_BUNDLE, audited_contents
 from wire_server import Seen, WireServer, wire_server
 
-from adapters.http_endpoint import open_endpoint
+from adapters.http.suspect import open_endpoint
 from adapters.suspect import Capability, SuspectError
 from audit.endpoint_check import check_endpoint, check_plan
 from audit.errors import AuditError

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from http_faults import endpoint_file
 
-from adapters.class_map import class_map
-from adapters.endpoint_description import EndpointDescription
-from adapters.endpoint_file import known_formats, line_of, read_endpoint_file
-from adapters.http_endpoint import open_endpoint
+from adapters.endpoint.description import EndpointDescription
+from adapters.http.class_map import class_map
+from adapters.http.endpoint_file import known_formats, line_of, read_endpoint_file
+from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectConfigError
 
 URL = "https://vendor.example/v1/classify"

@@ -10,8 +10,8 @@ from in_process import run
 from record_builder import GOLDEN_BUNDLE
 
 import adapters.wire
-from adapters.endpoint_description import EndpointDescription
-from adapters.endpoint_file import known_formats, read_endpoint_file
+from adapters.endpoint.description import EndpointDescription
+from adapters.http.endpoint_file import known_formats, read_endpoint_file
 from adapters.suspect import SuspectConfigError
 from audit.endpoint_template import endpoint_template, field_docstrings
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from http_faults import endpoint_file
 
-from adapters.http_connection import request_head
-from adapters.http_endpoint import open_endpoint
+from adapters.http.connection import request_head
+from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
 
 IMAGE = np.zeros((1, 4, 4, 3), dtype=np.uint8)

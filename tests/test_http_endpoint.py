@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from http_faults import Reply, ScriptedServer, endpoint_file, scripted_server
 
-from adapters.http_endpoint import HttpEndpoint, open_endpoint
+from adapters.http.suspect import HttpEndpoint, open_endpoint
 from adapters.suspect import (
     REFUSED,
     SuspectConfigError,

@@ -35,8 +35,8 @@ from record_builder import (
 from tenacity import wait_exponential
 from vendor_server import Rule, Vendor, vendor
 
-from adapters import http_retry
-from adapters.http_endpoint import open_endpoint
+from adapters.http import retry as http_retry
+from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectError
 from audit.events import Finished
 from audit.journal import Journal

@@ -12,7 +12,7 @@ import pytest
 from http_faults import Reply, ScriptedServer, scripted_server
 from PIL import Image
 
-from adapters.http_endpoint import JPEG_WARNING, HttpEndpoint, open_endpoint
+from adapters.http.suspect import JPEG_WARNING, HttpEndpoint, open_endpoint
 from adapters.suspect import Capability, SuspectConfigError, SuspectError
 
 RNG = np.random.default_rng(7)

@@ -22,8 +22,8 @@ from record_builder import audited_contents, copy_rule
 from tenacity import wait_exponential
 from vendor_server import Vendor, vendor
 
-from adapters import http_retry
-from adapters.http_endpoint import open_endpoint
+from adapters.http import retry as http_retry
+from adapters.http.suspect import open_endpoint
 from audit.errors import AuditError
 from audit.events import Answered, Finished
 from audit.journal import Journal

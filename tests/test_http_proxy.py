@@ -12,7 +12,7 @@ import pytest
 from http_faults import Reply, endpoint_file, scripted_server
 from private_authority import make_authority
 
-from adapters.http_endpoint import open_endpoint
+from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectUnreachableError
 
 IMAGE = np.zeros((1, 4, 4, 3), dtype=np.uint8)

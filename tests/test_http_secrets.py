@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from http_faults import Reply, endpoint_file, scripted_server
 
-from adapters.http_endpoint import open_endpoint
+from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectConfigError, SuspectError, SuspectUnreachableError
 
 SECRET = "sk/l1ve+0123456789"

@@ -9,8 +9,8 @@ import pytest
 from http_faults import Reply, endpoint_file, scripted_server
 from private_authority import PrivateAuthority, make_authority
 
-from adapters.http_endpoint import open_endpoint
-from adapters.server_words import MAX_LENGTH, server_words
+from adapters.http.server_identity import MAX_LENGTH, server_words
+from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
 
 IMAGE = np.zeros((1, 8, 8, 3), dtype=np.uint8)

@@ -18,8 +18,8 @@ from record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule
 from tenacity import wait_exponential
 from vendor_server import Vendor, vendor
 
-from adapters import http_retry
-from adapters.http_endpoint import open_endpoint
+from adapters.http import retry as http_retry
+from adapters.http.suspect import open_endpoint
 from adapters.tariff import SpendingLimits
 from audit.api import audit_suspect
 from audit.errors import BudgetSpentError

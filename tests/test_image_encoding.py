@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from adapters.endpoint_description import Image
-from adapters.image_encoding import encode
+from adapters.endpoint.description import Image
+from adapters.payload.image_encoding import encode
 
 
 @pytest.mark.parametrize(

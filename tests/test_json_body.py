@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from adapters.json_body import JsonText, dumps, nested_numbers
+from adapters.payload.json_body import JsonText, dumps, nested_numbers
 from adapters.preprocessing import InputRecipe, apply
 
 RNG = np.random.default_rng(3)

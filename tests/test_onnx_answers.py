@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from adapters.onnx_answers import (
+from adapters.onnx.answers import (
     check_finite,
     class_scores,
     detect_kind,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from onnx_builders import brightest_channel, save, with_external_weights
 
-from adapters import onnx_digest
-from adapters.onnx_digest import digest_onnx
+from adapters.onnx import digest as onnx_digest
+from adapters.onnx.digest import digest_onnx
 from adapters.suspect import SuspectConfigError
 
 

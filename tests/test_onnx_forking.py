@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from onnx_builders import brightest_channel, colors, endless_loop, memory_bomb, save
 
-from adapters.onnx_file import OnnxSuspect, adapt_model, open_onnx
-from adapters.onnx_forking import ForkServer, can_fork
-from adapters.onnx_limits import OnnxLimits
-from adapters.onnx_model import load_model
+from adapters.onnx.model import load_model
+from adapters.onnx.process.fork_client import ForkServer, can_fork
+from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.suspect import OnnxSuspect, adapt_model, open_onnx
 from adapters.suspect import SuspectError
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="this system starts processes afresh")
@@ -168,9 +168,9 @@ def test_nothing_is_left_when_the_auditor_is_killed(path: Path) -> None:
     script = f"""
 import json, sys, time
 from pathlib import Path
-from adapters.onnx_forking import ForkServer
-from adapters.onnx_limits import OnnxLimits
-from adapters.onnx_model import load_model
+from adapters.onnx.process.fork_client import ForkServer
+from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.model import load_model
 server = ForkServer()
 model = load_model(Path({str(path)!r}), device="cpu", limits=OnnxLimits(), server=server)
 print(json.dumps([server.process_id, model.process.pid]), flush=True)

@@ -21,8 +21,8 @@ from onnx_builders import (
     with_external_weights,
 )
 
-from adapters.onnx_file import OnnxSuspect, open_onnx
-from adapters.onnx_limits import OnnxLimits
+from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.suspect import OnnxSuspect, open_onnx
 from adapters.suspect import SuspectConfigError, SuspectError
 
 SWAP = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], np.float32).tobytes()

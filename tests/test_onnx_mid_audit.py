@@ -13,8 +13,8 @@ from audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, QUERY, K, known_bund
 from onnx import TensorProto, helper, numpy_helper
 from onnx_builders import make_model, save, value
 
-from adapters.onnx_file import OnnxSuspect, open_onnx
-from adapters.onnx_limits import OnnxLimits
+from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.suspect import OnnxSuspect, open_onnx
 from adapters.suspect import SuspectError
 from audit.events import ControlsChecked, Finished, Started
 from audit.journal import Journal

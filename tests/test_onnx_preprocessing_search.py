@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from onnx_builders import bright_or_dark, nearest_color, save
 
-from adapters.onnx_file import open_onnx
-from adapters.onnx_input import RecipeOptions
-from adapters.onnx_metadata import classes_from_metadata, recipe_from_metadata
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.metadata import classes_from_metadata, recipe_from_metadata
+from adapters.onnx.suspect import open_onnx
 from audit.preprocessing_search import Candidate, rank_preprocessings, sign_test
 
 

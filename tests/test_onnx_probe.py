@@ -10,7 +10,7 @@ from bundle_builder import GOLDEN, GOLDEN_PUBLIC_KEY, small_arrays
 from click.testing import CliRunner, Result
 from onnx_builders import brightest_channel, nearest_color, save
 
-from adapters.onnx_suspect_file import open_suspect_file
+from adapters.onnx.suspect_file import open_suspect_file
 from adapters.suspect import SuspectConfigError
 from audit.commands.probe import command
 

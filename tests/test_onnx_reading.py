@@ -20,8 +20,8 @@ from onnx_builders import (
     with_two_heads,
 )
 
-from adapters.onnx_file import OutputKindChoice, open_onnx
-from adapters.onnx_input import RecipeOptions
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.suspect import OutputKindChoice, open_onnx
 from adapters.suspect import Capability, SuspectConfigError, SuspectError
 
 ORANGE, SEA = (255, 102, 0), (0, 51, 204)

@@ -10,11 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx_builders import brightest_channel, colors, save
 
-from adapters.onnx_file import check_one_runtime
-from adapters.onnx_limits import has_nvidia_device
-from adapters.onnx_messages import LoadRequest, RunRequest
-from adapters.onnx_pinned import PinnedMemory
-from adapters.onnx_session import (
+from adapters.onnx.process.limits import has_nvidia_device
+from adapters.onnx.process.messages import LoadRequest, RunRequest
+from adapters.onnx.process.pinned_memory import PinnedMemory
+from adapters.onnx.process.session import (
     CPU,
     CUDA,
     RunState,
@@ -24,6 +23,7 @@ from adapters.onnx_session import (
     direct,
     is_out_of_memory,
 )
+from adapters.onnx.suspect import check_one_runtime
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import SuspectConfigError
 

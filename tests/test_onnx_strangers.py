@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx_builders import make_model, save, value
 
-from adapters.onnx_file import open_onnx
-from adapters.onnx_input import RecipeOptions
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.suspect import open_onnx
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "models" / "onnx"
 

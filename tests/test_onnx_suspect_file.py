@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from onnx_builders import brightest_channel, colors, save
 
-from adapters.onnx_input import RecipeOptions
-from adapters.onnx_suspect_file import (
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.suspect_file import (
     ModelTable,
     PreprocessingTable,
     SuspectFile,

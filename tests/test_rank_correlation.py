@@ -10,7 +10,7 @@ from audit_world import CONTROL, K, KnownSuspect, known_bundle
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
-from adapters.class_map import class_map
+from adapters.http.class_map import class_map
 from adapters.suspect import REFUSED, Capability, Predictions
 from audit.api import default_scores
 from audit.errors import AuditError

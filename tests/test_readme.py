@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from tiny_world import kinprint
 
-from adapters.http_endpoint import open_endpoint
+from adapters.http.suspect import open_endpoint
 from audit.exit_codes import ExitCode
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

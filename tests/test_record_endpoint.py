@@ -20,7 +20,7 @@ from record_builder import (
     signed,
 )
 
-from adapters.http_endpoint import open_endpoint
+from adapters.http.suspect import open_endpoint
 from audit.checks import Check, Status
 from audit.journal import Journal
 from audit.recompute import Result, verify_record

@@ -17,8 +17,8 @@ from record_builder import (
 from sweep_world import World, names
 from ui_desk import mixed_rule, wrong_rule
 
-from adapters.onnx_model import OnnxModel, load_model
-from adapters.onnx_suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
+from adapters.onnx.model import OnnxModel, load_model
+from adapters.onnx.suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
 from adapters.suspect import Capability, Predictions, SuspectIdentity
 from audit.api import audit_into, audit_suspect, open_file
 from audit.journal import Journal

@@ -18,7 +18,7 @@ from botocore.credentials import Credentials
 from pytest_httpserver import HTTPServer
 from wire_server import HWC, IMAGES, Seen, WireServer, opened, pixels, wire_server, without_images
 
-from adapters.http_endpoint import HttpEndpoint
+from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import (
     Capability,
     SuspectConfigError,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from adapters.endpoint_description import EndpointDescription
-from adapters.endpoint_file import known_formats, read_endpoint_file
+from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.wire_format import AskAgainError, SelfConfiguring, WireAnswer, WireFormat
+from adapters.http.endpoint_file import known_formats, read_endpoint_file
 from adapters.suspect import SuspectError
-from adapters.wire.protocol import AskAgainError, SelfConfiguring, WireAnswer, WireFormat
 from audit.endpoint_template import endpoint_template
 
 WORDS = [

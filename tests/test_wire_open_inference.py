@@ -14,7 +14,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from wire_server import IMAGES, Seen, WireServer, opened, pixels, wire_server
 
-from adapters.http_endpoint import HttpEndpoint
+from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import (
     Capability,
     SuspectConfigError,

@@ -10,7 +10,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from wire_server import CHW, HWC, IMAGES, WireServer, opened, pixels, wire_server, without_images
 
-from adapters.http_endpoint import HttpEndpoint
+from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import Capability, SuspectConfigError, SuspectError, SuspectThrottledError
 
 PIXELS = "[request.tensor]\nscale = 1"

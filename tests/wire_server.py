@@ -13,7 +13,7 @@ from PIL import Image
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from adapters.http_endpoint import HttpEndpoint, open_endpoint
+from adapters.http.suspect import HttpEndpoint, open_endpoint
 
 CLASSES = ["cat", "dog", "horse"]
 IMAGES = np.array(

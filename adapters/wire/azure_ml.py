@@ -10,9 +10,9 @@ server 1.5.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from adapters.image_request import ImageRequest
-from adapters.json_answer import excerpt
-from adapters.open_server import OpenServerDescription, OpenServerFormat
+from adapters.payload.image_request import ImageRequest
+from adapters.payload.open_server import OpenServerDescription, OpenServerFormat
+from adapters.printable import excerpt
 from adapters.suspect import SuspectError
 
 TEMPLATE = """\

@@ -8,8 +8,8 @@ Source: BentoML 1.4, Input and output types; HTTP clients.
 
 from typing import Literal
 
-from adapters.image_request import ImageRequest
-from adapters.open_server import OpenServerDescription
+from adapters.payload.image_request import ImageRequest
+from adapters.payload.open_server import OpenServerDescription
 
 TEMPLATE = """\
 url = "http://127.0.0.1:3000/classify"   # the method's name is the path

@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from adapters.answer_rows import Row, capability_of, named, wire_answer
-from adapters.endpoint_description import EndpointDescription, FrozenModel
-from adapters.image_encoding import encode
-from adapters.json_answer import excerpt, read_json
-from adapters.json_body import dumps
-from adapters.named_answer import NamedAnswer
-from adapters.open_server import metadata, post
+from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.wire_format import AskAgainError, WireAnswer, WireRequest
+from adapters.payload.answer_rows import Row, capability_of, named, wire_answer
+from adapters.payload.image_encoding import encode
+from adapters.payload.json_answer import read_json
+from adapters.payload.json_body import dumps
+from adapters.payload.named_answer import NamedAnswer
+from adapters.payload.open_server import metadata, post
+from adapters.printable import excerpt
+from adapters.strict_model import FrozenModel
 from adapters.suspect import Capability, SuspectError
-from adapters.wire.protocol import AskAgainError, WireAnswer, WireRequest
 
 _SUCCESS, _MIXED = 10000, 10010
 _LATER = frozenset({10030, 11003, 11005})

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 from urllib3.filepost import encode_multipart_formdata
 
-from adapters.answer_rows import kind_of
-from adapters.endpoint_description import EndpointDescription, FrozenModel
-from adapters.image_encoding import MIME_TYPES, encode
-from adapters.image_request import BOUNDARY
-from adapters.json_answer import read_json
-from adapters.json_body import nested_numbers
-from adapters.json_template import JsonTemplate, parse_template
-from adapters.open_server import compiled, metadata, search
+from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.wire_format import Label, Scores, WireAnswer, WireRequest
+from adapters.payload.answer_rows import kind_of
+from adapters.payload.image_encoding import MIME_TYPES, encode
+from adapters.payload.image_request import BOUNDARY
+from adapters.payload.json_answer import read_json
+from adapters.payload.json_body import nested_numbers
+from adapters.payload.json_template import JsonTemplate, parse_template
+from adapters.payload.open_server import compiled, metadata, search
+from adapters.payload.tensor_table import TensorTable
+from adapters.strict_model import FrozenModel
 from adapters.suspect import Capability, SuspectError
-from adapters.tensor_table import TensorTable
-from adapters.wire.protocol import Label, Scores, WireAnswer, WireRequest
 
 TEMPLATE = """\
 url = "https://api.vendor.example/v1/classify"

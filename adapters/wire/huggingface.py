@@ -16,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from adapters.answer_rows import capability_of, row_of, wire_answer
-from adapters.endpoint_description import EndpointDescription, FrozenModel
-from adapters.image_encoding import MIME_TYPES, encode
-from adapters.json_answer import excerpt, read_json
-from adapters.json_body import dumps
-from adapters.open_server import post
+from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.wire_format import AskAgainError, WireAnswer, WireRequest
+from adapters.payload.answer_rows import capability_of, row_of, wire_answer
+from adapters.payload.image_encoding import MIME_TYPES, encode
+from adapters.payload.json_answer import read_json
+from adapters.payload.json_body import dumps
+from adapters.payload.open_server import post
+from adapters.printable import excerpt
+from adapters.strict_model import FrozenModel
 from adapters.suspect import Capability, SuspectError
-from adapters.wire.protocol import AskAgainError, WireAnswer, WireRequest
 
 TEMPLATE = """\
 url = "https://router.huggingface.co/hf-inference/models/OWNER/MODEL"

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from adapters.image_request import ImageRequest
-from adapters.open_server import OpenServerDescription, RowsAnswer
+from adapters.payload.image_request import ImageRequest
+from adapters.payload.open_server import OpenServerDescription, RowsAnswer
 
 TEMPLATE = """\
 url = "http://127.0.0.1:8080/v1/models/MODEL:predict"

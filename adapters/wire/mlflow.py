@@ -6,8 +6,8 @@ TF-Serving; the answer is ``{"predictions": ...}``).
 
 from typing import Literal
 
-from adapters.image_request import ImageRequest
-from adapters.open_server import OpenServerDescription, RowsAnswer
+from adapters.payload.image_request import ImageRequest
+from adapters.payload.open_server import OpenServerDescription, RowsAnswer
 
 TEMPLATE = """\
 url = "http://127.0.0.1:5000/invocations"

@@ -1,8 +1,8 @@
 """The wire format ``open_inference_v2``: ``POST /v2/models/{model}[/versions/{v}]/infer``.
 
-Spoken by Triton, MLServer, KServe, Seldon and OpenVINO Model Server (`adapters.open_inference`).
-An output of integers or texts with one element per image is a label; one with K numbers per image
-is scores.
+Spoken by Triton, MLServer, KServe, Seldon and OpenVINO Model Server
+(`adapters.payload.open_inference`). An output of integers or texts with one element per image is a
+label; one with K numbers per image is scores.
 
 Source: KServe, Open Inference Protocol V2, HTTP/REST.
 """
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from adapters.answer_rows import capability_of, row_of, wire_answer
-from adapters.endpoint_description import FrozenModel
-from adapters.open_inference import OpenInference, OpenInferenceDescription
+from adapters.endpoint.wire_format import WireAnswer, WireRequest
+from adapters.payload.answer_rows import capability_of, row_of, wire_answer
+from adapters.payload.open_inference import OpenInference, OpenInferenceDescription
+from adapters.strict_model import FrozenModel
 from adapters.suspect import Capability
-from adapters.wire.protocol import WireAnswer, WireRequest
 
 TEMPLATE = """\
 url = "http://127.0.0.1:8000/v2/models/MODEL/infer"

@@ -2,7 +2,7 @@
 
 ``MinConfidence`` is 0, since the model's own threshold would hide classes. Confidences are
 percentages. Images under 64 pixels are refused by the service, so they are refused here before
-anything is sent. Requests are signed (`adapters.aws_signature`).
+anything is sent. Requests are signed (`adapters.endpoint.aws`).
 
 Source: Amazon Rekognition, DetectCustomLabels; Custom Labels, Guidelines and quotas; botocore's
 service model.
@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from adapters.answer_rows import capability_of, named, wire_answer
-from adapters.aws_signature import AwsDescription, aws_refusal
-from adapters.endpoint_description import FrozenModel
-from adapters.image_encoding import encode
-from adapters.json_answer import excerpt, read_json
-from adapters.json_body import dumps
-from adapters.named_answer import NamedAnswer
+from adapters.endpoint.aws import AwsDescription, aws_refusal
+from adapters.endpoint.wire_format import WireAnswer, WireRequest
+from adapters.payload.answer_rows import capability_of, named, wire_answer
+from adapters.payload.image_encoding import encode
+from adapters.payload.json_answer import read_json
+from adapters.payload.json_body import dumps
+from adapters.payload.named_answer import NamedAnswer
+from adapters.printable import excerpt
+from adapters.strict_model import FrozenModel
 from adapters.suspect import Capability, SuspectConfigError, SuspectError
-from adapters.wire.protocol import WireAnswer, WireRequest
 
 MIN_SIDE = 64
 """Pixels."""

@@ -14,14 +14,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.answer_rows import capability_of, named, wire_answer
-from adapters.endpoint_description import EndpointDescription
-from adapters.image_encoding import encode
-from adapters.json_answer import excerpt, read_json
-from adapters.named_answer import NamedAnswer
-from adapters.open_server import post
+from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.wire_format import WireAnswer, WireRequest
+from adapters.payload.answer_rows import capability_of, named, wire_answer
+from adapters.payload.image_encoding import encode
+from adapters.payload.json_answer import read_json
+from adapters.payload.named_answer import NamedAnswer
+from adapters.payload.open_server import post
+from adapters.printable import excerpt
 from adapters.suspect import Capability, SuspectError
-from adapters.wire.protocol import WireAnswer, WireRequest
 
 TEMPLATE = """\
 url = "https://classify.roboflow.com/PROJECT/VERSION"

@@ -1,7 +1,7 @@
 """The wire format ``sagemaker``: ``InvokeEndpoint`` of Amazon SageMaker.
 
 The body goes to the container as it is, with its Content-Type: JSON as for TF-Serving or MLflow,
-or the image file. Requests are signed (`adapters.aws_signature`). Which production variant
+or the image file. Requests are signed (`adapters.endpoint.aws`). Which production variant
 answered is kept with each answer (``x-Amzn-Invoked-Production-Variant``).
 
 Source: Amazon SageMaker Runtime, InvokeEndpoint; botocore's service model.
@@ -10,9 +10,9 @@ Source: Amazon SageMaker Runtime, InvokeEndpoint; botocore's service model.
 from collections.abc import Mapping
 from typing import Literal
 
-from adapters.aws_signature import AwsDescription, aws_refusal
-from adapters.image_request import ImageRequest
-from adapters.open_server import OpenServerDescription, OpenServerFormat, RowsAnswer
+from adapters.endpoint.aws import AwsDescription, aws_refusal
+from adapters.payload.image_request import ImageRequest
+from adapters.payload.open_server import OpenServerDescription, OpenServerFormat, RowsAnswer
 
 TEMPLATE = """\
 url = "https://runtime.sagemaker.eu-west-1.amazonaws.com/endpoints/ENDPOINT/invocations"

@@ -10,10 +10,10 @@ Source: PyTorch Serve, Inference API and Request Envelopes.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from adapters.answer_rows import Kind
-from adapters.image_request import ImageRequest
-from adapters.json_answer import excerpt
-from adapters.open_server import OpenServerDescription, OpenServerFormat, RowsAnswer
+from adapters.payload.answer_rows import Kind
+from adapters.payload.image_request import ImageRequest
+from adapters.payload.open_server import OpenServerDescription, OpenServerFormat, RowsAnswer
+from adapters.printable import excerpt
 from adapters.suspect import SuspectError
 
 TEMPLATE = """\

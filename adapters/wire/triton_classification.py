@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from adapters.endpoint_description import FrozenModel
-from adapters.open_inference import OpenInference, OpenInferenceDescription
+from adapters.endpoint.wire_format import WireAnswer, WireRequest
+from adapters.payload.open_inference import OpenInference, OpenInferenceDescription
+from adapters.strict_model import FrozenModel
 from adapters.suspect import Capability, SuspectError
-from adapters.wire.protocol import WireAnswer, WireRequest
 
 TEMPLATE = """\
 url = "http://127.0.0.1:8000/v2/models/MODEL/infer"

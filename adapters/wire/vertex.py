@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from adapters.answer_rows import Kind, Row, named, row_of
-from adapters.image_request import ImageRequest
-from adapters.open_server import OpenServerDescription, OpenServerFormat, RowsAnswer
+from adapters.payload.answer_rows import Kind, Row, named, row_of
+from adapters.payload.image_request import ImageRequest
+from adapters.payload.open_server import OpenServerDescription, OpenServerFormat, RowsAnswer
 from adapters.suspect import SuspectError
 
 TEMPLATE = """\

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from adapters.onnx_file import OutputKindChoice
+    from adapters.onnx.suspect import OutputKindChoice
     from adapters.suspect import Suspect
     from audit.manifest import BundleContents
 

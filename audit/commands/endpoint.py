@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from adapters.http_endpoint import HttpEndpoint
+    from adapters.http.suspect import HttpEndpoint
     from audit.alterations import Alteration
     from audit.endpoint_check import EndpointCheck, Exchange
 
@@ -139,7 +139,7 @@ def check(
     Exit status: 0 an audit could go on, 2 the file is wrong, 12 the endpoint throttles, 14 it
     cannot be reached or gives no usable answers, 15 too few control images are right.
     """
-    from adapters.http_endpoint import open_endpoint
+    from adapters.http.suspect import open_endpoint
     from audit.api import open_bundle
     from audit.endpoint_check import Exchange, check_endpoint, check_plan
     from audit.exit_codes import ExitCode

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from adapters.onnx_file import OnnxSuspect
+    from adapters.onnx.suspect import OnnxSuspect
     from audit.manifest import BundleContents
     from audit.preprocessing_search import Candidate, RankedPreprocessing
 
@@ -63,7 +63,7 @@ def command(
         raise click.UsageError(f"{out_path} exists; --force replaces it")
     if out_path is not None and not out_path.parent.is_dir():
         raise click.UsageError(f"--out: there is no folder {out_path.parent}")
-    from adapters.onnx_file import open_onnx
+    from adapters.onnx.suspect import open_onnx
     from audit.api import open_bundle
 
     bundle = open_bundle(bundle_path, trust=trust) if bundle_path is not None else None
@@ -98,8 +98,8 @@ def _rank(
     from rich.console import Console
     from rich.progress import Progress
 
-    from adapters.onnx_input import RecipeOptions
-    from adapters.onnx_metadata import recipe_from_metadata
+    from adapters.onnx.input import RecipeOptions
+    from adapters.onnx.metadata import recipe_from_metadata
     from audit.preprocessing_search import Candidate, rank_preprocessings
 
     contract = bundle.manifest.preprocessing
@@ -135,7 +135,7 @@ def _write(
     import os
     from dataclasses import asdict
 
-    from adapters.onnx_suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
+    from adapters.onnx.suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
     from audit.files import write_atomically
 
     best = ranking[0]
@@ -168,7 +168,7 @@ def _write(
 def _document(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -> dict[str, Any]:
     from dataclasses import asdict
 
-    from adapters.onnx_metadata import classes_from_metadata
+    from adapters.onnx.metadata import classes_from_metadata
 
     return {
         "schema_version": SCHEMA_VERSION,
@@ -197,7 +197,7 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
     from rich.console import Console
     from rich.table import Table
 
-    from adapters.onnx_metadata import classes_from_metadata
+    from adapters.onnx.metadata import classes_from_metadata
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     told, trial = suspect.description, suspect.trial

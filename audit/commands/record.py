@@ -64,7 +64,7 @@ def list_(journal_path: Path | None, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from audit.inspection import printable
+    from adapters.printable import printable
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("audit", "started (UTC)", "model", "suspect", "answers", "verdict"):

@@ -173,7 +173,7 @@ def command(
     Exit status as for 'kinprint audit': of all pairs the gravest counts. Pairs that are about
     different tasks do not count, unless there are no others (15).
     """
-    from adapters.onnx_model import num_cores
+    from adapters.onnx.model import num_cores
     from audit.commands.agreement import amount
     from audit.commands.passphrase import passphrase_from
     from audit.commands.sweep_running import Looks, run_sweep, told_of_look

@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from audit.inspection import printable
+from adapters.printable import printable
 from audit.sweep.run import Listed, Noted, PairDone, Progressed, SweepEvent
 
 LINE_EVERY_S = 30.0

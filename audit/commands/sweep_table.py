@@ -6,9 +6,9 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from adapters.printable import printable
 from audit.commands.result_console import result_console
 from audit.commands.verdict_table import STYLES
-from audit.inspection import printable
 from audit.sweep.summary import RankedPair, Summary
 
 _NO_OUTCOME = {

@@ -81,7 +81,7 @@ def command(
 
 
 def _ask_again(verification: "Verification", path: Path) -> "Reasked":
-    from adapters.relabelled import Relabelled
+    from adapters.narrowed import Relabelled
     from adapters.suspect import Suspect
     from audit.api import open_described, open_file
     from audit.reask import ask_again
@@ -104,7 +104,7 @@ def _print(verification: "Verification", reasked: "Reasked | None") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from audit.inspection import printable
+    from adapters.printable import printable
 
     styles = {"held": "green", "failed": "bold red", "not checked": "yellow"}
     console = Console()

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from adapters.onnx_file import OutputKindChoice, adapt_model, check_one_runtime
-from adapters.onnx_forking import ForkServer, can_fork
-from adapters.onnx_input import RecipeOptions, find_image_input
-from adapters.onnx_limits import OnnxLimits
-from adapters.onnx_model import OnnxModel, load_model
-from adapters.onnx_suspect_file import PreprocessingTable, merged_options, read_suspect_file
+from adapters.onnx.input import RecipeOptions, find_image_input
+from adapters.onnx.model import OnnxModel, load_model
+from adapters.onnx.process.fork_client import ForkServer, can_fork
+from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.suspect import OutputKindChoice, adapt_model, check_one_runtime
+from adapters.onnx.suspect_file import PreprocessingTable, merged_options, read_suspect_file
 from adapters.suspect import OtherTaskError, Suspect, SuspectError
 from audit.api import audit_into
 from audit.bundle import parse_bundle

@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.endpoint_file import read_endpoint_file
-from adapters.onnx_digest import digest_onnx
-from adapters.onnx_suspect_file import read_suspect_file
+from adapters.http.endpoint_file import read_endpoint_file
+from adapters.onnx.digest import digest_onnx
+from adapters.onnx.suspect_file import read_suspect_file
 from adapters.suspect import SuspectConfigError
 from audit.discovery import SuspectKind
 from audit.sweep.listing import Entry
@@ -29,7 +29,7 @@ def identify(entry: Entry, *, allow_plain_http: bool = False) -> Identified:
 
     Args:
         entry: One of its names.
-        allow_plain_http: As for `adapters.endpoint_file.read_endpoint_file`.
+        allow_plain_http: As for `adapters.http.endpoint_file.read_endpoint_file`.
 
     Raises:
         SuspectError: It cannot be read, or its description is wrong.

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from audit.inspection import printable
+from adapters.printable import printable
 from audit.sweep.summary import RANKING, RankedPair, Summary, ranked_pair, summarise
 from audit.sweep.table import SweepTable
 

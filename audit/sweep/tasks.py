@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
-from adapters.onnx_model import Device
+from adapters.onnx.model import Device
 from adapters.tariff import SpendingLimits
 from audit.discovery import SuspectKind
 from audit.journal_copy import AuditCopy

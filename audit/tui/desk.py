@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters.onnx_model import Device
+from adapters.onnx.model import Device
 from audit.keys import Trust, load_trust
 from audit.tui.preferences import Preferences
 

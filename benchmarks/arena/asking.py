@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.labels_only import LabelsOnly
+from adapters.narrowed import LabelsOnly
 from adapters.suspect import Suspect
 from audit.api import scores_to_ask
 from audit.bundle import read_bundle

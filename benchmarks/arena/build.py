@@ -21,8 +21,8 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from adapters.onnx_file import open_onnx
-from adapters.onnx_input import RecipeOptions
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.suspect import open_onnx
 from adapters.suspect import Suspect
 from audit.manifest import FrozenModel
 from benchmarks.arena.config import ArenaConfig, ArenaError

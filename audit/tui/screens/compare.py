@@ -12,9 +12,9 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
+from adapters.printable import printable
 from audit.discovery import FoundBundle
 from audit.errors import AuditError
-from audit.inspection import printable
 from audit.store import StoredAudit
 from audit.tui.library import read_audits
 from audit.tui.screens.base import KinprintScreen

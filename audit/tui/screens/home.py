@@ -11,8 +11,9 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from adapters.printable import printable
 from audit.discovery import FoundBundle
-from audit.inspection import SignatureState, printable
+from audit.inspection import SignatureState
 from audit.store import StoredAudit
 from audit.tui.library import Listing
 from audit.tui.screens.ask_path import AskPath

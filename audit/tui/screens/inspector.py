@@ -14,9 +14,10 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
 
+from adapters.printable import printable
 from audit.discovery import FoundBundle, read_found_bundle
 from audit.errors import AuditError
-from audit.inspection import SignatureState, inspect_bundle, printable
+from audit.inspection import SignatureState, inspect_bundle
 from audit.manifest import BundleContents
 from audit.query_budget import QueryBudget, query_budget
 from audit.tui.screens.ask_path import AskPath

@@ -12,11 +12,11 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import ProgressBar, RichLog, Static
 
+from adapters.printable import printable
 from adapters.suspect import Suspect
 from audit.attempt_log import Spending
 from audit.control import AuditControl
 from audit.events import Answered, AuditEvent, ControlsChecked, Finished, Standing, Started, Stopped
-from audit.inspection import printable
 from audit.outcome import Verdict
 from audit.tui.live_state import LiveState, Phase
 from audit.tui.looking import looked_at

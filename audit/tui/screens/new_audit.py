@@ -12,8 +12,8 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
+from adapters.printable import printable
 from audit.discovery import SuspectKind
-from audit.inspection import printable
 from audit.plan import SCORES
 from audit.tui.order_check import Checked, Form, check_form
 from audit.tui.screens.ask_path import AskPath

@@ -12,9 +12,9 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
 
+from adapters.printable import printable
 from audit.discovery import FoundBundle
 from audit.errors import AuditError
-from audit.inspection import printable
 from audit.manifest import BundleContents
 from audit.outcome import ScoreOutcome, Verdict
 from audit.record import State

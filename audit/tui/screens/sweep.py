@@ -12,8 +12,8 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from adapters.printable import printable
 from audit.errors import AuditError
-from audit.inspection import printable
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.screens.home import short_path
 from audit.tui.sweep_data import SweepRow, SweepView, read_sweep, sweep_journal

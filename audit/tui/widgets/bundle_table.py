@@ -4,8 +4,8 @@ from typing import Any
 
 from rich.text import Text
 
+from adapters.printable import printable
 from audit.discovery import FoundBundle
-from audit.inspection import printable
 from audit.tui.widgets.item_table import Column, ItemTable
 from audit.tui.words import SIGNATURE_COLOURS, SIGNATURE_SIGNS, SIGNATURE_WORDS, theme_colour
 

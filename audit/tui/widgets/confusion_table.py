@@ -4,8 +4,8 @@ from rich.table import Table
 from rich.text import Text
 from textual.widgets import Static
 
+from adapters.printable import printable
 from audit.control_confusion import ControlConfusion
-from audit.inspection import printable
 
 MAX_CLASSES = 20
 

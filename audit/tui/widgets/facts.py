@@ -5,7 +5,7 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from audit.inspection import printable
+from adapters.printable import printable
 
 
 class Facts(Static):

@@ -6,7 +6,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
-from audit.inspection import printable
+from adapters.printable import printable
 
 
 class FormRow(Horizontal):

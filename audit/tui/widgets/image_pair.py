@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from audit.inspection import printable
+from adapters.printable import printable
 from audit.tui.widgets.pixel_image import PixelImage
 
 

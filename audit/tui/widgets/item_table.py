@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widgets import DataTable
 
-from audit.inspection import printable
+from adapters.printable import printable
 
 Item = TypeVar("Item")
 

@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from audit.inspection import printable
+from adapters.printable import printable
 from audit.manifest import ModelRecord
 from audit.outcome import ScoreOutcome
 from audit.tui.words import theme_colour

@@ -7,8 +7,8 @@ from typing import Any
 from rich.text import Text
 from textual.reactive import reactive
 
+from adapters.printable import printable
 from audit.discovery import FoundSuspect, SuspectKind
-from audit.inspection import printable
 from audit.store import StoredAudit
 from audit.tui.widgets.audit_table import verdict_text
 from audit.tui.widgets.item_table import Column, ItemTable

@@ -4,8 +4,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
+from adapters.printable import printable
 from audit.contact_sheet import amplification, amplified_difference
-from audit.inspection import printable
 from audit.manifest import BundleContents
 from audit.question_view import query_caption, shows_carriers
 from audit.tui.widgets.pixel_image import PixelImage

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from audit.inspection import printable
+from adapters.printable import printable
 from audit.outcome import Verdict
 from audit.tui.words import VERDICT_COLOURS, VERDICT_SIGNS
 

@@ -1,0 +1,1 @@
+"""An endpoint as its file describes it, and the secrets that it may use."""

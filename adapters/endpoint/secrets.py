@@ -1,0 +1,135 @@
+"""The one place where a secret is read, held and masked.
+
+A `Secret` prints as ``***`` wherever it goes; only `Secret.header_value` gives it away, to the
+code that writes the request.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Protocol
+from urllib.parse import quote
+
+from pydantic import Field, model_validator
+
+from adapters.endpoint.wire_format import WireRequest
+from adapters.strict_model import FrozenModel
+from adapters.suspect import SuspectConfigError
+
+MASK = "***"
+
+
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+
+
+class Auth(FrozenModel):
+    """Where the secret lies, and the header that carries it."""
+
+    header: HeaderName = "Authorization"
+    scheme: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")] = ""
+    """Word before the secret, such as ``Bearer``; empty for none."""
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Environment variable that holds the secret."""
+    file: Annotated[str, Field(min_length=1)] | None = None
+    """File (mode 0600) that holds the secret, relative to the endpoint file's folder."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Auth":
+        if (self.env is None) == (self.file is None):
+            found = "neither" if self.env is None else "both"
+            raise ValueError(f"expected one of env and file, got {found}")
+        return self
+
+
+class Credential(Protocol):
+    """What proves to a server who is asking; prints without what must stay secret."""
+
+    def headers_for(self, request: WireRequest) -> Mapping[str, str]:
+        """Return the headers that prove it for one request, in the clear; called per attempt."""
+        ...
+
+    def mask(self, text: str) -> str:
+        """Return ``text`` with everything secret replaced by ``***``."""
+        ...
+
+    def shown_headers(self) -> dict[str, str]:
+        """Return those headers for people, without what is secret."""
+        ...
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A credential, the word that goes before it, and the header that carries both."""
+
+    _value: str = field(repr=False)
+    _scheme: str = ""
+    _header: str = "Authorization"
+
+    def header_value(self) -> str:
+        """Return what the header carries, in the clear."""
+        return f"{self._scheme} {self._value}".lstrip()
+
+    def headers_for(self, request: WireRequest) -> Mapping[str, str]:
+        """Return the header that carries the secret."""
+        return {self._header: self.header_value()}
+
+    def shown_headers(self) -> dict[str, str]:
+        """Return the header with ``***`` in the place of the secret."""
+        return {self._header: f"{self._scheme} {MASK}".lstrip()}
+
+    def mask(self, text: str) -> str:
+        """Return ``text`` with the secret, also percent-encoded, replaced by ``***``."""
+        for form in (self._value, quote(self._value, safe="")):
+            text = text.replace(form, MASK)
+        return text
+
+
+def read_secret(auth: Auth, folder: Path, environment: Mapping[str, str] | None = None) -> Secret:
+    """Fetch the secret from where the endpoint file says it lies.
+
+    Args:
+        auth: The file's table ``[auth]``.
+        folder: Folder of the endpoint file.
+        environment: Variables to look in; the process's own where absent.
+
+    Raises:
+        SuspectConfigError: Not there, readable by others, or no text that a header can carry.
+    """
+    if auth.env is not None:
+        place = f"auth.env: expected a secret in the environment variable {auth.env}"
+        found = (os.environ if environment is None else environment).get(auth.env)
+        if not found:
+            raise SuspectConfigError(f"{place}, got nothing; set it and start again")
+    else:
+        place = f"auth.file: expected a secret in {auth.file}"
+        found = read_private_file(folder / str(auth.file), place)
+    value = found.strip()
+    if not value or not value.isascii() or not value.isprintable():
+        raise SuspectConfigError(f"{place}, got no single line of printable ASCII")
+    return Secret(value, auth.scheme, auth.header)
+
+
+def read_private_file(path: Path, place: str) -> str:
+    """Return the text of a file that only its owner can read.
+
+    Args:
+        path: The file.
+        place: Which field named it and what was expected, for errors.
+
+    Raises:
+        SuspectConfigError: Not there, readable by others, or no ASCII.
+    """
+    try:
+        with path.open(encoding="ascii") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                raise SuspectConfigError(
+                    f"{place} that only you can read, got mode {mode:04o}; chmod 600 it"
+                )
+            return file.read(65536)
+    except UnicodeDecodeError:
+        raise SuspectConfigError(f"{place}, got no single line of printable ASCII") from None
+    except OSError as error:
+        raise SuspectConfigError(f"{place}, got {error.strerror or 'no such file'}") from None

@@ -1,0 +1,1 @@
+"""A suspect behind HTTP: transport, retry, limits, identity."""

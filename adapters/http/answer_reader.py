@@ -1,0 +1,168 @@
+"""An HTTP/1 answer read whole, head and body, bounded in bytes and in time.
+
+Framing is llhttp's (through httptools), in C: with Python's http.client, taking an answer apart is
+the largest part of what a request costs the audit. Answers of a classifier are small, so that
+nothing is gained by reading them bit by bit.
+"""
+
+import time
+from dataclasses import dataclass
+from http.client import RemoteDisconnected
+from typing import Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from urllib3 import HTTPHeaderDict
+
+from adapters.endpoint.wire_format import AskAgainError
+from adapters.suspect import SuspectUnreachableError
+
+MAX_ANSWER_BYTES = 16 << 20
+"""More is no answer of a classifier."""
+TOO_LONG = (
+    f"url: expected an answer of a classifier, got more than {MAX_ANSWER_BYTES >> 20} MiB; check "
+    "the address"
+)
+
+_CHUNK_BYTES = 1 << 16
+
+
+class Socket(Protocol):
+    """What is needed of a socket, with TLS or without."""
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Limit the next call, in seconds."""
+        ...
+
+    def recv(self, size: int, /) -> bytes:
+        """Return what is there, at least a byte; nothing at the end."""
+        ...
+
+
+@dataclass(kw_only=True)
+class WholeAnswer:
+    """An answer as it came; the first three fields and some attributes are what urllib3 wants."""
+
+    status: int
+    headers: HTTPHeaderDict
+    version_string: str
+    body: bytes
+    """Perhaps compressed; nothing of a redirect's."""
+    keeps_connection: bool
+    """Whether another request may follow on the same connection."""
+    certificate: bytes | None = None
+    """The server's, DER; None without TLS, or where it cannot be told."""
+    length_remaining: int = 0
+
+
+def read_answer(sock: Socket, timeout_s: float) -> WholeAnswer:
+    """Read the answer to a request that was just sent.
+
+    Args:
+        sock: Where from.
+        timeout_s: For all of it.
+
+    Raises:
+        TimeoutError: Its head did not come in time.
+        OSError: The connection broke, or was closed, before the head was whole.
+        AskAgainError: The body broke off or did not come in time, or this is not HTTP.
+        SuspectUnreachableError: It is longer than any answer of a classifier.
+    """
+    deadline, message, size = time.monotonic() + timeout_s, _Message(), 0
+    while not message.is_whole:
+        try:
+            sock.settimeout(max(deadline - time.monotonic(), 1e-3))
+            data = sock.recv(_CHUNK_BYTES)
+        except TimeoutError as error:
+            if message.status:
+                raise AskAgainError(f"no whole one within {timeout_s:g} s") from error
+            raise
+        except OSError as error:
+            if message.status:
+                raise AskAgainError(message.cut_short) from error
+            raise
+        if not data:
+            message.end()
+            break
+        size += len(data)
+        if size > MAX_ANSWER_BYTES:
+            raise SuspectUnreachableError(TOO_LONG)
+        message.feed(data)
+    return message.answer()
+
+
+class _Message:
+    """What llhttp tells about one answer; those of status 1xx before it are skipped."""
+
+    def __init__(self) -> None:
+        self.status, self.is_whole = 0, False
+        self._headers = HTTPHeaderDict()
+        self._pieces: list[bytes] = []
+        self._version, self._keeps_connection = "", False
+        self.on_body = self._pieces.append
+        self._parser = HttpResponseParser(self)
+        # Some servers end lines with LF alone, which http.client and browsers take, too.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
+
+    @property
+    def cut_short(self) -> str:
+        """Say how much came, in words that fit after ``expected an answer, got``."""
+        return f"a body cut short after {sum(map(len, self._pieces))} bytes"
+
+    @property
+    def _is_redirect(self) -> bool:
+        """Whether what follows the head may be anybody's, and is not read."""
+        return 300 <= self.status < 400
+
+    def feed(self, data: bytes) -> None:
+        """Take what has come."""
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            if not self.is_whole:
+                raise AskAgainError("something that is not HTTP") from error
+            self._keeps_connection = False  # whatever follows the answer, nobody has asked for it
+
+    def end(self) -> None:
+        """Note that nothing more comes, which is the end of a body of unknown length."""
+        if not self.status:
+            raise RemoteDisconnected("closed before an answer")
+        is_chunked = "chunked" in self._headers.get("Transfer-Encoding", "").lower()
+        if is_chunked or "Content-Length" in self._headers:
+            raise AskAgainError(self.cut_short)
+        self.is_whole = True
+
+    def answer(self) -> WholeAnswer:
+        """Return the answer."""
+        return WholeAnswer(
+            status=self.status,
+            headers=self._headers,
+            version_string=f"HTTP/{self._version}",
+            body=b"" if self._is_redirect else b"".join(self._pieces),
+            keeps_connection=self._keeps_connection,
+        )
+
+    def on_message_begin(self) -> None:
+        """Begin; llhttp would go on with another answer after this one."""
+        if self.is_whole:
+            raise ValueError("more than one answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header; what follows the body in chunks says nothing about the answer."""
+        if not self.status:
+            self._headers.add(name.decode("latin-1"), value.decode("latin-1"))
+
+    def on_headers_complete(self) -> None:
+        """Note how the answer goes on."""
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._headers.clear()
+            return
+        self.status, self._version = status, self._parser.get_http_version()
+        self._keeps_connection = self._parser.should_keep_alive()
+        if self._is_redirect:
+            self.is_whole, self._keeps_connection = True, False
+
+    def on_message_complete(self) -> None:
+        """Note the end."""
+        if self.status:
+            self.is_whole = True

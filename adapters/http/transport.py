@@ -1,0 +1,251 @@
+"""Sends one request and brings back the bytes of one answer, or says why there are none.
+
+Where to connect, through which proxy and with which certificates comes from requests, without a
+`Session`: there are no cookies, no redirects, no credentials from ``.netrc``. Requests then go
+through urllib3's pool of connections, and threads share nothing but that. TLS certificates are
+always verified. Nothing here puts a header or a query into a message.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.structures import CaseInsensitiveDict
+
+from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.secrets import Credential
+from adapters.endpoint.wire_format import AskAgainError, WireRequest
+from adapters.http.answer_reader import MAX_ANSWER_BYTES, TOO_LONG, WholeAnswer
+from adapters.http.connection import WholeExchangeAdapter
+from adapters.http.retry_headers import seconds_to_wait
+from adapters.printable import excerpt
+from adapters.suspect import SuspectConfigError, SuspectUnreachableError
+
+_CHUNK_BYTES = 1 << 16
+_ASK_AGAIN = frozenset({408, 425, 429})
+_THROTTLED = frozenset({429, 503})
+_NO_CREDENTIALS = frozenset({401, 403, 407})
+_NOT_HERE = frozenset({404, 410})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawAnswer:
+    """An answer as it came, whatever its status."""
+
+    url: str
+    """That was asked."""
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    certificate: bytes | None
+    """The server's, DER; None without TLS, or where it cannot be told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Route:
+    """How to reach one address."""
+
+    pool: Any
+    """urllib3's, of connections to the host or to the proxy."""
+    target: str
+    """What the request line names: the path, or the whole address for a proxy."""
+    headers: Mapping[str, str]
+    """``Host``, and what the proxy wants."""
+
+
+class HttpTransport:
+    """A pool of connections to one endpoint; `send` may be called by several threads."""
+
+    def __init__(
+        self,
+        description: EndpointDescription,
+        credential: Credential | None,
+        ca_bundle: Path | None = None,
+    ) -> None:
+        """Prepare the pool; nothing is sent yet.
+
+        Args:
+            description: The endpoint.
+            credential: Proves with each request who asks.
+            ca_bundle: Authorities (PEM) that count instead of the usual ones.
+        """
+        self._timeout_s = description.timeout_s
+        self._credential = credential
+        self._adapter = WholeExchangeAdapter(
+            pool_connections=1, pool_maxsize=description.concurrency
+        )
+        host = urlsplit(description.url).hostname or ""
+        # Proxies and certificate bundles from the usual variables; none for this machine.
+        direct = {"no_proxy": host} if description.is_loopback else {}
+        with requests.Session() as session:
+            settings = session.merge_environment_settings(
+                description.url,
+                direct,
+                stream=True,
+                verify=None if ca_bundle is None else str(ca_bundle),
+                cert=None,
+            )
+        self._settings: dict[str, Any] = dict(settings)
+        self._routes: dict[str, _Route] = {}
+        self._timeout = urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s)
+
+    def send(self, request: WireRequest) -> RawAnswer:
+        """Send one request.
+
+        Returns:
+            The answer, whose status nobody has looked at; `check` does.
+
+        Raises:
+            AskAgainError: No answer, or a broken one.
+            SuspectUnreachableError: No certificate that can be verified, or an endless answer.
+            SuspectConfigError: The address cannot be asked.
+        """
+        try:
+            route = self._route(request.url)
+            headers = self._headers(request, route)
+            answer: WholeAnswer = route.pool.exchange(
+                request.method, route.target, request.body, headers, self._timeout
+            )
+        except (urllib3.exceptions.SSLError, requests.exceptions.SSLError) as error:
+            raise SuspectUnreachableError(
+                "url: expected a certificate that can be verified, got another one or none; for a "
+                "private authority name its file as ca_bundle"
+            ) from error
+        except urllib3.exceptions.NewConnectionError as error:  # also a TimeoutError by its class
+            raise AskAgainError(_why(error)) from error
+        except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
+            raise AskAgainError(f"none within {self._timeout_s:g} s") from error
+        except (requests.exceptions.RequestException, ValueError) as error:
+            raise SuspectConfigError(
+                f"url: expected an address that can be asked, got {type(error).__name__}"
+            ) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise AskAgainError(_why(error)) from error
+        return RawAnswer(
+            url=request.url,
+            status=answer.status,
+            headers=answer.headers,
+            body=_unpacked(answer.body, answer.headers),
+            certificate=answer.certificate,
+        )
+
+    def check(self, raw: RawAnswer) -> None:
+        """Refuse an answer whose status is not one of success.
+
+        Raises:
+            AskAgainError: The server says "later", or has an error that may pass.
+            SuspectUnreachableError: Credentials refused, nothing there, or a redirect.
+            SuspectConfigError: The server refuses the request as such.
+        """
+        if _is_redirect(raw.status):  # another host must not see the credentials or the triggers
+            place = urlsplit(urljoin(raw.url, raw.headers.get("Location", "")))
+            raise SuspectUnreachableError(
+                f"url: expected an answer, got a redirect (status {raw.status}) to "
+                f"{place.scheme}://{place.hostname}{place.path}; if that is the right place, "
+                "write it as url"
+            )
+        if 200 <= raw.status < 300:
+            return
+        # Masked before it is cut, so that no half of an echoed secret remains.
+        text = raw.body.decode("utf-8", "replace")
+        said = excerpt((self._credential.mask(text) if self._credential else text).encode())
+        found = f"status {raw.status} ({said})" if said else f"status {raw.status}"
+        if raw.status in _ASK_AGAIN or raw.status >= 500:
+            raise AskAgainError(
+                found,
+                is_throttled=raw.status in _THROTTLED,
+                retry_after_s=seconds_to_wait(raw.headers),
+            )
+        if raw.status in _NO_CREDENTIALS:
+            raise SuspectUnreachableError(
+                f"auth: expected to be let in, got {found}; check the secret and its header"
+            )
+        if raw.status in _NOT_HERE:
+            raise SuspectUnreachableError(
+                f"url: expected an answer, got {found}; check the address"
+            )
+        raise SuspectConfigError(
+            f"request: expected an answer, got {found}; check the fields of the request"
+        )
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._adapter.close()
+
+    def _route(self, url: str) -> _Route:
+        """Return how to reach an address, found out once."""
+        route = self._routes.get(url)
+        if route is None:
+            verify, proxies = self._settings["verify"], self._settings["proxies"]
+            prepared = requests.Request("POST", url).prepare()
+            pool = self._adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies)
+            self._adapter.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
+            target = self._adapter.request_url(prepared, proxies)
+            through = requests.utils.select_proxy(str(prepared.url), proxies)
+            # Inside a tunnel the proxy sees no headers; the tunnel has its own.
+            is_tunnel = url.startswith("https:")
+            proved = self._adapter.proxy_headers(through) if through and not is_tunnel else {}
+            headers = {"Host": _host(str(prepared.url)), **proved}
+            route = self._routes[url] = _Route(pool=pool, target=target, headers=headers)
+        return route
+
+    def _headers(self, request: WireRequest, route: _Route) -> Mapping[str, str]:
+        said = {name.lower() for name in request.headers}
+        ours = {**route.headers, "User-Agent": "kinprint", "Accept-Encoding": "gzip, deflate"}
+        headers = {name: value for name, value in ours.items() if name.lower() not in said}
+        headers |= request.headers
+        if self._credential is None:
+            return headers
+        proved = CaseInsensitiveDict(headers)
+        proved.update(self._credential.headers_for(request))
+        return proved
+
+
+def _unpacked(body: bytes, headers: urllib3.HTTPHeaderDict) -> bytes:
+    """Return a body as it was before the server compressed it; no bomb gets past the limit."""
+    if "Content-Encoding" not in headers:
+        return body
+    response = urllib3.HTTPResponse(io.BytesIO(body), headers, preload_content=False)
+    pieces, size = [], 0
+    try:
+        while piece := response.read(_CHUNK_BYTES, decode_content=True):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_ANSWER_BYTES:
+                raise SuspectUnreachableError(TOO_LONG)
+    except urllib3.exceptions.DecodeError as error:
+        raise AskAgainError("a compressed body that cannot be unpacked") from error
+    return b"".join(pieces)
+
+
+def _host(url: str) -> str:
+    """Return the ``Host`` of an address, without the port where it is the usual one."""
+    place = urlsplit(url)
+    host = place.netloc.rpartition("@")[2]
+    return host.removesuffix({"http": ":80", "https": ":443"}[place.scheme])
+
+
+def _is_redirect(status: int) -> bool:
+    return 300 <= status < 400
+
+
+def _why(error: BaseException) -> str:
+    """Say in words why there is no connection, without the address that foreign errors repeat."""
+    seen: set[int] = set()
+    queue: list[Any] = [error]
+    while queue:
+        cause = queue.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        if isinstance(cause, urllib3.exceptions.NameResolutionError):
+            return "no such host"
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"no connection ({cause.strerror})"
+        queue += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+    return "a connection closed before it"

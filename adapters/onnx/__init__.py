@@ -1,0 +1,1 @@
+"""A suspect that is an ONNX file: how it is read, tried and asked."""

@@ -1,0 +1,151 @@
+"""What the two sides of a suspect's process tell each other: one JSON object a line.
+
+Frozen values that both sides build; the parent reads every reply as a stranger's (a file may have
+taken over the process) and checks it against these types. Pixels and answers do not travel here,
+they lie in the shared memory of `adapters.onnx.process.shared_memory`.
+
+The child speaks first (`Description` or `Failure`); from then on each request has one reply.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adapters.preprocessing import InputRecipe
+
+MAX_LINE_BYTES = 4 << 20
+"""Longest line that either side reads, bytes."""
+
+FailureKind = Literal["not_onnx", "refused", "unsupported", "memory", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorDescription:
+    """An input or output of the graph as the file declares it."""
+
+    name: str
+    dtype: str
+    """ONNX element type in lower case (``float``, ``float16``, ``uint8``, ``int64`` ...)."""
+    shape: tuple[int | str | None, ...] | None
+    """Size, symbol or nothing per axis; None where the file gives no shape."""
+    operator: str = ""
+    """Operator that makes an output's values, looked up through reshapes and casts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file says about itself."""
+
+    inputs: tuple[TensorDescription, ...]
+    """Inputs that have to be fed (initializers are not among them)."""
+    outputs: tuple[TensorDescription, ...]
+    opset: int
+    """Version of the default operator set."""
+    ir_version: int
+    producer: str
+    operators: dict[str, int]
+    """Number of nodes per operator, subgraphs and functions included."""
+    num_parameters: int
+    """Values in initializers and constants."""
+    metadata: dict[str, str]
+    """The file's ``metadata_props``, long values cut."""
+    external_files: tuple[str, ...]
+    """Locations of external data, relative to the file's folder."""
+    random_operators: tuple[str, ...]
+    """Operators that may answer differently each time."""
+    network: str
+    """``none`` or ``shared``: whether the process can reach a network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A session is ready."""
+
+    providers: tuple[str, ...]
+    """Execution providers that the session really has."""
+    runtime: str
+    """Version of onnxruntime."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayDescription:
+    """One output's values in the shared memory: float64, C order, one after the other."""
+
+    name: str
+    dtype: str
+    """Type before the conversion to float64."""
+    shape: tuple[int, ...]
+    """First axis is N."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """Outputs for one batch."""
+
+    arrays: tuple[ArrayDescription, ...]
+    left_out: tuple[str, ...] = ()
+    """Outputs that are no tensor of numbers with N rows, or too large for the shared memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """The request cannot be answered; the process lives on unless it says so by ending."""
+
+    kind: FailureKind
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadRequest:
+    """Make a session of the file."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    num_threads: int
+    gpu_memory_bytes: int
+    memory_bytes: int | None
+    """Address space now that the size of all files is known, bytes; None where it is free."""
+    timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """Classify the images in the shared memory."""
+
+    shape: tuple[int, int, int, int]
+    """``[N, H, W, C]`` of the uint8 pixels."""
+    input_name: str
+    recipe: InputRecipe
+    outputs: tuple[str, ...]
+    """Names of the wanted outputs; empty for all."""
+    batch: int
+    """Images per run of the session."""
+    fixed_batch: int | None
+    """Batch that the file insists on; shorter ones are filled up by repeating the last image."""
+    timeout_s: float
+
+
+Request = LoadRequest | RunRequest
+Reply = Description | Loaded | Answers | Failure
+
+
+def printable(text: str) -> str:
+    """Return a file's text without what could steer a terminal; new lines and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def to_line(message: Request | Reply) -> bytes:
+    """Return the message as one line of JSON with its type's name."""
+    fields = {"type": type(message).__name__, **vars(message)}
+    return json.dumps(fields, default=vars).encode() + b"\n"
+
+
+def request_from_line(line: bytes) -> Request:
+    """Read a request; the parent wrote it, so only its form is looked at."""
+    fields: dict[str, Any] = json.loads(line)
+    if fields.pop("type") == "LoadRequest":
+        return LoadRequest(**fields)
+    recipe = fields.pop("recipe")
+    for name in ("size", "mean", "std"):
+        if recipe[name] is not None:
+            recipe[name] = tuple(recipe[name])
+    return RunRequest(recipe=InputRecipe(**recipe), **fields)

@@ -1,0 +1,187 @@
+"""The suspect's own process: ``python -P -B -m adapters.onnx.process.worker SETTINGS``.
+
+Started by `adapters.onnx.process.parent` in a private folder and with an empty environment. Limits
+itself first, then parses the file, then answers requests until its input ends. Native libraries
+print where they like and start threads on import: descriptors 0 and 1 are moved away and the limits
+are set before anything but the standard library is imported.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from adapters.onnx.process.limits import allow_cpu_seconds, confine, limit_memory
+
+if TYPE_CHECKING:
+    from adapters.onnx.process.messages import (
+        Answers,
+        FailureKind,
+        Loaded,
+        LoadRequest,
+        Reply,
+        RunRequest,
+    )
+
+PARENT_CHECK_S = 2.0
+MAX_MESSAGE_CHARACTERS = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """What the parent says before the first byte of the file is read."""
+
+    model_path: str
+    """The private copy."""
+    exchange: str
+    """Handle of the shared memory."""
+    memory_bytes: int | None
+    """Address space until the session is made, bytes; None where CUDA may be used."""
+    max_memory_bytes: int | None
+    """Address space that the request for a session may name, bytes."""
+    cut_network: bool
+    max_nodes: int
+    start_timeout_s: float
+    num_threads: int
+
+
+def main() -> None:
+    """Serve one suspect."""
+    serve(WorkerSettings(**json.loads(sys.argv[1])))
+
+
+def serve(settings: WorkerSettings) -> None:
+    """Serve one suspect on descriptors 0 and 1, with limits for the rest of this process's life."""
+    requests, replies = _move_protocol()
+    network = confine(
+        memory_bytes=settings.memory_bytes,
+        max_memory_bytes=settings.max_memory_bytes,
+        cut_network=settings.cut_network,
+    )
+    allow_cpu_seconds(settings.start_timeout_s * settings.num_threads)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    _serve(settings, network, requests, replies)
+
+
+def _serve(settings: WorkerSettings, network: str, requests: BinaryIO, replies: BinaryIO) -> None:
+    from adapters.onnx.process.messages import MAX_LINE_BYTES, Failure, to_line
+
+    def send(reply: Reply) -> None:
+        replies.write(to_line(reply))
+        replies.flush()
+
+    try:
+        reply = _describe(settings, network)
+    except MemoryError:
+        reply = Failure(kind="memory", message="the file needs more memory than it is allowed")
+    send(reply)
+    if isinstance(reply, Failure):
+        return
+    server = _Server(settings)
+    while line := requests.readline(MAX_LINE_BYTES):
+        send(server.reply_to(line))
+
+
+class _Server:
+    """Holds the session between requests."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        from adapters.onnx.process.session import RunState
+        from adapters.onnx.process.shared_memory import open_exchange
+
+        self._settings = settings
+        self._exchange = open_exchange(settings.exchange)
+        self._runner: Any = None
+        self._output_names: tuple[str, ...] = ()
+        self._state = RunState()
+
+    def reply_to(self, line: bytes) -> Reply:
+        """Answer one request; what goes wrong in it is a reply too."""
+        from adapters.onnx.process import session as onnx_session
+        from adapters.onnx.process.messages import Failure, LoadRequest, request_from_line
+
+        request = request_from_line(line)
+        allow_cpu_seconds(request.timeout_s * self._settings.num_threads)
+        try:
+            return self._load(request) if isinstance(request, LoadRequest) else self._run(request)
+        except onnx_session.UnsupportedError as error:
+            return Failure(kind="unsupported", message=str(error))
+        except Exception as error:
+            kind: FailureKind = "memory" if onnx_session.is_out_of_memory(error) else "run"
+            return Failure(kind=kind, message=_one_line(error))
+
+    def _load(self, request: LoadRequest) -> Loaded:
+        if request.memory_bytes is not None:
+            limit_memory(request.memory_bytes)
+        import onnxruntime
+
+        from adapters.onnx.process import session as onnx_session
+        from adapters.onnx.process.messages import Loaded
+
+        session = onnx_session.create_session(Path(self._settings.model_path), request)
+        self._runner = onnx_session.runner_for(session)
+        self._state = onnx_session.state_for(session)
+        self._output_names = tuple(output.name for output in session.get_outputs())
+        gc.freeze()
+        return Loaded(providers=tuple(session.get_providers()), runtime=onnxruntime.__version__)
+
+    def _run(self, request: RunRequest) -> Answers:
+        from adapters.onnx.process import session as onnx_session
+        from adapters.onnx.process.messages import Answers
+
+        described, arrays, left_out = onnx_session.answer(
+            self._runner,
+            self._output_names,
+            request,
+            self._exchange.pixels(request.shape),
+            self._state,
+        )
+        self._exchange.put_answers(arrays)
+        return Answers(arrays=tuple(described), left_out=tuple(left_out))
+
+
+def _describe(settings: WorkerSettings, network: str) -> Reply:
+    from adapters.onnx.process.graph import NotOnnxError, RefusedError, describe
+    from adapters.onnx.process.messages import Failure
+
+    data = Path(settings.model_path).read_bytes()
+    try:
+        return describe(data, max_nodes=settings.max_nodes, network=network)
+    except NotOnnxError as error:
+        return Failure(kind="not_onnx", message=str(error))
+    except RefusedError as error:
+        return Failure(kind="refused", message=str(error))
+
+
+def _move_protocol() -> tuple[BinaryIO, BinaryIO]:
+    """Keep 0 and 1 for ourselves and give everyone else the null device."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    return requests, replies
+
+
+def _one_line(error: BaseException) -> str:
+    from adapters.onnx.process.messages import printable
+
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return printable(text[:MAX_MESSAGE_CHARACTERS])
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when the one that started it is gone, even in the middle of a run."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

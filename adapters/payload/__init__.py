@@ -1,0 +1,1 @@
+"""Encoding of requests and decoding of answers, shared by wire formats."""

@@ -1,0 +1,57 @@
+"""Reads JSON out of an answer by looking at the bytes, since servers mislabel their answers."""
+
+import json
+from typing import Any
+
+from adapters.endpoint.wire_format import AskAgainError
+from adapters.printable import excerpt
+from adapters.suspect import SuspectError, SuspectUnreachableError
+
+_CLOSING = {b"{": b"}", b"[": b"]", b'"': b'"'}
+
+
+def read_json(body: bytes) -> Any:
+    """Return the JSON value that an answer holds, whatever its Content-Type says.
+
+    Raises:
+        AskAgainError: Empty, or it begins like JSON and breaks off.
+        SuspectUnreachableError: A web page: something else than the classifier answers.
+        SuspectError: Whole, but not JSON.
+    """
+    text = body.strip().removeprefix(b"\xef\xbb\xbf")
+    if not text:
+        raise AskAgainError("an empty body")
+    if text.startswith(b"<"):
+        raise SuspectUnreachableError(
+            f"url: expected JSON, got a web page or XML ({excerpt(body)!r}); check the address, "
+            "and whether something in between asks for a login"
+        )
+    try:
+        return _DECODER.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+    except json.JSONDecodeError as error:
+        if _breaks_off(text, error):
+            raise AskAgainError(f"JSON that breaks off after {len(body)} bytes") from error
+        raise SuspectError(f"answer: expected JSON, got {excerpt(body)!r}") from error
+    except (ValueError, RecursionError) as error:
+        raise SuspectError(f"answer: expected JSON, got {excerpt(body)!r}") from error
+
+
+def _breaks_off(text: bytes, error: json.JSONDecodeError) -> bool:
+    """Tell whether the value that the text begins with is never closed."""
+    closing = _CLOSING.get(text[:1])
+    return closing is not None and (not text.endswith(closing) or error.pos >= len(error.doc))
+
+
+def _whole_number(text: str) -> int:
+    """Refuse integers that no class, count or score has, and that floats cannot hold."""
+    number = int(text)
+    if abs(number) >= 1 << 63:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return number
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole_number)

@@ -1,0 +1,366 @@
+"""Requests and answers of the Open Inference Protocol V2 over HTTP, with Triton's binary tail.
+
+Shared by the wire formats that speak it. What the endpoint file leaves open (name, type and axes
+of the input, name of the output) is read from the server's metadata before the first image. Every
+request has an ``id``, which the answer must repeat.
+
+Source: KServe, Open Inference Protocol V2, HTTP/REST; Triton, Binary tensor data extension.
+"""
+
+import base64
+import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.wire_format import AskAgainError, WireRequest
+from adapters.payload.image_encoding import encode as encode_file
+from adapters.payload.inference_outputs import OutputTensor, read_outputs
+from adapters.payload.json_answer import read_json
+from adapters.payload.json_body import JsonText, dumps, nested_numbers
+from adapters.payload.tensor_table import TensorTable
+from adapters.preprocessing import InputDtype, Layout
+from adapters.printable import excerpt
+from adapters.strict_model import FrozenModel
+from adapters.suspect import SuspectConfigError, SuspectError
+
+Datatype = Literal["FP32", "FP16", "FP64", "UINT8", "INT8", "INT32", "BYTES"]
+
+_INPUT_DTYPES: dict[str, InputDtype] = {
+    "FP32": "float32",
+    "FP16": "float16",
+    "FP64": "float64",
+    "UINT8": "uint8",
+    "INT8": "int8",
+    "INT32": "int32",
+}
+LENGTH_HEADER = "Inference-Header-Content-Length"
+"""Bytes of the JSON before the binary tail."""
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class TensorRequest(FrozenModel):
+    """How images become the input tensor; what is left out comes from the server's metadata."""
+
+    input: Name | None = None
+    """Name of the input."""
+    datatype: Datatype | None = None
+    """Type of its elements; ``BYTES`` takes image files."""
+    layout: Literal["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW", "N(CHW)", "N(HWC)"] | None = None
+    """Axes of the input; from its shape if absent, as far as that tells."""
+    binary: bool = False
+    """Send the elements as bytes after the JSON (Triton, KServe): smaller and exact."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Images in one request."""
+    tensor: TensorTable = TensorTable()
+    """Scaling; its `layout` and `dtype` are left out here."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TensorRequest":
+        for name, instead in (("layout", "request.layout"), ("dtype", "request.datatype")):
+            if name in self.tensor.model_fields_set:
+                raise ValueError(f"tensor.{name}: expected none here, write {instead}")
+        if self.datatype == "FP16" and not self.binary:
+            raise ValueError("binary: expected true with FP16, which JSON cannot carry, got false")
+        if self.batch_size > 1 and self.layout in ("CHW", "HWC", "HW"):
+            raise ValueError(f"batch_size: expected 1 with layout {self.layout}, got more")
+        return self
+
+
+class OpenInferenceDescription(EndpointDescription):
+    """An endpoint that speaks the protocol."""
+
+    request: TensorRequest = TensorRequest()
+
+    @property
+    def sends_pixels(self) -> bool:
+        """Whether images leave as numbers."""
+        return self.request.datatype != "BYTES"
+
+    @field_validator("url")
+    @classmethod
+    def _infers(cls, url: str) -> str:
+        if not url.partition("?")[0].endswith("/infer"):
+            raise ValueError("expected an address like .../v2/models/MODEL/infer; add /infer")
+        return url
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensors:
+    """What is known about a model's input and output."""
+
+    input: str
+    datatype: Datatype
+    shape: tuple[int, ...] | None
+    """As the server says, -1 for any; None where the endpoint file said all the rest."""
+    output: str | None
+    """None: the only one that the answer has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """A decoded answer."""
+
+    output: OutputTensor
+    id: str
+    metadata: dict[str, str]
+
+
+class OpenInference:
+    """Builds requests and reads answers of one endpoint; used by several threads."""
+
+    def __init__(
+        self,
+        description: OpenInferenceDescription,
+        output: str | None,
+        output_parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Prepare; nothing is known about the model yet but what the file says.
+
+        Args:
+            description: The endpoint file.
+            output: Name of the output, where the file says it.
+            output_parameters: Sent with the output.
+        """
+        self._description = description
+        self._output = output
+        self._output_parameters = dict(output_parameters or {})
+        request = description.request
+        self._tensors: Tensors | None = None
+        if request.input and request.datatype and (request.layout or request.datatype == "BYTES"):
+            self._tensors = Tensors(
+                input=request.input, datatype=request.datatype, shape=None, output=output
+            )
+
+    def question(self) -> WireRequest | None:
+        """Return the request for the model's metadata; None once it is known."""
+        if self._tensors is not None:
+            return None
+        place, _, query = self._description.url.partition("?")
+        url = place.removesuffix("/infer") + (f"?{query}" if query else "")
+        headers = {"Accept": "application/json", **self._description.headers}
+        return WireRequest(method="GET", url=url, headers=headers, body=b"")
+
+    def learn(self, body: bytes) -> None:
+        """Read the model's metadata.
+
+        Raises:
+            SuspectConfigError: It leaves open what the file leaves open, or contradicts it.
+        """
+        document, request = read_json(body), self._description.request
+        inputs = _described(document, "inputs")
+        if not inputs:
+            if request.input is None or request.datatype is None:
+                raise SuspectConfigError(
+                    "request.input: expected a name, since the server describes no inputs, got "
+                    "nothing; write request.input, request.datatype and request.layout"
+                )
+            inputs = {request.input: {}}
+        name = _chosen(inputs, request.input, "request.input")
+        datatype = request.datatype or inputs[name].get("datatype")
+        if datatype not in (*_INPUT_DTYPES, "BYTES"):
+            raise SuspectConfigError(
+                f"request.datatype: expected one of {', '.join((*_INPUT_DTYPES, 'BYTES'))}, got "
+                f"{datatype!r} from the server"
+            )
+        if datatype == "FP16" and not request.binary:
+            raise SuspectConfigError(
+                "request.binary: expected true, since the model takes FP16, got false"
+            )
+        outputs = _described(document, "outputs")
+        output = self._output
+        if outputs:
+            output = _chosen(outputs, self._output, "answer.output")
+        shape = inputs[name].get("shape")
+        is_shape = isinstance(shape, list) and all(type(side) is int for side in shape)
+        self._tensors = Tensors(
+            input=name,
+            datatype=datatype,
+            shape=tuple(shape) if isinstance(shape, list) and is_shape else None,
+            output=output,
+        )
+
+    def request_for(self, images: NDArray[np.uint8]) -> WireRequest:
+        """Build the request for ``[N, H, W, C]``."""
+        tensors, request = self._tensors, self._description.request
+        assert tensors is not None  # the endpoint asks `question` first
+        data: Any
+        parameters: dict[str, Any] = {}
+        if tensors.datatype == "BYTES":
+            files = [encode_file(image, self._description.image) for image in images]
+            shape = [len(files), 1] if len(tensors.shape or ()) == 2 else [len(files)]
+            tail = b"".join(struct.pack("<I", len(file)) + file for file in files)
+            data = [base64.b64encode(file).decode() for file in files]
+            parameters = {} if request.binary else {"content_type": "base64"}
+        else:
+            wanted_channels = request.tensor.channels or images.shape[3]
+            layout = request.layout or _layout(tensors.shape, wanted_channels)
+            _check_size(tensors.shape, layout, images.shape)
+            if "N" not in layout and len(images) > 1:
+                raise SuspectConfigError(
+                    "request.batch_size: expected 1, since the model takes one image at a time "
+                    f"({layout}), got {request.batch_size}"
+                )
+            values = request.tensor.tensor(
+                images, layout, _INPUT_DTYPES[tensors.datatype], _channels(tensors.shape, layout)
+            )
+            shape = list(values.shape)
+            tail = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+            data = None if request.binary else _flat_numbers(values)
+        number = hashlib.sha256(tail).hexdigest()[:32]
+        tensor: dict[str, Any] = {
+            "name": tensors.input,
+            "shape": shape,
+            "datatype": tensors.datatype,
+        }
+        document: dict[str, Any] = {"id": number, "inputs": [tensor]}
+        if request.binary:
+            tensor["parameters"] = {"binary_data_size": len(tail)}
+            document["parameters"] = {"binary_data_output": True}
+        else:
+            if parameters:
+                tensor["parameters"] = parameters
+            tensor["data"] = data
+        if tensors.output is not None:
+            wanted: dict[str, Any] = {"name": tensors.output}
+            # Triton heeds binary_data_output only where it is left to choose the outputs.
+            binary = {"binary_data": True} if request.binary else {}
+            if chosen := {**binary, **self._output_parameters}:
+                wanted["parameters"] = chosen
+            document["outputs"] = [wanted]
+        return self._post(dumps(document), tail if request.binary else None, number)
+
+    def inference(self, body: bytes, headers: Mapping[str, str]) -> Inference:
+        """Read the output that was asked for.
+
+        Raises:
+            AskAgainError: The answer is cut short.
+            SuspectError: It is not what the protocol says.
+        """
+        length, tail = headers.get(LENGTH_HEADER), b""
+        if length is not None:
+            if not (length.isascii() and length.isdigit()):
+                raise SuspectError(
+                    f"answer: expected a number of bytes in {LENGTH_HEADER}, got another text"
+                )
+            if int(length) > len(body):
+                raise AskAgainError(f"an answer cut short after {len(body)} bytes")
+            body, tail = body[: int(length)], body[int(length) :]
+        document = read_json(body)
+        found = document.get("outputs") if isinstance(document, dict) else None
+        if not isinstance(found, list) or not found:
+            raise SuspectError(f"answer: expected outputs, got {excerpt(body)!r}")
+        outputs = read_outputs(found, tail)
+        wanted = self._tensors.output if self._tensors else self._output
+        name = _chosen(outputs, wanted, "answer.output", error=SuspectError)
+        number = document.get("id")
+        if not isinstance(number, str) or not number:
+            raise SuspectError("answer.id: expected the request's id, got none")
+        told = {
+            key: str(document[key])
+            for key in ("model_name", "model_version")
+            if document.get(key) is not None
+        }
+        return Inference(output=outputs[name], id=number, metadata=told)
+
+    def _post(self, header: bytes, tail: bytes | None, number: str) -> WireRequest:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if tail is not None:
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Accept": "*/*",
+                LENGTH_HEADER: str(len(header)),
+            }
+        return WireRequest(
+            method="POST",
+            url=self._description.url,
+            headers={**headers, **self._description.headers},
+            body=header + (tail or b""),
+            id=number,
+        )
+
+
+def _flat_numbers(values: NDArray[Any]) -> JsonText:
+    """Return all numbers in one JSON list; image by image, since each has few distinct ones."""
+    texts = [nested_numbers(part.ravel()).text[1:-1] for part in values]
+    return JsonText(f"[{','.join(texts)}]")
+
+
+def _described(document: Any, key: str) -> dict[str, dict[str, Any]]:
+    """Return the tensors of the metadata by name; none where the server describes none."""
+    tensors = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(tensors, list):
+        return {}
+    return {
+        tensor["name"]: tensor
+        for tensor in tensors
+        if isinstance(tensor, dict) and isinstance(tensor.get("name"), str)
+    }
+
+
+def _chosen(
+    known: Mapping[str, Any],
+    wanted: str | None,
+    field: str,
+    error: type[SuspectError] = SuspectConfigError,
+) -> str:
+    """Return the name that the file says, or the only one."""
+    if wanted is None and len(known) == 1:
+        return next(iter(known))
+    if wanted not in known:
+        raise error(f"{field}: expected one of {', '.join(known)}, got {wanted or 'nothing'}")
+    return str(wanted)
+
+
+def _layout(shape: tuple[int, ...] | None, channels: int) -> Layout:
+    """Return the axes that a shape of the metadata stands for.
+
+    Args:
+        shape: Of the input, -1 for any.
+        channels: Of the images; where no axis has so many, 1 or 3 tell the channels, too.
+    """
+    for known in ({channels}, {1, 3}):
+        match shape:
+            case (_, first, _, last) if (first in known) != (last in known):
+                return "NCHW" if first in known else "NHWC"
+            case (first, _, last) if (first in known) != (last in known):
+                return "CHW" if first in known else "HWC"
+    if shape is not None and len(shape) == 3 and channels == 1:
+        return "NHW"
+    found = "none" if shape is None else list(shape)
+    raise SuspectConfigError(
+        f'request.layout: expected axes, such as "NCHW", since the server\'s shape does not tell '
+        f"them, got nothing (shape {found})"
+    )
+
+
+def _channels(shape: tuple[int, ...] | None, layout: Layout) -> Literal[1, 3] | None:
+    """Return the channels that the server says it takes."""
+    if shape is None or len(shape) != len(layout) or "C" not in layout:
+        return None
+    match shape[layout.index("C")]:
+        case 1:
+            return 1
+        case 3:
+            return 3
+    return None
+
+
+def _check_size(shape: tuple[int, ...] | None, layout: Layout, images: tuple[int, ...]) -> None:
+    """Refuse images of another size than the server says, before it does so less clearly."""
+    axes = layout.replace("(", "").replace(")", "")
+    if shape is None or len(shape) != len(axes) or "(" in layout:
+        return
+    wanted = tuple(shape[axes.index(axis)] for axis in "HW")
+    if any(side not in (-1, found) for side, found in zip(wanted, images[1:3], strict=True)):
+        raise SuspectConfigError(
+            f"image.size: expected {list(wanted)} as the server says, got {list(images[1:3])}; "
+            f"set image.size = {list(wanted)}"
+        )
