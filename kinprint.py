@@ -23,7 +23,7 @@ import click
 
 if TYPE_CHECKING:
     from audit.api import audit_suspect, open_bundle, open_described, open_file, open_remote
-    from audit.outcome import Outcome, Verdict
+    from audit.verdict.outcome import Outcome, Verdict
 
 __all__ = [
     "Outcome",
@@ -37,8 +37,8 @@ __all__ = [
 ]
 
 _NAMES = {
-    "Outcome": "audit.outcome",
-    "Verdict": "audit.outcome",
+    "Outcome": "audit.verdict.outcome",
+    "Verdict": "audit.verdict.outcome",
     "audit_suspect": "audit.api",
     "open_bundle": "audit.api",
     "open_described": "audit.api",

@@ -12,17 +12,17 @@ from adapters.onnx.suspect import OutputKindChoice, open_onnx
 from adapters.onnx.suspect_file import open_suspect_file
 from adapters.suspect import Capability, Suspect
 from adapters.tariff import SpendingLimits
-from audit.bundle import read_bundle
-from audit.decision_rule import choose_rule
+from audit.asking.events import AuditEvent, Finished
+from audit.asking.session import AuditSession
+from audit.bundle.bundle_file import read_bundle
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.events import AuditEvent, Finished
-from audit.journal import Journal, default_journal
-from audit.keys import load_trust
-from audit.manifest import BundleContents
-from audit.outcome import Outcome
-from audit.query_scores import can_score
-from audit.session import AuditSession
+from audit.journal.journal import Journal, default_journal
+from audit.scores.query_scores import can_score
+from audit.signing.keys import load_trust
 from audit.spending import plan_spending
+from audit.verdict.outcome import Outcome
+from audit.verdict.rule import choose_rule
 
 
 def open_bundle(path: str | Path, *, trust: Iterable[str | Path] = ()) -> BundleContents:
@@ -100,13 +100,13 @@ def audit_suspect(
         resume: Go on with an unfinished audit of this suspect.
         alpha: False-positive rate of the verdict; by default the bundle's.
         beta: Its miss rate; by default the bundle's.
-        stop_early: Stop asking when the verdict is certain enough (`audit.sequential`); by default
-            where answers cost money, which is at endpoints.
+        stop_early: Stop asking when the verdict is certain enough (`audit.verdict.betting`); by
+            default where answers cost money, which is at endpoints.
         limits: What an endpoint's requests may come to, all runs together; by default what its
             file says. A request that would exceed them is not sent.
         journal: SQLite file for the answers; by default the user's own.
         stamp: Gets a timestamp over the manifest before the first question
-            (`audit.timestamping.stamp_at`).
+            (`audit.signing.timestamps.stamp_at`).
         infer_classes: Find the order of the suspect's classes from the control images, all of
             which are asked then; the event `OrderFound` tells it.
         on_event: Called with every event, `Finished` last.

@@ -21,7 +21,7 @@ from audit.errors import (
     SignatureInvalidError,
     UntrustedKeyError,
 )
-from audit.outcome import Verdict
+from audit.verdict.outcome import Verdict
 
 
 class ExitCode(IntEnum):

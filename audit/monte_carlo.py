@@ -1,7 +1,7 @@
 """The loss of a suspect that tells labels only, estimated from probes (MFUE-b, Eq. 8-9).
 
-Around each trigger lie M probes (`audit.probes`); the share that the suspect gives the trigger's
-class estimates ``p_y``, as in randomised smoothing (Cohen et al., ICML 2019).
+Around each trigger lie M probes (`audit.bundle.probes`); the share that the suspect gives the
+trigger's class estimates ``p_y``, as in randomised smoothing (Cohen et al., ICML 2019).
 """
 
 import numpy as np

@@ -6,8 +6,8 @@ wanted on a screen; the key that stands in here is made for the purpose and thro
 
 import time
 
-from audit.keys import PrivateKey, Trust
-from audit.record import Draft, Record, parse_record, record_bytes, utc
+from audit.records.record import Draft, Record, parse_record, record_bytes, utc
+from audit.signing.keys import PrivateKey, Trust
 
 
 def unsigned_preview(draft: Draft) -> Record:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from adapters.attempts import watchable
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits, Tariff
+from audit.asking.cost import Estimate, affordable_questions, estimate
+from audit.asking.plan import make_plan
+from audit.asking.second_questions import with_repeats
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.estimate import Estimate, affordable_questions, estimate
-from audit.manifest import BundleContents
-from audit.plan import make_plan
-from audit.repeats import with_repeats
 
 
 @dataclass(frozen=True, kw_only=True)

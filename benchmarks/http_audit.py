@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from adapters.http.suspect import open_endpoint
-from audit.decision_rule import choose_rule
-from audit.events import Answered
-from audit.journal import Journal
-from audit.session import AuditSession
+from audit.asking.events import Answered
+from audit.asking.session import AuditSession
+from audit.journal.journal import Journal
+from audit.verdict.rule import choose_rule
 from benchmarks.plain_bundle import plain_bundle
 
 

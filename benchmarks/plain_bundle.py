@@ -4,8 +4,8 @@ import hashlib
 
 import numpy as np
 
-from audit.bundle import UNSEALED
-from audit.manifest import (
+from audit.bundle.bundle_file import UNSEALED
+from audit.bundle.manifest import (
     Arrays,
     BundleContents,
     Manifest,

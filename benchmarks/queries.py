@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.methods.likelihood_ratio import evidence_table, mean_evidence
+from audit.scores.likelihood_ratio import evidence_table, mean_evidence
 from benchmarks.results_file import write_results
 from generator.crafting.contrast import craft_contrast, runner_up
 from generator.crafting.derived import make_derived

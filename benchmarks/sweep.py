@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from audit.bundle import write_bundle
+from audit.bundle.bundle_file import write_bundle
 from audit.sweep.run import JOURNAL
 from benchmarks.plain_bundle import SIDE, K, plain_bundle
 from benchmarks.results_file import write_results
@@ -176,7 +176,7 @@ def kill_half_way(world: Path, num: int) -> dict[str, int]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     process.stdout.close()
     again = sum(json.loads(line)["type"] == "pair" for line in done.stdout.splitlines())
-    from audit.journal import Journal
+    from audit.journal.journal import Journal
 
     journal = Journal(out / JOURNAL)
     ((audits,),) = journal.read_rows("SELECT COUNT(*) FROM audits")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audit.keys import PrivateKey, Trust
+from audit.signing.keys import PrivateKey, Trust
 from audit.sweep.engine import Engine
 from audit.sweep.listing import read_bundles
 from audit.sweep.process_engine import ProcessEngine

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from audit.api import audit_suspect, open_bundle, open_file
-from audit.discovery import describe_suspect
+from audit.suspects.found_files import describe_suspect
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk
 from audit.tui.live_state import Phase

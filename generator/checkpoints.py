@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from audit.files import write_atomically
+from audit.atomic_file import write_atomically
 from generator.images import ImageSet
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audit.manifest import FrozenModel
+from audit.bundle.manifest import FrozenModel
 from generator.crafting.fingerprint import METHODS, FingerprintMethod, load_method
 from generator.errors import GenerationError
 

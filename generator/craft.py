@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.manifest import Arrays, Manifest
+from audit.bundle.manifest import Arrays, Manifest
 from generator.crafting.contrast import craft_contrast, runner_up
 from generator.crafting.descent import DescentSettings
 from generator.crafting.mfue import craft_triggers
@@ -43,7 +43,7 @@ _MAX_CANDIDATES = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class Crafted:
-    """What `craft` made, ready for `audit.bundle.write_bundle`."""
+    """What `craft` made, ready for `audit.bundle.bundle_file.write_bundle`."""
 
     manifest: Manifest
     arrays: Arrays

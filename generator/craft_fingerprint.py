@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.decision_rule import MIN_QUERIES
-from audit.manifest import Arrays, FrozenModel, Scalar
-from audit.methods.rank_correlation import top_classes
+from audit.bundle.manifest import Arrays, FrozenModel, Scalar
+from audit.scores.rank_correlation import top_classes
+from audit.verdict.rule import MIN_QUERIES
 from generator.craft import Crafted, Report
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.crafting.queries import answer_all

@@ -10,10 +10,10 @@ import numpy as np
 import platformdirs
 from pydantic import ConfigDict, Field, ValidationError
 
-from audit.bundle import write_bundle
+from audit.bundle.bundle_file import write_bundle
 from audit.creation_time import creation_time
-from audit.keys import load_private_key
-from audit.significance import innocents_needed
+from audit.signing.keys import load_private_key
+from audit.verdict.p_values import innocents_needed
 from generator.chosen_method import MFUE, ChosenMethod, choose_method, method_table, option_pairs
 from generator.craft import Crafted, Report, craft
 from generator.device import prepare_device

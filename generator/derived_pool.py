@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from audit.significance import innocents_needed
+from audit.verdict.p_values import innocents_needed
 from generator.crafting.derived import make_derived
 from generator.crafting.students import CALIBRATION, SELECTION, StudentKind, make_students
 from generator.preconditions import comparable_models

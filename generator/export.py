@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.bundle import UNSEALED
-from audit.manifest import (
+from audit.bundle.bundle_file import UNSEALED
+from audit.bundle.manifest import (
     Arrays,
     Manifest,
     ModelRecord,
@@ -20,10 +20,10 @@ from audit.manifest import (
     SourceRecord,
     Task,
 )
-from audit.methods.mfue import cross_entropy
-from audit.methods.rank_correlation import top_classes
+from audit.bundle.probes import make_probes
 from audit.monte_carlo import probe_hits
-from audit.probes import make_probes
+from audit.scores.mfue import cross_entropy
+from audit.scores.rank_correlation import top_classes
 from generator.crafting.probing import UsableProbes
 from generator.crafting.queries import Queries, answer_all
 from generator.images import ImageSet
@@ -125,7 +125,7 @@ def make_manifest(
     created: str,
     control_accuracy: float,
 ) -> Manifest:
-    """Return the manifest, not sealed yet: `audit.bundle.write_bundle` fills in the digests."""
+    """Return the manifest without the digests, which writing the bundle fills in."""
     _, height, width, channels = splits.controls.images.shape
     return Manifest(
         model_name=model_name,

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, ValidationError
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.suspect import open_onnx
 from adapters.suspect import SuspectError
-from audit.manifest import FrozenModel
+from audit.bundle.manifest import FrozenModel
 from generator.crafting.queries import answer_all
 from generator.errors import GenerationError
 from generator.images import ImageSet

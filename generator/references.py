@@ -10,8 +10,8 @@ from typing import Literal
 from torch import nn
 
 from adapters.suspect import Suspect
-from audit.manifest import ModelRecord
-from audit.significance import innocents_needed
+from audit.bundle.manifest import ModelRecord
+from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
 from generator.images import ImageSet
 from generator.ranks import current_ranks

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from audit.manifest import FrozenModel
+from audit.bundle.manifest import FrozenModel
 
 
 class CraftSettings(FrozenModel):

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import Capability, Predictions, SuspectIdentity
-from audit.bundle import UNSEALED
-from audit.manifest import (
+from audit.bundle.bundle_file import UNSEALED
+from audit.bundle.manifest import (
     Arrays,
     BundleContents,
     Manifest,
@@ -22,7 +22,7 @@ from audit.manifest import (
     SourceRecord,
     Task,
 )
-from audit.probes import make_probes, probe_digest
+from audit.bundle.probes import make_probes, probe_digest
 
 NUM_QUERIES, NUM_CONTROLS, NUM_TRIGGERS, NUM_PROBES, K = 40, 10, 30, 4, 3
 NUM_MODELS = 9

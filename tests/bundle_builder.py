@@ -12,11 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.bundle import UNSEALED, parse_bundle, write_bundle
-from audit.canonical import canonical_bytes, sha256_hex
-from audit.container import pack, unpack
-from audit.keys import PrivateKey, Trust
-from audit.manifest import (
+from audit.bundle.bundle_file import UNSEALED, parse_bundle, write_bundle
+from audit.bundle.manifest import (
     Arrays,
     BundleContents,
     Manifest,
@@ -26,8 +23,11 @@ from audit.manifest import (
     SourceRecord,
     Task,
 )
-from audit.probes import make_probes, probe_digest
-from audit.signing import BUNDLE_PREDICATE_TYPE, sign_statement
+from audit.bundle.probes import make_probes, probe_digest
+from audit.bundle.zip_layout import pack, unpack
+from audit.signing.canonical import canonical_bytes, sha256_hex
+from audit.signing.envelope import BUNDLE_PREDICATE_TYPE, sign_statement
+from audit.signing.keys import PrivateKey, Trust
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = DATA / "small.kinprint"

@@ -10,9 +10,9 @@ from bundle_builder import CHANNELS, OWNER_KEY, SIDE
 from numpy.typing import NDArray
 from record_builder import NUM_QUERIES, audited_contents
 
-from audit.bundle import parse_bundle, write_bundle
-from audit.keys import Trust
-from audit.manifest import BundleContents
+from audit.bundle.bundle_file import parse_bundle, write_bundle
+from audit.bundle.manifest import BundleContents
+from audit.signing.keys import Trust
 
 SCORES = ("matching-rate", "trajectory-rate", "sample-correlation")
 GROUP_SIZE = 3

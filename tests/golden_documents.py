@@ -13,10 +13,10 @@ from audit_world import NUM_CONTROLS, NUM_QUERIES, NUM_TRIGGERS, K, known_bundle
 from bundle_builder import DATA, OWNER_KEY
 from record_builder import AUDITOR_KEY, audited_contents
 
-from audit.decision_rule import choose_rule
-from audit.journal import Answer
-from audit.manifest import BundleContents
-from audit.verdict import judge
+from audit.bundle.manifest import BundleContents
+from audit.journal.journal import Answer
+from audit.verdict.judge import judge
+from audit.verdict.rule import choose_rule
 
 GOLDEN = DATA / "golden"
 RECORD = ("audited.kinrecord", "--bundle", "audited.kinprint", "--trust", "golden/keys")

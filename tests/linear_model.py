@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from audit.manifest import FrozenModel
+from audit.bundle.manifest import FrozenModel
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.images import ImageSet
 from generator.torch_suspect import predict_logits

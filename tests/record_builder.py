@@ -26,15 +26,12 @@ from bundle_builder import (
 from numpy.typing import NDArray
 
 from adapters.suspect import Capability, Predictions, SuspectIdentity
-from audit.bundle import parse_bundle, write_bundle
-from audit.canonical import sha256_hex
-from audit.decision_rule import read_rule
-from audit.hash_chain import link
-from audit.journal import Journal
-from audit.keys import PrivateKey, Trust
-from audit.manifest import Arrays, BundleContents, Manifest, ModelRecord
-from audit.plan import make_plan
-from audit.record import (
+from audit.asking.plan import make_plan
+from audit.asking.session import AuditSession
+from audit.bundle.bundle_file import parse_bundle, write_bundle
+from audit.bundle.manifest import Arrays, BundleContents, Manifest, ModelRecord
+from audit.journal.journal import Journal
+from audit.records.record import (
     SUBJECT,
     Draft,
     Opening,
@@ -47,9 +44,12 @@ from audit.record import (
     record_bytes,
     utc,
 )
-from audit.session import AuditSession
-from audit.signing import RECORD_PREDICATE_TYPE, sign_statement
-from audit.verdict import judge
+from audit.signing.canonical import sha256_hex
+from audit.signing.envelope import RECORD_PREDICATE_TYPE, sign_statement
+from audit.signing.hash_chain import link
+from audit.signing.keys import PrivateKey, Trust
+from audit.verdict.judge import judge
+from audit.verdict.rule import read_rule
 
 GOLDEN_BUNDLE = DATA / "audited.kinprint"
 GOLDEN_RECORD = DATA / "audited.kinrecord"

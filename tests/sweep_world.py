@@ -10,7 +10,7 @@ from bundle_builder import GOLDEN_PUBLIC_KEY
 from record_builder import GOLDEN_BUNDLE, TRUST, audited_bundle, copy_rule, innocent_rule
 from ui_desk import Rule, answering_model
 
-from audit.keys import PrivateKey
+from audit.signing.keys import PrivateKey
 from audit.sweep.asking import FileAsker
 from audit.sweep.engine import Results
 from audit.sweep.listing import read_bundles

@@ -14,9 +14,9 @@ from fault_proxy import LASTING
 from record_builder import GOLDEN_BUNDLE, FakeSuspect, audited_contents, copy_rule, innocent_rule
 from vendor_server import Rule, vendor
 
-from audit.audit_document import SCHEMA_VERSION, make_schema, schema_text
 from audit.commands.audit_row import audit_row
-from audit.junit import junit_bytes
+from audit.documents.audit_document import SCHEMA_VERSION, make_schema, schema_text
+from audit.report.junit import junit_bytes
 
 BUNDLE = audited_contents()
 SCHEMA = json.loads(schema_text())
@@ -56,7 +56,7 @@ def validated(text: str) -> dict[str, Any]:
 
 def test_the_shipped_schema_is_that_of_the_models() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert make_schema() == SCHEMA, "python -m audit.audit_document writes it anew"
+    assert make_schema() == SCHEMA, "python -m audit.documents.audit_document writes it anew"
 
 
 @pytest.mark.parametrize(

@@ -26,14 +26,19 @@ from bundle_builder import (
     small_manifest,
 )
 
-from audit.bundle import parse_bundle, read_bundle, unsafe_read_untrusted_bundle, write_bundle
-from audit.canonical import canonical_bytes, sha256_hex
-from audit.container import pack, unpack
+from audit.atomic_file import write_atomically
+from audit.bundle.bundle_file import (
+    parse_bundle,
+    read_bundle,
+    unsafe_read_untrusted_bundle,
+    write_bundle,
+)
+from audit.bundle.manifest import Arrays
+from audit.bundle.zip_layout import pack, unpack
 from audit.errors import AuditError, BundleError, SignatureInvalidError, UntrustedKeyError
-from audit.files import write_atomically
-from audit.keys import PublicKey, Trust
-from audit.manifest import Arrays
-from audit.signing import BUNDLE_PREDICATE_TYPE, sign_statement
+from audit.signing.canonical import canonical_bytes, sha256_hex
+from audit.signing.envelope import BUNDLE_PREDICATE_TYPE, sign_statement
+from audit.signing.keys import PublicKey, Trust
 
 
 def test_the_golden_bundle_still_opens() -> None:
@@ -186,8 +191,9 @@ def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
 
 def test_reading_a_bundle_never_loads_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from audit.bundle import read_bundle; "
-        "from audit.keys import load_trust; import audit.probes, audit.contact_sheet; "
+        "import sys; from pathlib import Path; from audit.bundle.bundle_file import read_bundle; "
+        "from audit.signing.keys import load_trust; "
+        "import audit.bundle.probes, audit.report.contact_sheet; "
         f"read_bundle(Path({str(GOLDEN)!r}), load_trust([Path({str(GOLDEN_PUBLIC_KEY)!r})])); "
         "sys.exit('torch' in sys.modules)"
     )

@@ -12,8 +12,8 @@ from tiny_task import tiny_images, trained_net
 from tiny_world import TinyWorld, kinprint
 
 from audit.api import open_bundle
-from audit.challenge import Finding, bundle_faults, challenge
-from audit.panel import model_files
+from audit.calibrating.challenge import Finding, bundle_faults, challenge
+from audit.calibrating.model_folder import model_files
 from generator.onnx_export import export_onnx
 
 

@@ -12,7 +12,7 @@ from in_process import Done, run
 from record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule
 from servers.classifiers import write_classifier
 
-from audit.check_document import SCHEMA_VERSION, make_schema, schema_text
+from audit.documents.check_document import SCHEMA_VERSION, make_schema, schema_text
 from generator.demo.server import RunningServer, start_server, write_endpoint_file
 
 BUNDLE = audited_contents()
@@ -48,7 +48,7 @@ def validated(text: str) -> dict[str, Any]:
 
 def test_the_shipped_schema_is_that_of_the_models() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert make_schema() == SCHEMA, "python -m audit.check_document writes it anew"
+    assert make_schema() == SCHEMA, "python -m audit.documents.check_document writes it anew"
 
 
 def test_a_real_check_fits_the_schema(server: RunningServer, tmp_path: Path) -> None:

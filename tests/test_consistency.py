@@ -13,9 +13,9 @@ from bundle_builder import (
     small_manifest,
 )
 
-from audit.bundle import read_bundle, write_bundle
+from audit.bundle.bundle_file import read_bundle, write_bundle
+from audit.bundle.manifest import Arrays, ModelRecord, Preprocessing, ProbeSettings
 from audit.errors import BundleError
-from audit.manifest import Arrays, ModelRecord, Preprocessing, ProbeSettings
 
 
 def _with(name: str, index: tuple[int, ...], value: float) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import numpy as np
 from bundle_builder import small_contents
 from PIL import Image
 
-from audit.contact_sheet import (
+from audit.bundle.manifest import BundleContents
+from audit.report.contact_sheet import (
     MAX_TILE,
     amplification,
     amplified_difference,
     contact_sheet,
 )
-from audit.manifest import BundleContents
 
 # The sheet has a margin of 12 and three headings of 16 + 4 above the first row of tiles.
 FIRST_ROW = 12 + 3 * (16 + 4)

@@ -15,8 +15,8 @@ from bundle_builder import (
 )
 from record_builder import GOLDEN_BUNDLE, TRUST
 
-from audit.bundle import parse_bundle
-from audit.container import MAX_MEMBER_BYTES, pack
+from audit.bundle.bundle_file import parse_bundle
+from audit.bundle.zip_layout import MAX_MEMBER_BYTES, pack
 from audit.errors import BundleError, SignatureInvalidError
 
 

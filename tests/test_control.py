@@ -8,10 +8,10 @@ import pytest
 from audit_world import NUM_CONTROLS, NUM_QUERIES, KnownSuspect, known_bundle
 
 from adapters.suspect import Predictions
-from audit.control import AuditControl
-from audit.events import Answered, AuditEvent, Finished, Standing, Stopped
-from audit.journal import Journal
-from audit.session import AuditSession
+from audit.asking.events import Answered, AuditEvent, Finished, Standing, Stopped
+from audit.asking.pause_and_stop import AuditControl
+from audit.asking.session import AuditSession
+from audit.journal.journal import Journal
 
 ALL = NUM_CONTROLS + NUM_QUERIES
 

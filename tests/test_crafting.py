@@ -6,7 +6,7 @@ import torch
 from tiny_task import CLASSES, tiny_images, tiny_net, trained_net
 from torch import Tensor, nn
 
-from audit.probes import make_probes, probe_digest
+from audit.bundle.probes import make_probes, probe_digest
 from generator import training
 from generator.crafting.contrast import craft_contrast
 from generator.crafting.derived import make_derived

@@ -5,19 +5,19 @@ import pytest
 from bundle_builder import GOLDEN, OWNER_TRUST
 from record_builder import audited_contents
 
-from audit.control_confusion import control_confusion
-from audit.discovery import (
+from audit.bundle.inspection import SignatureState
+from audit.journal.journal import Answer
+from audit.report.question_view import question_view, source_label
+from audit.scores.query_budget import query_budget
+from audit.signing.keys import Trust
+from audit.suspects.found_files import (
     SuspectKind,
     bundle_files,
     describe_suspect,
     find_bundles,
     find_suspects,
 )
-from audit.inspection import SignatureState
-from audit.journal import Answer
-from audit.keys import Trust
-from audit.query_budget import query_budget
-from audit.question_view import question_view, source_label
+from audit.verdict.control_confusion import control_confusion
 from generator.demo.server import write_endpoint_file
 
 

@@ -11,16 +11,16 @@ from audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, QUERY, KnownSuspect,
 from bundle_builder import OWNER_KEY
 from record_builder import AUDITOR_KEY, TRUST, draft_id, forged
 
-from audit.bundle import read_bundle, write_bundle
-from audit.checks import Status
-from audit.decision_rule import choose_rule
-from audit.events import Finished
-from audit.journal import Journal
-from audit.manifest import BundleContents
-from audit.outcome import Verdict
-from audit.recompute import Result, Verification, verify_record
-from audit.session import AuditSession
-from audit.store import export_record
+from audit.asking.events import Finished
+from audit.asking.session import AuditSession
+from audit.bundle.bundle_file import read_bundle, write_bundle
+from audit.bundle.manifest import BundleContents
+from audit.journal.journal import Journal
+from audit.records.check import Status
+from audit.records.from_journal import export_record
+from audit.records.verify import Result, Verification, verify_record
+from audit.verdict.outcome import Verdict
+from audit.verdict.rule import choose_rule
 
 Lines = list[dict[str, object]]
 

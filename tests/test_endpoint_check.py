@@ -24,9 +24,9 @@ from wire_server import Seen, WireServer, wire_server
 
 from adapters.http.suspect import open_endpoint
 from adapters.suspect import Capability, SuspectError
-from audit.endpoint_check import check_endpoint, check_plan
+from audit.endpoint.check import check_endpoint, check_plan
+from audit.endpoint.shown_exchange import request_lines, shown_body
 from audit.errors import AuditError
-from audit.exchange_words import request_lines, shown_body
 
 SECRET = "sk-very-secret-0123456789"
 NAMES = ["cat", "dog", "frog", "ship"]

@@ -13,7 +13,7 @@ import adapters.wire
 from adapters.endpoint.description import EndpointDescription
 from adapters.http.endpoint_file import known_formats, read_endpoint_file
 from adapters.suspect import SuspectConfigError
-from audit.endpoint_template import endpoint_template, field_docstrings
+from audit.endpoint.template import endpoint_template, field_docstrings
 
 FORMATS = known_formats()
 
@@ -87,7 +87,7 @@ def test_a_format_is_one_file_and_nothing_else(
 ) -> None:
     (tmp_path / "shouting.py").write_text(
         "from typing import Literal\n"
-        "from adapters.open_server import OpenServerDescription\n"
+        "from adapters.payload.open_server import OpenServerDescription\n"
         'TEMPLATE = \'url = "http://127.0.0.1:1/shout"\\n\\n[request]\\nkey = "LOUD"\\n\'\n'
         "class Description(OpenServerDescription):\n"
         '    format: Literal["shouting"]\n'

@@ -15,28 +15,28 @@ from PIL import Image
 from record_builder import AUDITOR_KEY, NUM_CONTROLS, NUM_QUERIES, TRUST, FakeSuspect, copy_rule
 
 from adapters.suspect import REFUSED, Capability, Predictions
-from audit.bundle import read_bundle, write_bundle
-from audit.challenge import bundle_faults
-from audit.checks import Status
-from audit.contact_sheet import contact_sheet
-from audit.decision_rule import DecisionRule
+from audit.asking.events import Finished
+from audit.asking.plan import make_plan
+from audit.asking.session import AuditSession
+from audit.bundle.bundle_file import read_bundle, write_bundle
+from audit.bundle.inspection import inspect_bundle
+from audit.bundle.manifest import BundleContents
+from audit.calibrating.challenge import bundle_faults
+from audit.calibrating.model_folder import PanelAnswers
+from audit.calibrating.recalibrate import NewModel, outliers, recalibrate
 from audit.errors import AuditError
-from audit.events import Finished
-from audit.inspection import inspect_bundle
-from audit.journal import Answer, Journal
-from audit.manifest import BundleContents
-from audit.outcome import Outcome, Verdict
-from audit.panel import PanelAnswers
-from audit.plan import make_plan
-from audit.query_budget import query_budget
-from audit.recalibration import NewModel, outliers, recalibrate
-from audit.recompute import Result, verify_record
-from audit.record import record_bytes, utc
-from audit.report import render_html, render_markdown
-from audit.report_data import report_data
-from audit.session import AuditSession
-from audit.store import draft_record
-from audit.verdict import judge
+from audit.journal.journal import Answer, Journal
+from audit.records.check import Status
+from audit.records.from_journal import draft_record
+from audit.records.record import record_bytes, utc
+from audit.records.verify import Result, verify_record
+from audit.report.contact_sheet import contact_sheet
+from audit.report.data import report_data
+from audit.report.write import render_html, render_markdown
+from audit.scores.query_budget import query_budget
+from audit.verdict.judge import judge
+from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.rule import DecisionRule
 
 Rule = Callable[[str, int, int], int]
 RULES: tuple[tuple[Rule, Verdict], ...] = (

@@ -27,10 +27,10 @@ from servers.classifiers import write_classifier
 from vendor_server import Rule, Vendor, vendor
 
 from adapters.suspect import Capability, Predictions
-from audit.events import Finished, OrderFound
-from audit.journal import Journal
-from audit.keys import write_key_pair
-from audit.session import AuditSession
+from audit.asking.events import Finished, OrderFound
+from audit.asking.session import AuditSession
+from audit.journal.journal import Journal
+from audit.signing.keys import write_key_pair
 from generator.demo.server import RunningServer, start_server, write_endpoint_file
 
 BUNDLE = audited_contents()

@@ -38,10 +38,10 @@ from vendor_server import Rule, Vendor, vendor
 from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectError
-from audit.events import Finished
-from audit.journal import Journal
-from audit.outcome import Verdict
-from audit.session import AuditSession
+from audit.asking.events import Finished
+from audit.asking.session import AuditSession
+from audit.journal.journal import Journal
+from audit.verdict.outcome import Verdict
 
 BUNDLE = audited_contents()
 TRUTH = ((copy_rule, Verdict.DERIVED, 10), (innocent_rule, Verdict.INDEPENDENT, 0))

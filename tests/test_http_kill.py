@@ -24,11 +24,11 @@ from vendor_server import Vendor, vendor
 
 from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint
+from audit.asking.events import Answered, Finished
+from audit.asking.session import AuditSession
 from audit.errors import AuditError
-from audit.events import Answered, Finished
-from audit.journal import Journal
-from audit.outcome import Verdict
-from audit.session import AuditSession
+from audit.journal.journal import Journal
+from audit.verdict.outcome import Verdict
 
 NUM_KILLS, NUM_QUESTIONS, CONCURRENCY = 200, 32, 3
 BUNDLE = audited_contents()

@@ -12,7 +12,7 @@ from fault_proxy import LASTING, Fault
 from record_builder import AUDITOR_KEY, GOLDEN_BUNDLE, audited_contents, copy_rule
 from vendor_server import Vendor, vendor
 
-from audit.keys import write_key_pair
+from audit.signing.keys import write_key_pair
 
 SECRET = "sk/l1ve+ABCDEFGH0123456789"
 FORMS = (SECRET, "sk%2Fl1ve%2BABCDEFGH0123456789", "ABCDEFGH", "l1ve")

@@ -22,11 +22,11 @@ from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint
 from adapters.tariff import SpendingLimits
 from audit.api import audit_suspect
+from audit.asking.events import Finished
+from audit.asking.session import AuditSession
 from audit.errors import BudgetSpentError
-from audit.events import Finished
 from audit.exit_codes import ExitCode
-from audit.journal import Journal
-from audit.session import AuditSession
+from audit.journal.journal import Journal
 
 BUNDLE = audited_contents()
 NUM_CONTROLS, NUM_QUESTIONS = 8, 32

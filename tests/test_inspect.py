@@ -14,9 +14,9 @@ from bundle_builder import (
 )
 from click.testing import CliRunner, Result
 
-from audit.bundle import write_bundle
-from audit.canonical import canonical_bytes
+from audit.bundle.bundle_file import write_bundle
 from audit.commands.inspect import command as inspect
+from audit.signing.canonical import canonical_bytes
 
 
 def _inspect(*arguments: object, environment: Path) -> Result:

@@ -15,12 +15,12 @@ from record_builder import (
     finish_audit,
 )
 
+from audit.asking.session import AuditSession
 from audit.errors import JournalError
-from audit.journal import Journal
-from audit.journal_schema import SCHEMA_VERSION
-from audit.recompute import Result, verify_record
-from audit.session import AuditSession
-from audit.store import export_record, stored_audits
+from audit.journal.journal import Journal
+from audit.journal.tables import SCHEMA_VERSION
+from audit.records.from_journal import export_record, stored_audits
+from audit.records.verify import Result, verify_record
 
 
 def version_2(path: Path) -> Path:

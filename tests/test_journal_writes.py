@@ -9,7 +9,7 @@ import pytest
 from record_builder import FakeSuspect, audited_contents, copy_rule, finish_audit
 
 from audit.errors import JournalError
-from audit.journal import Journal
+from audit.journal.journal import Journal
 
 ROW = (
     "INSERT INTO attempts (audit, run, request, attempt, started, num_images, request_sha256, "

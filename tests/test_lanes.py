@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from audit.lanes import Lanes
-from audit.turn import Turn
+from audit.asking.asking_threads import Lanes
+from audit.journal.turn_lock import Turn
 
 
 class Desk:

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from adapters.suspect import REFUSED
-from audit.methods.likelihood_ratio import mean_evidence
-from audit.methods.matching_rate import match_table
-from audit.methods.sample_correlation import (
+from audit.scores.likelihood_ratio import mean_evidence
+from audit.scores.matching_rate import match_table
+from audit.scores.sample_correlation import (
     GRID,
     label_correlation,
     label_similarity,
     probability_similarity,
 )
-from audit.methods.trajectory_rate import mutation_rates, trajectory_rate
+from audit.scores.trajectory_rate import mutation_rates, trajectory_rate
 
 SOURCE = np.array([0, 1, 2, 0])
 

@@ -12,8 +12,8 @@ from record_builder import NUM_PER_STRATUM, STRATA, audited_bundle, copy_rule
 from ui_desk import answering_model
 
 from audit.api import audit_suspect, open_bundle, open_file
-from audit.calibration import conformal_thresholds
-from audit.outcome import Verdict
+from audit.verdict.outcome import Verdict
+from audit.verdict.thresholds import conformal_thresholds
 
 NUM_OWN = NUM_PER_STRATUM * len(STRATA)
 NUM_NEW = 99 - NUM_OWN

@@ -16,10 +16,10 @@ from onnx_builders import make_model, save, value
 from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.suspect import OnnxSuspect, open_onnx
 from adapters.suspect import SuspectError
-from audit.events import ControlsChecked, Finished, Started
-from audit.journal import Journal
-from audit.outcome import Verdict
-from audit.session import AuditSession
+from audit.asking.events import ControlsChecked, Finished, Started
+from audit.asking.session import AuditSession
+from audit.journal.journal import Journal
+from audit.verdict.outcome import Verdict
 
 BAD_QUERY = 5
 COSTS = {"endless loop": 2**62, "memory bomb": 2**34}

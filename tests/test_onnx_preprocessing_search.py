@@ -11,7 +11,7 @@ from onnx_builders import bright_or_dark, nearest_color, save
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.metadata import classes_from_metadata, recipe_from_metadata
 from adapters.onnx.suspect import open_onnx
-from audit.preprocessing_search import Candidate, rank_preprocessings, sign_test
+from audit.suspects.preprocessing_search import Candidate, rank_preprocessings, sign_test
 
 
 def colored_images(side: int = 8) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

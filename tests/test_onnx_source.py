@@ -16,8 +16,8 @@ from tiny_task import MEAN, STD, tiny_images
 from tiny_world import TinyWorld, kinprint
 from torch import Tensor, nn
 
-from audit.bundle import read_bundle
-from audit.keys import load_trust
+from audit.bundle.bundle_file import read_bundle
+from audit.signing.keys import load_trust
 from generator.errors import SourceError
 from generator.onnx_export import export_onnx
 from generator.onnx_source import load_onnx_source

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from bundle_builder import ALPHAS, SEED, small_contents
 
+from audit.bundle.probes import make_probes, probe_digest, probes
 from audit.errors import SignatureInvalidError
-from audit.probes import make_probes, probe_digest, probes
 
 ZERO_SEED = bytes(32)
 DOCUMENT = Path(__file__).parents[1] / "docs" / "bundle-format.md"

@@ -13,12 +13,14 @@ from scipy.stats import rankdata, spearmanr
 from adapters.http.class_map import class_map
 from adapters.suspect import REFUSED, Capability, Predictions
 from audit.api import default_scores
+from audit.asking.events import Finished
+from audit.asking.plan import make_plan
+from audit.asking.session import AuditSession
+from audit.bundle.manifest import BundleContents, ModelRecord
 from audit.errors import AuditError
-from audit.events import Finished
-from audit.journal import Answer, Journal
-from audit.manifest import BundleContents, ModelRecord
-from audit.methods.mfue import loss_bounds
-from audit.methods.rank_correlation import (
+from audit.journal.journal import Answer, Journal
+from audit.scores.mfue import loss_bounds
+from audit.scores.rank_correlation import (
     GRID,
     mean_ranks,
     nearest_relatives,
@@ -27,9 +29,7 @@ from audit.methods.rank_correlation import (
     told_positions,
     top_classes,
 )
-from audit.plan import make_plan
-from audit.session import AuditSession
-from audit.verdict import judge
+from audit.verdict.judge import judge
 
 NUM_QUERIES, NUM_CLASSES = 40, 8
 RNG = np.random.default_rng(20_260_101)

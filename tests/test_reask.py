@@ -8,9 +8,9 @@ from record_builder import (
     copy_rule,
 )
 
-from audit.checks import Status
-from audit.reask import ask_again
-from audit.record import parse_record
+from audit.records.ask_again import ask_again
+from audit.records.check import Status
+from audit.records.record import parse_record
 
 
 def test_asking_again_lists_the_answers_that_differ() -> None:

@@ -24,9 +24,7 @@ from record_builder import (
 )
 
 from audit.errors import AuditError, RecordError, SignatureInvalidError, UntrustedKeyError
-from audit.hash_chain import follow_back, link
-from audit.keys import Trust
-from audit.record import (
+from audit.records.record import (
     encode_log_probabilities,
     parse_record,
     read_record,
@@ -34,6 +32,8 @@ from audit.record import (
     utc,
     write_record,
 )
+from audit.signing.hash_chain import follow_back, link
+from audit.signing.keys import Trust
 
 Lines = list[dict[str, object]]
 
@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_no_half_record_and_the_old_one_untouched(tmp_path: P
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from audit.errors import AuditError\n"
-        "from audit.record import write_record\n"
+        "from audit.records.record import write_record\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try:\n"
         "    write_record(Path(sys.argv[1]), bytes(100_000))\n"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx_builders import brightest_channel, save
 from record_builder import AUDITOR_KEY
 
-from audit.bundle import write_bundle
-from audit.keys import write_key_pair
+from audit.bundle.bundle_file import write_bundle
+from audit.signing.keys import write_key_pair
 
 
 @pytest.fixture(scope="module")

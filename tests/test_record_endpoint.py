@@ -21,15 +21,15 @@ from record_builder import (
 )
 
 from adapters.http.suspect import open_endpoint
-from audit.checks import Check, Status
-from audit.journal import Journal
-from audit.recompute import Result, verify_record
-from audit.record import parse_record
-from audit.report import render_html, render_json
-from audit.report_data import report_data
-from audit.server_checks import check_server
-from audit.session import AuditSession
-from audit.store import export_record, stored_audits
+from audit.asking.session import AuditSession
+from audit.journal.journal import Journal
+from audit.records.check import Check, Status
+from audit.records.endpoint_identity import check_server
+from audit.records.from_journal import export_record, stored_audits
+from audit.records.record import parse_record
+from audit.records.verify import Result, verify_record
+from audit.report.data import report_data
+from audit.report.write import render_html, render_json
 
 ENDPOINT = """\
 format = "generic"

@@ -9,15 +9,15 @@ from bundle_builder import OWNER_KEY
 from record_builder import AUDITOR_KEY, TRUST, draft_id
 
 from adapters.suspect import REFUSED
-from audit.bundle import read_bundle, write_bundle
-from audit.checks import Status
-from audit.journal import Journal
-from audit.outcome import Verdict
-from audit.recompute import Result, Verification, verify_record
-from audit.report import render_html
-from audit.report_data import report_data
-from audit.session import AuditSession
-from audit.store import export_record
+from audit.asking.session import AuditSession
+from audit.bundle.bundle_file import read_bundle, write_bundle
+from audit.journal.journal import Journal
+from audit.records.check import Status
+from audit.records.from_journal import export_record
+from audit.records.verify import Result, Verification, verify_record
+from audit.report.data import report_data
+from audit.report.write import render_html
+from audit.verdict.outcome import Verdict
 
 ALL_SCORES = ("likelihood-ratio", "mfue-w", "mfue-b")
 

@@ -20,16 +20,16 @@ from record_builder import (
 from timestamp_authority import TimestampAuthority
 from werkzeug import Request, Response
 
-from audit.canonical import canonical_bytes
-from audit.checks import Check, Status
-from audit.commitment import commitment_bytes, read_commitment
+from audit.asking.session import AuditSession
+from audit.bundle.commitment import commitment_bytes, read_commitment
 from audit.errors import AuditError, SignatureInvalidError
-from audit.journal import Journal
-from audit.recompute import Result, Verification, verify_record
-from audit.record import record_bytes, utc
-from audit.session import AuditSession
-from audit.store import draft_record
-from audit.timestamping import (
+from audit.journal.journal import Journal
+from audit.records.check import Check, Status
+from audit.records.from_journal import draft_record
+from audit.records.record import record_bytes, utc
+from audit.records.verify import Result, Verification, verify_record
+from audit.signing.canonical import canonical_bytes
+from audit.signing.timestamps import (
     check_imprint,
     encode_token,
     load_certificates,

@@ -18,24 +18,24 @@ from vendor_server import vendor
 from adapters.suspect import Capability, Predictions
 from adapters.tariff import SpendingLimits
 from audit.api import audit_suspect, open_remote
-from audit.bundle import read_bundle, write_bundle
-from audit.checks import Status
-from audit.decision_rule import choose_rule
-from audit.estimate import Estimate
-from audit.events import Answered, Finished, Stopped
-from audit.journal import Journal
-from audit.outcome import Outcome, Verdict
-from audit.plan import make_plan
-from audit.question_view import question_view
-from audit.reask import ask_again
-from audit.recompute import Result, Verification, verify_record
-from audit.record import read_record
-from audit.repeats import NUM_REPEATS, num_possible_repeats
-from audit.sequential import EarlyStop, SequentialTest
-from audit.session import AuditSession
-from audit.significance import fisher_p_value
-from audit.store import export_record
+from audit.asking.cost import Estimate
+from audit.asking.events import Answered, Finished, Stopped
+from audit.asking.plan import make_plan
+from audit.asking.second_questions import NUM_REPEATS, num_possible_repeats
+from audit.asking.session import AuditSession
+from audit.bundle.bundle_file import read_bundle, write_bundle
+from audit.journal.journal import Journal
+from audit.records.ask_again import ask_again
+from audit.records.check import Status
+from audit.records.from_journal import export_record
+from audit.records.record import read_record
+from audit.records.verify import Result, Verification, verify_record
+from audit.report.question_view import question_view
 from audit.tui.looking import looked_at
+from audit.verdict.betting import EarlyStop, SequentialTest
+from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.p_values import fisher_p_value
+from audit.verdict.rule import choose_rule
 
 NUM_AGAIN = NUM_CONTROLS + NUM_REPEATS
 """`known_bundle` has fewer control images than are asked again at most."""

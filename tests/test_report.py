@@ -32,11 +32,11 @@ from record_builder import (
 )
 
 from audit.errors import SignatureInvalidError, UntrustedKeyError
-from audit.keys import Trust
-from audit.record import State
-from audit.reference_scores import reference_scores
-from audit.report import render_html, render_json, render_junit, render_markdown, verdict_of
-from audit.report_data import ReportData, report_data
+from audit.records.record import State
+from audit.report.data import ReportData, report_data
+from audit.report.write import render_html, render_json, render_junit, render_markdown, verdict_of
+from audit.scores.comparison import reference_scores
+from audit.signing.keys import Trust
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 VOID = {"meta", "img", "br", "col", "link"}

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from adapters.suspect import REFUSED
-from audit.methods.likelihood_ratio import (
+from audit.monte_carlo import estimated_loss, probe_hits
+from audit.scores.likelihood_ratio import (
     GRID,
     answer_evidence,
     evidence_table,
     expected_evidence,
     mean_evidence,
 )
-from audit.methods.mfue import cross_entropy, loss_matches, matching_rate
-from audit.monte_carlo import estimated_loss, probe_hits
+from audit.scores.mfue import cross_entropy, loss_matches, matching_rate
 
 P = np.array([[0.75, 0.25], [0.5, 0.5]])
 Q = np.array([[0.35, 0.65], [0.5, 0.5]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audit.sequential import BETS, MAX_E_VALUE, STAKES, MeanTest, SequentialTest
+from audit.verdict.betting import BETS, MAX_E_VALUE, STAKES, MeanTest, SequentialTest
 
 
 def e_values(values: list[float], mean: float, lowest: float = 0.0) -> list[float]:

@@ -11,11 +11,11 @@ import pytest
 from audit_world import NUM_CONTROLS, NUM_QUERIES, QUERY, KnownSuspect, known_bundle
 
 from adapters.suspect import Predictions, SuspectError, SuspectIdentity
+from audit.asking.events import Answered, ControlsChecked, Finished, Started
+from audit.asking.session import AuditSession
 from audit.errors import AuditError, JournalError, MismatchError
-from audit.events import Answered, ControlsChecked, Finished, Started
-from audit.journal import AskedBundle, Asking, Journal
-from audit.outcome import Verdict
-from audit.session import AuditSession
+from audit.journal.journal import AskedBundle, Asking, Journal
+from audit.verdict.outcome import Verdict
 
 ALL = NUM_CONTROLS + NUM_QUERIES
 

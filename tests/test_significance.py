@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from audit.calibration import conformal_thresholds
-from audit.significance import (
+from audit.verdict.p_values import (
     benjamini_hochberg,
     binomial_tail,
     clopper_pearson,
@@ -12,6 +11,7 @@ from audit.significance import (
     rank_p_value,
     smallest_p_value,
 )
+from audit.verdict.thresholds import conformal_thresholds
 
 
 def test_p_value_of_the_highest_score_is_the_smallest_that_the_innocents_can_give() -> None:

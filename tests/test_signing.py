@@ -10,10 +10,16 @@ import pytest
 from bundle_builder import OWNER_KEY, OWNER_TRUST, STRANGER_KEY
 from click.testing import CliRunner
 
-from audit.canonical import NotCanonicalError, canonical_bytes, parse_canonical, sha256_hex
 from audit.commands.keygen import command as keygen
 from audit.errors import AuditError, SignatureInvalidError, UntrustedKeyError
-from audit.keys import (
+from audit.signing.canonical import NotCanonicalError, canonical_bytes, parse_canonical, sha256_hex
+from audit.signing.envelope import (
+    SignedStatement,
+    sign_statement,
+    unsafe_verify_envelope,
+    verify_envelope,
+)
+from audit.signing.keys import (
     PrivateKey,
     Trust,
     load_private_key,
@@ -21,7 +27,6 @@ from audit.keys import (
     load_trust,
     write_key_pair,
 )
-from audit.signing import SignedStatement, sign_statement, unsafe_verify_envelope, verify_envelope
 
 DIGEST = sha256_hex(b"thing")
 KIND = "https://kinprint.dev/test/v1"

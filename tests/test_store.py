@@ -26,15 +26,11 @@ from record_builder import (
 )
 
 from adapters.suspect import Predictions
+from audit.asking.session import AuditSession
 from audit.errors import AuditError, JournalError, NoJournalError
 from audit.exit_codes import ExitCode, code_for_error
-from audit.journal import Journal
-from audit.keys import write_key_pair
-from audit.outcome import Verdict
-from audit.recompute import Result, verify_record
-from audit.record import State, read_record
-from audit.session import AuditSession
-from audit.store import (
+from audit.journal.journal import Journal
+from audit.records.from_journal import (
     delete_audit,
     draft_record,
     export_record,
@@ -42,6 +38,10 @@ from audit.store import (
     open_existing,
     stored_audits,
 )
+from audit.records.record import State, read_record
+from audit.records.verify import Result, verify_record
+from audit.signing.keys import write_key_pair
+from audit.verdict.outcome import Verdict
 
 
 @pytest.fixture

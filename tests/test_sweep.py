@@ -21,9 +21,9 @@ from adapters.onnx.model import OnnxModel, load_model
 from adapters.onnx.suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
 from adapters.suspect import Capability, Predictions, SuspectIdentity
 from audit.api import audit_into, audit_suspect, open_file
-from audit.journal import Journal
+from audit.journal.journal import Journal
 from audit.sweep.run import JOURNAL, PairDone, Swept
-from audit.verdict import judge
+from audit.verdict.judge import judge
 from benchmarks.plain_bundle import plain_bundle
 
 

@@ -11,7 +11,7 @@ from record_builder import (
 from sweep_world import HereEngine, World, names
 
 from audit.errors import AuditError, JournalError
-from audit.journal import Journal
+from audit.journal.journal import Journal
 from audit.sweep.run import JOURNAL
 
 

@@ -20,8 +20,8 @@ pytest.importorskip("distributed")
 from distributed import Client, LocalCluster
 from distributed.security import Security
 
-from audit.discovery import SuspectKind
 from audit.errors import ClusterError, ClusterLostError
+from audit.suspects.found_files import SuspectKind
 from audit.sweep import dask_engine
 from audit.sweep.dask_engine import DaskEngine
 from audit.sweep.local_cluster import start_cluster

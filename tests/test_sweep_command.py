@@ -14,7 +14,7 @@ from record_builder import (
 )
 from sweep_world import World
 
-from audit.record import parse_record
+from audit.records.record import parse_record
 from audit.sweep.page import render_page
 from audit.sweep.run import JOURNAL
 from audit.sweep.table import SweepTable

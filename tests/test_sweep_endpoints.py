@@ -9,8 +9,8 @@ from record_builder import audited_contents, copy_rule, innocent_rule
 from sweep_world import HereEngine, World, names
 from vendor_server import vendor
 
-from audit.discovery import SuspectKind
-from audit.journal import Journal
+from audit.journal.journal import Journal
+from audit.suspects.found_files import SuspectKind
 from audit.sweep.run import JOURNAL, PairDone
 from audit.sweep.tasks import SuspectTask
 

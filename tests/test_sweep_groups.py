@@ -2,7 +2,7 @@
 
 import pytest
 
-from audit.discovery import SuspectKind
+from audit.suspects.found_files import SuspectKind
 from audit.sweep.groups import GROUP_S, MAX_GROUP, MAX_GROUP_BYTES, Group, TaskGroups
 from audit.sweep.tasks import SuspectTask
 

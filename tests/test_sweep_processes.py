@@ -17,7 +17,7 @@ from onnx_builders import endless_loop, save
 from record_builder import copy_rule
 from sweep_world import World, names
 
-from audit.journal import Journal
+from audit.journal.journal import Journal
 from audit.sweep.process_engine import TASKS_PER_SLOT, ProcessEngine
 from audit.sweep.run import JOURNAL, PAGE_NAME, Noted, Sweep
 

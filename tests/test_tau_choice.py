@@ -8,10 +8,10 @@ import pytest
 from audit_world import NUM_MODELS, NUM_QUERIES, NUM_TRIGGERS, K, known_bundle
 from numpy.typing import NDArray
 
-from audit.manifest import BundleContents
-from audit.panel import PanelAnswers
-from audit.recalibration import NewModel, Role, recalibrate
-from audit.tau_choice import choose_tau
+from audit.bundle.manifest import BundleContents
+from audit.calibrating.model_folder import PanelAnswers
+from audit.calibrating.recalibrate import NewModel, Role, recalibrate
+from audit.calibrating.tau_choice import choose_tau
 
 SOURCE_LOSS = -np.log(0.8)
 

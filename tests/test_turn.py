@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from audit.turn import Turn
+from audit.journal.turn_lock import Turn
 
 
 def get_turn(turn: Turn, timeout_s: float = 10.0) -> bool:

@@ -9,8 +9,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
-from audit.keys import Trust
-from audit.recompute import Result, verify_record
+from audit.records.verify import Result, verify_record
+from audit.signing.keys import Trust
 from audit.tui.app import KinprintApp
 from audit.tui.screens.home import HomeScreen
 from audit.tui.widgets.suspect_table import SuspectTable

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input
 from ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
-from audit.bundle import write_bundle
+from audit.bundle.bundle_file import write_bundle
 from audit.tui.app import KinprintApp
 from audit.tui.library import Library
 from audit.tui.order_check import Form, check_form

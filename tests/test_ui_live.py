@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from ui_desk import answering_model, drive, make_desk, make_folder, shows, until
 from ui_gate import gated, write_patient_endpoint
 
-from audit.discovery import describe_suspect
+from audit.suspects.found_files import describe_suspect
 from audit.tui.app import KinprintApp
 from audit.tui.live_state import Phase
 from audit.tui.running import Order
@@ -103,7 +103,7 @@ def test_the_standing_and_its_two_lines_are_shown_while_it_asks(
 ) -> None:
     # After every answer, instead of now and then.
     monkeypatch.setattr("audit.tui.running.STANDING_EVERY_S", 0.0)
-    monkeypatch.setattr("audit.session._STANDING_SHARE", 1e9)
+    monkeypatch.setattr("audit.asking.session._STANDING_SHARE", 1e9)
 
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
         await begin(app, order_for(folder, "api.toml"))

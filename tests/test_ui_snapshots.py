@@ -18,8 +18,8 @@ from ui_desk import drive, make_desk, make_folder, shows, until
 from ui_snapshots import check_snapshot
 
 from audit.api import open_file
-from audit.discovery import describe_suspect
-from audit.journal import Journal
+from audit.journal.journal import Journal
+from audit.suspects.found_files import describe_suspect
 from audit.sweep.run import TABLE
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk
@@ -72,7 +72,9 @@ def size(request: pytest.FixtureRequest) -> tuple[int, int]:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A desk with three audits whose times, ids and places are the same everywhere."""
     numbers = itertools.count(1)
-    monkeypatch.setattr("audit.journal.secrets.token_hex", lambda _: f"{next(numbers):016x}")
+    monkeypatch.setattr(
+        "audit.journal.journal.secrets.token_hex", lambda _: f"{next(numbers):016x}"
+    )
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 from ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
-from audit.record import parse_record
+from audit.records.record import parse_record
 from audit.sweep.run import TABLE
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk

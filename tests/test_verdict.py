@@ -3,12 +3,12 @@ import pytest
 from audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, K, KnownSuspect, known_bundle
 
 from adapters.suspect import REFUSED
-from audit.decision_rule import DecisionRule, choose_rule
 from audit.errors import AuditError
-from audit.journal import Answer
-from audit.methods.likelihood_ratio import GRID
-from audit.outcome import Outcome, Verdict
-from audit.verdict import judge
+from audit.journal.journal import Answer
+from audit.scores.likelihood_ratio import GRID
+from audit.verdict.judge import judge
+from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.rule import DecisionRule, choose_rule
 
 LIKE_DERIVED = np.log(0.75 / 0.20)
 """Evidence of answering 0 to a query of the known bundle."""

@@ -24,13 +24,13 @@ from record_builder import (
     signed,
 )
 
-from audit.checks import Status
-from audit.commitment import commitment_bytes
-from audit.keys import Trust
-from audit.outcome import Verdict
-from audit.recompute import Result, Verification, verify_record
-from audit.record import State, parse_record, utc
-from audit.record_checks import check_deciding_score, compare
+from audit.bundle.commitment import commitment_bytes
+from audit.records.against_bundle import check_deciding_score, compare
+from audit.records.check import Status
+from audit.records.record import State, parse_record, utc
+from audit.records.verify import Result, Verification, verify_record
+from audit.signing.keys import Trust
+from audit.verdict.outcome import Verdict
 
 Lines = list[dict[str, object]]
 LATER = STARTED + 3600

@@ -23,7 +23,7 @@ from record_builder import (
     signed,
 )
 
-from audit.record import parse_record
+from audit.records.record import parse_record
 
 
 @pytest.fixture

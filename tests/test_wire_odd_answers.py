@@ -12,7 +12,7 @@ from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.wire_format import AskAgainError, SelfConfiguring, WireAnswer, WireFormat
 from adapters.http.endpoint_file import known_formats, read_endpoint_file
 from adapters.suspect import SuspectError
-from audit.endpoint_template import endpoint_template
+from audit.endpoint.template import endpoint_template
 
 WORDS = [
     "predictions",

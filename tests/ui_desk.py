@@ -24,7 +24,7 @@ from record_builder import (
 )
 from textual.pilot import Pilot
 
-from audit.keys import write_key_pair
+from audit.signing.keys import write_key_pair
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk
 from audit.tui.preferences import Preferences

@@ -19,7 +19,7 @@ import numpy as np
 from fault_proxy import FaultProxy, Faults, fault_proxy
 from PIL import Image
 
-from audit.manifest import BundleContents
+from audit.bundle.manifest import BundleContents
 
 Rule = Callable[[str, int, int], int]
 """Label from kind (``control``, ``query``), index and the source's label."""

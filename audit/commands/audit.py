@@ -8,14 +8,14 @@ import click
 if TYPE_CHECKING:
     from adapters.onnx.suspect import OutputKindChoice
     from adapters.suspect import Suspect
-    from audit.manifest import BundleContents
+    from audit.bundle.manifest import BundleContents
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -> None:
     if is_wanted:
-        from audit.audit_document import schema_text
+        from audit.documents.audit_document import schema_text
 
         click.echo(schema_text(), nl=False)
         ctx.exit()
@@ -264,8 +264,8 @@ def command(
     if unwritten is not None:
         status = code_for_error(unwritten) or ExitCode.UNEXPECTED
     if junit_path is not None:
-        from audit.files import write_atomically
-        from audit.junit import junit_bytes
+        from audit.atomic_file import write_atomically
+        from audit.report.junit import junit_bytes
 
         try:
             write_atomically(junit_path, [junit_bytes(_told_bundle(bundle), rows, fail_on)])
@@ -283,7 +283,7 @@ def _print(
     if as_json:
         import json
 
-        from audit.audit_document import SCHEMA_VERSION
+        from audit.documents.audit_document import SCHEMA_VERSION
 
         document = {
             "schema_version": SCHEMA_VERSION,

@@ -10,13 +10,13 @@ import numpy as np
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits
 from audit.api import audit_suspect
-from audit.attempt_log import Spending
-from audit.class_order import order_text
+from audit.asking.class_order import order_text
+from audit.asking.events import AuditEvent, OrderFound, Started
+from audit.bundle.manifest import BundleContents
 from audit.commands.progress import AuditProgress
-from audit.events import AuditEvent, OrderFound, Started
 from audit.exit_codes import code_for_verdict
-from audit.manifest import BundleContents
-from audit.significance import benjamini_hochberg
+from audit.journal.attempt_log import Spending
+from audit.verdict.p_values import benjamini_hochberg
 
 
 def audit_row(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from audit.manifest import BundleContents
-    from audit.recalibration import NewModel, Recalibrated, Role
+    from audit.bundle.manifest import BundleContents
+    from audit.calibrating.recalibrate import NewModel, Recalibrated, Role
 
 SCHEMA_VERSION = 1
 """Of the JSON document."""
@@ -71,19 +71,19 @@ def command(
     scores like derived models ends the command: if it is derived, calibrating by it would hide a
     theft.
     """
-    from audit.bundle import read_bundle, write_bundle
-    from audit.commands.passphrase import passphrase_from
-    from audit.creation_time import creation_time
-    from audit.errors import AuditError
-    from audit.keys import Trust, load_private_key, load_trust
-    from audit.panel import model_files
-    from audit.recalibration import (
+    from audit.bundle.bundle_file import read_bundle, write_bundle
+    from audit.calibrating.model_folder import model_files
+    from audit.calibrating.recalibrate import (
         outliers,
         recalibrate,
         require_reachable,
         stratum_of,
         without_known,
     )
+    from audit.commands.passphrase import passphrase_from
+    from audit.creation_time import creation_time
+    from audit.errors import AuditError
+    from audit.signing.keys import Trust, load_private_key, load_trust
 
     folders: list[tuple[Role, Path]] = []
     if innocent_folder is not None:
@@ -136,9 +136,9 @@ def _ask(
     is_shown: bool,
 ) -> "tuple[list[NewModel], list[str]]":
     from adapters.suspect import SuspectError
+    from audit.calibrating.model_folder import PanelRefusal, ask_everything, open_panel
+    from audit.calibrating.recalibrate import NewModel, stratum_of
     from audit.commands.counting import counting
-    from audit.panel import PanelRefusal, ask_everything, open_panel
-    from audit.recalibration import NewModel, stratum_of
 
     models, told = [], []
     for role, folder, paths in files:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from audit.challenge import Challenge
+    from audit.calibrating.challenge import Challenge
 
 SCHEMA_VERSION = 1
 """Of the JSON document."""
@@ -39,10 +39,10 @@ def command(
     models could be compared, 13 signature wrong.
     """
     from audit.api import open_bundle
-    from audit.challenge import Finding, challenge
+    from audit.calibrating.challenge import Finding, challenge
+    from audit.calibrating.model_folder import model_files
     from audit.commands.counting import counting
     from audit.exit_codes import ExitCode
-    from audit.panel import model_files
 
     bundle = open_bundle(bundle_path, trust=trust)
     paths = model_files(folder)
@@ -91,7 +91,7 @@ def _print(found: "Challenge") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from audit.challenge import Finding
+    from audit.calibrating.challenge import Finding
     from audit.commands.result_console import result_console
 
     console = result_console()

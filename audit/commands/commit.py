@@ -33,14 +33,14 @@ def command(
     """
     import time
 
-    from audit.bundle import read_bundle
-    from audit.canonical import canonical_bytes
+    from audit.bundle.bundle_file import read_bundle
+    from audit.bundle.commitment import commitment_bytes, write_commitment
     from audit.commands.passphrase import passphrase_from
-    from audit.commitment import commitment_bytes, write_commitment
     from audit.errors import AuditError, UntrustedKeyError
-    from audit.keys import Trust, load_private_key
-    from audit.record import utc
-    from audit.timestamping import encode_token, stamp_at
+    from audit.records.record import utc
+    from audit.signing.canonical import canonical_bytes
+    from audit.signing.keys import Trust, load_private_key
+    from audit.signing.timestamps import encode_token, stamp_at
 
     key = load_private_key(key_path, passphrase_from(passphrase_env))
     try:

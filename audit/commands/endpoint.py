@@ -7,8 +7,8 @@ import click
 
 if TYPE_CHECKING:
     from adapters.http.suspect import HttpEndpoint
-    from audit.alterations import Alteration
-    from audit.endpoint_check import EndpointCheck, Exchange
+    from audit.endpoint.altered_images import Alteration
+    from audit.endpoint.check import EndpointCheck, Exchange
 
 DEFAULT_NUM = 20
 """Control images that a check asks."""
@@ -18,7 +18,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -> None:
     if is_wanted:
-        from audit.check_document import schema_text
+        from audit.documents.check_document import schema_text
 
         click.echo(schema_text(), nl=False)
         ctx.exit()
@@ -60,8 +60,8 @@ def new(
     fill in.
     """
     from audit.api import open_bundle
-    from audit.endpoint_template import endpoint_template
-    from audit.files import write_atomically
+    from audit.atomic_file import write_atomically
+    from audit.endpoint.template import endpoint_template
 
     if out_path is not None and out_path.exists() and not force:
         raise click.UsageError(f"{out_path} exists; --force replaces it")
@@ -141,7 +141,7 @@ def check(
     """
     from adapters.http.suspect import open_endpoint
     from audit.api import open_bundle
-    from audit.endpoint_check import Exchange, check_endpoint, check_plan
+    from audit.endpoint.check import Exchange, check_endpoint, check_plan
     from audit.exit_codes import ExitCode
 
     bundle = open_bundle(bundle_path, trust=trust)
@@ -166,7 +166,7 @@ def check(
             bundle, endpoint, num, None if as_json else show, infer_classes=infer_classes
         )
         if as_json:
-            from audit.check_document import check_document
+            from audit.documents.check_document import check_document
 
             click.echo(check_document(endpoint, found).model_dump_json(indent=2))
         else:
@@ -189,7 +189,7 @@ def _announce(told: str, *, is_free: bool, is_agreed: bool, is_quiet: bool) -> N
 
 def _print_exchange(endpoint: "HttpEndpoint", first: "Exchange") -> None:
     """Print the first request and its answer as soon as there are both: it may fail after that."""
-    from audit.exchange_words import answer_lines, request_lines
+    from audit.endpoint.shown_exchange import answer_lines, request_lines
 
     for title, lines in (
         ("request", request_lines(endpoint, first)),
@@ -202,7 +202,7 @@ def _print_exchange(endpoint: "HttpEndpoint", first: "Exchange") -> None:
 
 
 def _print(found: "EndpointCheck") -> None:
-    from audit.endpoint_template import class_table
+    from audit.endpoint.template import class_table
 
     low, high = found.interval
     click.echo(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from audit.inspection import Inspection
+    from audit.bundle.inspection import Inspection
 
 
 @click.command("inspect", short_help="Show what a bundle says and who signed it.")
@@ -39,9 +39,9 @@ def command(
     A bundle signed by a key that is not trusted is shown with a warning; one whose signature is
     wrong is not shown. Both end with exit code 13.
     """
+    from audit.bundle.inspection import SignatureState, inspect_bundle
     from audit.exit_codes import ExitCode
-    from audit.inspection import SignatureState, inspect_bundle
-    from audit.keys import load_trust
+    from audit.signing.keys import load_trust
 
     inspection = inspect_bundle(bundle, load_trust(trusted))
     if as_json:
@@ -84,9 +84,9 @@ def _print_tables(inspection: "Inspection") -> None:
 
 
 def _write_images(inspection: "Inspection", path: Path) -> None:
-    from audit.contact_sheet import contact_sheet
+    from audit.atomic_file import write_atomically
     from audit.errors import AuditError
-    from audit.files import write_atomically
+    from audit.report.contact_sheet import contact_sheet
 
     assert inspection.contents is not None
     try:

@@ -19,7 +19,7 @@ def command(out: Path, passphrase: bool, passphrase_env: str | None) -> None:
     Files that exist are never overwritten. The key id goes to standard output. Nobody trusts the
     key yet, this machine included: hand OUT.pub to the auditors.
     """
-    from audit.keys import PrivateKey, trusted_folder, write_key_pair
+    from audit.signing.keys import PrivateKey, trusted_folder, write_key_pair
 
     secret = _passphrase(passphrase, passphrase_env)
     key = PrivateKey.generate()

@@ -7,8 +7,8 @@ import click
 
 if TYPE_CHECKING:
     from adapters.onnx.suspect import OnnxSuspect
-    from audit.manifest import BundleContents
-    from audit.preprocessing_search import Candidate, RankedPreprocessing
+    from audit.bundle.manifest import BundleContents
+    from audit.suspects.preprocessing_search import Candidate, RankedPreprocessing
 
 SCHEMA_VERSION = 1
 """Of the JSON document."""
@@ -100,7 +100,7 @@ def _rank(
 
     from adapters.onnx.input import RecipeOptions
     from adapters.onnx.metadata import recipe_from_metadata
-    from audit.preprocessing_search import Candidate, rank_preprocessings
+    from audit.suspects.preprocessing_search import Candidate, rank_preprocessings
 
     contract = bundle.manifest.preprocessing
     known = [
@@ -136,7 +136,7 @@ def _write(
     from dataclasses import asdict
 
     from adapters.onnx.suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
-    from audit.files import write_atomically
+    from audit.atomic_file import write_atomically
 
     best = ranking[0]
     tied = [row.name for row in ranking[1:] if row.is_tied]

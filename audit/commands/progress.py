@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from audit.events import Answered, AuditEvent, ControlsChecked, Finished, Started
+from audit.asking.events import Answered, AuditEvent, ControlsChecked, Finished, Started
 
 
 class AuditProgress:

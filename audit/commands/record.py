@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from audit.journal import Journal
+    from audit.journal.journal import Journal
 
 SCHEMA_VERSION = 1
 """Of the JSON documents."""
@@ -32,9 +32,9 @@ def list_(journal_path: Path | None, as_json: bool) -> None:
     """Show all audits, the newest first."""
     import json
 
-    from audit.journal import default_journal
-    from audit.record import utc
-    from audit.store import StoredAudit, open_existing, stored_audits
+    from audit.journal.journal import default_journal
+    from audit.records.from_journal import StoredAudit, open_existing, stored_audits
+    from audit.records.record import utc
 
     path = journal_path or default_journal()
     audits: tuple[StoredAudit, ...] = ()
@@ -95,7 +95,7 @@ def show(audit: str, journal_path: Path | None) -> None:
     """Show one audit as a JSON document, by its id or the beginning of it."""
     import json
 
-    from audit.store import draft_record, find_audit
+    from audit.records.from_journal import draft_record, find_audit
 
     journal = _opened(journal_path)
     try:
@@ -132,9 +132,9 @@ def export(
 ) -> None:
     """Sign the record of an audit and write it to OUT.kinrecord."""
     from audit.commands.passphrase import passphrase_from
-    from audit.keys import load_private_key
-    from audit.store import export_record, find_audit
-    from audit.timestamping import stamp_at
+    from audit.records.from_journal import export_record, find_audit
+    from audit.signing.keys import load_private_key
+    from audit.signing.timestamps import stamp_at
 
     key = load_private_key(auditor_key, passphrase_from(passphrase_env))
     stamp = None if timestamp_url is None else stamp_at(timestamp_url)
@@ -152,7 +152,7 @@ def export(
 @_journal_option
 def delete(audit: str, yes: bool, journal_path: Path | None) -> None:
     """Forget one audit and all its answers."""
-    from audit.store import delete_audit, find_audit
+    from audit.records.from_journal import delete_audit, find_audit
 
     journal = _opened(journal_path)
     try:
@@ -166,7 +166,7 @@ def delete(audit: str, yes: bool, journal_path: Path | None) -> None:
 
 
 def _opened(path: Path | None) -> "Journal":
-    from audit.journal import default_journal
-    from audit.store import open_existing
+    from audit.journal.journal import default_journal
+    from audit.records.from_journal import open_existing
 
     return open_existing(path or default_journal())

@@ -9,10 +9,10 @@ import click
 
 from audit.commands.passphrase import passphrase_from
 from audit.errors import AuditError
-from audit.journal import Journal, default_journal
-from audit.keys import PrivateKey, load_private_key
-from audit.store import export_record
-from audit.timestamping import stamp_at
+from audit.journal.journal import Journal, default_journal
+from audit.records.from_journal import export_record
+from audit.signing.keys import PrivateKey, load_private_key
+from audit.signing.timestamps import stamp_at
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,12 +39,12 @@ def command(
 
     The record is verified first; one that does not hold is not reported (exit status 13).
     """
+    from audit.atomic_file import write_atomically
     from audit.errors import AuditError
-    from audit.files import write_atomically
-    from audit.keys import load_trust
-    from audit.report import render_html, render_json, render_junit, render_markdown
-    from audit.report_data import report_data
-    from audit.timestamping import load_certificates
+    from audit.report.data import report_data
+    from audit.report.write import render_html, render_json, render_junit, render_markdown
+    from audit.signing.keys import load_trust
+    from audit.signing.timestamps import load_certificates
 
     if bundle is None and (commitment or tsa_certificates):
         raise click.UsageError("--commitment and --tsa-cert need --bundle")

@@ -178,7 +178,7 @@ def command(
     from audit.commands.passphrase import passphrase_from
     from audit.commands.sweep_running import Looks, run_sweep, told_of_look
     from audit.errors import AuditError
-    from audit.keys import load_private_key, load_trust
+    from audit.signing.keys import load_private_key, load_trust
     from audit.sweep.listing import read_bundles
     from audit.sweep.run import Sweep, SweepBundle
     from audit.sweep.tasks import SweepSettings
@@ -262,8 +262,8 @@ def _place(suspects_path: Path | None, watch_path: Path | None) -> Path:
 def _check(settings: Any, bundle: Any) -> None:
     """Refuse what no pair of this bundle could be asked with, before anything is asked."""
     from adapters.suspect import Capability
-    from audit.decision_rule import choose_rule
-    from audit.plan import make_plan
+    from audit.asking.plan import make_plan
+    from audit.verdict.rule import choose_rule
 
     manifest = bundle.contents.manifest
     choose_rule(manifest, alpha=settings.alpha, beta=settings.beta, stop_early=settings.stop_early)
@@ -291,8 +291,8 @@ def _engine(sweep: "Sweep", num_jobs: int, cluster: str | None, num_local: int |
 
 
 def _write_page(sweep: "Sweep", folder: Path, fdr: float) -> Path:
+    from audit.atomic_file import write_atomically
     from audit.errors import AuditError
-    from audit.files import write_atomically
     from audit.sweep.page import render_page
     from audit.sweep.run import PAGE_NAME
 

@@ -54,7 +54,7 @@ def command(
 
     A folder of results of 'kinprint sweep' instead of BUNDLE opens that sweep.
     """
-    from audit.keys import load_trust
+    from audit.signing.keys import load_trust
     from audit.tui.sweep_data import is_sweep
 
     sweep = None
@@ -71,7 +71,7 @@ def command(
         _serve(port)
         return
     _require_terminal()
-    from audit.journal import default_journal
+    from audit.journal.journal import default_journal
     from audit.tui.app import KinprintApp
     from audit.tui.desk import Desk
     from audit.tui.preferences import config_folder, load_keymap, load_preferences

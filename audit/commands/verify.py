@@ -8,8 +8,8 @@ import click
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-    from audit.reask import Reasked
-    from audit.recompute import Verification
+    from audit.records.ask_again import Reasked
+    from audit.records.verify import Verification
 
 SCHEMA_VERSION = 1
 """Of the JSON document."""
@@ -56,13 +56,13 @@ def command(
     or answers otherwise now.
     """
     from audit.exit_codes import ExitCode
-    from audit.keys import load_trust
-    from audit.recompute import Result, verify_record
+    from audit.records.verify import Result, verify_record
+    from audit.signing.keys import load_trust
 
     known = load_trust(trust)
     certificates: tuple[Certificate, ...] = ()
     if tsa_certificates:
-        from audit.timestamping import load_certificates
+        from audit.signing.timestamps import load_certificates
 
         certificates = load_certificates(tsa_certificates)
     verification = verify_record(
@@ -84,7 +84,7 @@ def _ask_again(verification: "Verification", path: Path) -> "Reasked":
     from adapters.narrowed import Relabelled
     from adapters.suspect import Suspect
     from audit.api import open_described, open_file
-    from audit.reask import ask_again
+    from audit.records.ask_again import ask_again
 
     assert verification.record is not None
     assert verification.bundle is not None

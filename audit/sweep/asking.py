@@ -18,15 +18,15 @@ from adapters.onnx.suspect import OutputKindChoice, adapt_model, check_one_runti
 from adapters.onnx.suspect_file import PreprocessingTable, merged_options, read_suspect_file
 from adapters.suspect import OtherTaskError, Suspect, SuspectError
 from audit.api import audit_into
-from audit.bundle import parse_bundle
-from audit.discovery import SuspectKind
+from audit.asking.events import AuditEvent, Finished, Started
+from audit.bundle.bundle_file import parse_bundle
+from audit.bundle.manifest import BundleContents
 from audit.errors import MismatchError
-from audit.events import AuditEvent, Finished, Started
 from audit.exit_codes import ExitCode, code_for_error, code_for_verdict
-from audit.journal import Journal
-from audit.journal_copy import AuditCopy, take_audit
-from audit.keys import Trust
-from audit.manifest import BundleContents
+from audit.journal.journal import Journal
+from audit.journal.transfer import AuditCopy, take_audit
+from audit.signing.keys import Trust
+from audit.suspects.found_files import SuspectKind
 from audit.sweep.engine import SweepEndsError
 from audit.sweep.tasks import (
     PairResult,

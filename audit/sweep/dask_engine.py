@@ -18,8 +18,8 @@ from distributed import Client, Worker, WorkerPlugin, get_worker
 from distributed.scheduler import KilledWorker
 from distributed.security import Security
 
-from audit.environment import environment_versions
 from audit.errors import ClusterError, ClusterLostError
+from audit.library_versions import environment_versions
 from audit.sweep.asking import FileAsker
 from audit.sweep.engine import Results, lost_task
 from audit.sweep.groups import Group, TaskGroups

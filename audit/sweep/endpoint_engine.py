@@ -14,17 +14,17 @@ from pydantic import ValidationError
 
 from adapters.attempts import Watchable, watchable
 from audit.api import audit_into, open_remote
+from audit.asking.events import AuditEvent, Started
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError, NothingToResumeError
-from audit.events import AuditEvent, Started
 from audit.exit_codes import code_for_verdict
-from audit.journal import Journal
-from audit.journal_copy import AuditCopy
-from audit.manifest import BundleContents
-from audit.outcome import Outcome
+from audit.journal.journal import Journal
+from audit.journal.transfer import AuditCopy
 from audit.spending import plan_spending
 from audit.sweep.asking import ask_pair
 from audit.sweep.engine import Results, SweepEndsError, lost_task
 from audit.sweep.tasks import PairResult, PairStatus, SuspectTask, SweepSettings, TaskResult
+from audit.verdict.outcome import Outcome
 
 NUM_THREADS = 4
 """Endpoints that are asked at once."""

@@ -8,7 +8,7 @@ from adapters.http.endpoint_file import read_endpoint_file
 from adapters.onnx.digest import digest_onnx
 from adapters.onnx.suspect_file import read_suspect_file
 from adapters.suspect import SuspectConfigError
-from audit.discovery import SuspectKind
+from audit.suspects.found_files import SuspectKind
 from audit.sweep.listing import Entry
 
 

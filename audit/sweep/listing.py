@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from audit.discovery import SuspectKind, describe_suspect
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.keys import Trust
-from audit.manifest import BundleContents
+from audit.signing.keys import Trust
+from audit.suspects.found_files import SuspectKind, describe_suspect
 
 MAX_DEPTH = 32
 """Folders below one another; more are a loop of mounts, or a mistake."""
@@ -107,7 +107,7 @@ def read_bundles(place: Path, trust: Trust) -> list[tuple[Path, bytes, BundleCon
         UntrustedKeyError: Nobody trusts the key that signed one of them.
         AuditError: There is none.
     """
-    from audit.bundle import parse_bundle
+    from audit.bundle.bundle_file import parse_bundle
 
     paths = sorted(place.rglob("*.kinprint")) if place.is_dir() else [place]
     found: dict[str, tuple[Path, bytes, BundleContents]] = {}

@@ -16,14 +16,14 @@ from queue import Empty
 from typing import Any
 
 from adapters.suspect import SuspectError
-from audit.discovery import SuspectKind
-from audit.environment import environment_versions
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.journal import Journal
-from audit.journal_copy import put_audits
-from audit.keys import PrivateKey, Trust
-from audit.manifest import BundleContents
-from audit.store import export_record
+from audit.journal.journal import Journal
+from audit.journal.transfer import put_audits
+from audit.library_versions import environment_versions
+from audit.records.from_journal import export_record
+from audit.signing.keys import PrivateKey, Trust
+from audit.suspects.found_files import SuspectKind
 from audit.sweep.endpoint_engine import EndpointEngine
 from audit.sweep.engine import Engine, Results
 from audit.sweep.identity import identify, is_unchanged

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from audit.discovery import SuspectKind
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.manifest import BundleContents
-from audit.significance import benjamini_hochberg
+from audit.suspects.found_files import SuspectKind
 from audit.sweep.identity import Identified
 from audit.sweep.listing import Entry
 from audit.sweep.table_schema import FORMAT_VERSION, TABLES
 from audit.sweep.tasks import PairResult, PairStatus, SuspectTask
+from audit.verdict.p_values import benjamini_hochberg
 
 PAGE = 500
 """Names that are read at once."""

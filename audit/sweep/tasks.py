@@ -13,11 +13,11 @@ from pathlib import Path
 
 from adapters.onnx.model import Device
 from adapters.tariff import SpendingLimits
-from audit.discovery import SuspectKind
-from audit.journal_copy import AuditCopy
-from audit.keys import PublicKey
-from audit.manifest import BundleContents
-from audit.outcome import Outcome
+from audit.bundle.manifest import BundleContents
+from audit.journal.transfer import AuditCopy
+from audit.signing.keys import PublicKey
+from audit.suspects.found_files import SuspectKind
+from audit.verdict.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

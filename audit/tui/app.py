@@ -12,9 +12,9 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
-from audit.discovery import find_suspects
 from audit.errors import AuditError
-from audit.keys import load_public_key
+from audit.signing.keys import load_public_key
+from audit.suspects.found_files import find_suspects
 from audit.tui import themes
 from audit.tui.desk import Desk
 from audit.tui.library import Library

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.onnx.model import Device
-from audit.keys import Trust, load_trust
+from audit.signing.keys import Trust, load_trust
 from audit.tui.preferences import Preferences
 
 

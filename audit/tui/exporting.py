@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.atomic_file import write_atomically
 from audit.errors import AuditError
-from audit.files import write_atomically
-from audit.journal import Journal
-from audit.keys import PrivateKey, load_private_key, load_trust, write_key_pair
-from audit.report import render_html, render_json
-from audit.report_data import report_data
-from audit.store import export_record
+from audit.journal.journal import Journal
+from audit.records.from_journal import export_record
+from audit.report.data import report_data
+from audit.report.write import render_html, render_json
+from audit.signing.keys import PrivateKey, load_private_key, load_trust, write_key_pair
 from audit.tui.desk import Desk
 
 

@@ -6,17 +6,17 @@ Runs in a thread.
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.discovery import (
+from audit.errors import AuditError
+from audit.journal.journal import Journal
+from audit.records.from_journal import StoredAudit, delete_audit, stored_audits
+from audit.signing.keys import Trust
+from audit.suspects.found_files import (
     FoundBundle,
     FoundSuspect,
     bundle_files,
     find_suspects,
     read_found_bundle,
 )
-from audit.errors import AuditError
-from audit.journal import Journal
-from audit.keys import Trust
-from audit.store import StoredAudit, delete_audit, stored_audits
 from audit.tui.desk import Desk
 from audit.tui.sweep_data import FoundSweep, SweepFinder
 

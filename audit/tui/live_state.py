@@ -5,18 +5,26 @@ from collections import deque
 from enum import Enum
 
 from adapters.tariff import money
-from audit.attempt_log import Spending
-from audit.control_confusion import ControlConfusion, control_confusion
-from audit.events import Answered, AuditEvent, ControlsChecked, Finished, Standing, Started, Stopped
-from audit.journal import Answer
-from audit.manifest import BundleContents
-from audit.outcome import ControlCheck, ScoreOutcome, Verdict
-from audit.question_view import source_label
-from audit.reference_scores import query_evidence
+from audit.asking.events import (
+    Answered,
+    AuditEvent,
+    ControlsChecked,
+    Finished,
+    Standing,
+    Started,
+    Stopped,
+)
+from audit.bundle.manifest import BundleContents
+from audit.journal.attempt_log import Spending
+from audit.journal.journal import Answer
+from audit.report.question_view import source_label
+from audit.scores.comparison import query_evidence
 from audit.tui.widgets.evidence_plot import Curve, curve_of
 from audit.tui.widgets.query_grid import Mark
 from audit.tui.widgets.verdict_banner import BannerData
 from audit.tui.words import duration
+from audit.verdict.control_confusion import ControlConfusion, control_confusion
+from audit.verdict.outcome import ControlCheck, ScoreOutcome, Verdict
 
 RATE_WINDOW_S = 10.0
 """The rate is that of the last so many seconds."""

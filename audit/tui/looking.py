@@ -1,10 +1,10 @@
 """A question in words, for the panel beside its image."""
 
 from adapters.suspect import REFUSED
-from audit.manifest import BundleContents
-from audit.question_view import question_view
-from audit.reference_scores import class_name
-from audit.repeats import AGAIN
+from audit.asking.second_questions import AGAIN
+from audit.bundle.manifest import BundleContents
+from audit.report.question_view import question_view
+from audit.scores.comparison import class_name
 from audit.tui.widgets.image_pair import Looked
 
 _NAMES = {"control": "control image", "query": "query", "trigger": "trigger", "probe": "probe"}

@@ -13,22 +13,22 @@ from adapters.attempts import watchable
 from adapters.suspect import Capability, SuspectError
 from adapters.tariff import SpendingLimits
 from audit.api import default_scores, open_remote
-from audit.decision_rule import choose_rule
-from audit.discovery import FoundBundle, FoundSuspect, SuspectKind, describe_suspect
+from audit.asking.cost import affordable_questions, estimate
+from audit.asking.plan import Plan, make_plan
+from audit.bundle.inspection import SignatureState
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.estimate import affordable_questions, estimate
-from audit.inspection import SignatureState
-from audit.journal import Journal
-from audit.manifest import BundleContents
-from audit.plan import Plan, make_plan
-from audit.query_scores import MEAN_SCORES
-from audit.record import State
-from audit.store import StoredAudit, draft_record
+from audit.journal.journal import Journal
+from audit.records.from_journal import StoredAudit, draft_record
+from audit.records.record import State
+from audit.scores.query_scores import MEAN_SCORES
+from audit.suspects.found_files import FoundBundle, FoundSuspect, SuspectKind, describe_suspect
 from audit.tui.desk import Desk
 from audit.tui.library import Library, read_audits
 from audit.tui.running import Order
 from audit.tui.widgets.suspect_table import name_in_journal
 from audit.tui.words import size
+from audit.verdict.rule import choose_rule
 
 
 @dataclass(frozen=True, kw_only=True)

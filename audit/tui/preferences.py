@@ -11,8 +11,8 @@ from pathlib import Path
 
 import platformdirs
 
+from audit.atomic_file import write_atomically
 from audit.errors import AuditError
-from audit.files import write_atomically
 
 STATE_FILE = "ui.json"
 KEYMAP_FILE = "keymap.toml"

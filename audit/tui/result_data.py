@@ -7,19 +7,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit.control_confusion import ControlConfusion, control_confusion
-from audit.discovery import FoundBundle
-from audit.journal import Answer, Journal
-from audit.manifest import BundleContents
-from audit.outcome import Outcome, Verdict
+from audit.bundle.manifest import BundleContents
+from audit.journal.journal import Answer, Journal
 from audit.preview import unsigned_preview
-from audit.record import Record, State
-from audit.reference_scores import QueryEvidence, query_evidence, reference_scores, shown_evidence
-from audit.report_data import agreement_of, facts_of
-from audit.report_words import Words, words
-from audit.store import draft_record
+from audit.records.from_journal import draft_record
+from audit.records.record import Record, State
+from audit.report.data import agreement_of, facts_of
+from audit.report.words import Words, words
+from audit.scores.comparison import QueryEvidence, query_evidence, reference_scores, shown_evidence
+from audit.suspects.found_files import FoundBundle
 from audit.tui.widgets.evidence_plot import Curve, curve_of
 from audit.tui.widgets.score_strip import StripData, strip_data
+from audit.verdict.control_confusion import ControlConfusion, control_confusion
+from audit.verdict.outcome import Outcome, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

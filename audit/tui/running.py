@@ -14,16 +14,16 @@ from textual.message import Message
 from adapters.suspect import Capability, Suspect
 from adapters.tariff import SpendingLimits
 from audit.api import open_described, open_file, open_remote, scores_to_ask
-from audit.control import AuditControl
-from audit.decision_rule import choose_rule, read_rule
-from audit.discovery import FoundSuspect, SuspectKind
-from audit.events import Answered, AuditEvent, Finished, Started
-from audit.journal import Journal
-from audit.manifest import BundleContents
-from audit.question_view import questions_of
-from audit.session import AuditSession
+from audit.asking.events import Answered, AuditEvent, Finished, Started
+from audit.asking.pause_and_stop import AuditControl
+from audit.asking.session import AuditSession
+from audit.bundle.manifest import BundleContents
+from audit.journal.journal import Journal
+from audit.report.question_view import questions_of
+from audit.suspects.found_files import FoundSuspect, SuspectKind
 from audit.tui.desk import Desk
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
+from audit.verdict.rule import choose_rule, read_rule
 
 POST_EVERY_S = 0.15
 """At most one bunch of events in so many seconds."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from audit.errors import AuditError
-from audit.outcome import Verdict
 from audit.sweep.run import JOURNAL, TABLE
 from audit.sweep.summary import RANKING, Summary, summarise
 from audit.sweep.table import SweepTable
+from audit.verdict.outcome import Verdict
 
 MAX_ROWS = 1000
 """Pairs that are listed; the most suspicious ones."""

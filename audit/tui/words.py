@@ -3,9 +3,9 @@
 from textual.app import App
 from textual.color import Color
 
-from audit.inspection import SignatureState
-from audit.outcome import Outcome, Verdict
-from audit.record import State
+from audit.bundle.inspection import SignatureState
+from audit.records.record import State
+from audit.verdict.outcome import Outcome, Verdict
 
 VERDICT_SIGNS = {
     Verdict.DERIVED: "●",

@@ -14,13 +14,13 @@ import numpy as np
 from adapters.narrowed import LabelsOnly
 from adapters.suspect import Suspect
 from audit.api import scores_to_ask
-from audit.bundle import read_bundle
-from audit.canonical import canonical_bytes
-from audit.decision_rule import choose_rule
-from audit.journal import Answer, Journal
-from audit.manifest import BundleContents, FrozenModel
-from audit.session import AuditSession
-from audit.verdict import judge
+from audit.asking.session import AuditSession
+from audit.bundle.bundle_file import read_bundle
+from audit.bundle.manifest import BundleContents, FrozenModel
+from audit.journal.journal import Answer, Journal
+from audit.signing.canonical import canonical_bytes
+from audit.verdict.judge import judge
+from audit.verdict.rule import choose_rule
 from benchmarks.arena.build import Built, Population, open_member, prepare_worker
 from benchmarks.arena.config import ArenaConfig
 from benchmarks.arena.data import load_data

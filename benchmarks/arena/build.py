@@ -24,7 +24,7 @@ import torch
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.suspect import open_onnx
 from adapters.suspect import Suspect
-from audit.manifest import FrozenModel
+from audit.bundle.manifest import FrozenModel
 from benchmarks.arena.config import ArenaConfig, ArenaError
 from benchmarks.arena.data import MEAN, STD, ArenaData, load_data
 from benchmarks.arena.estimate import estimated_seconds

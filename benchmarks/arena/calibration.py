@@ -5,11 +5,11 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from audit.bundle import read_bundle, write_bundle
-from audit.canonical import canonical_bytes
-from audit.manifest import BundleContents
-from audit.panel import ask_everything
-from audit.recalibration import NewModel, outliers, recalibrate, without_known
+from audit.bundle.bundle_file import read_bundle, write_bundle
+from audit.bundle.manifest import BundleContents
+from audit.calibrating.model_folder import ask_everything
+from audit.calibrating.recalibrate import NewModel, outliers, recalibrate, without_known
+from audit.signing.canonical import canonical_bytes
 from benchmarks.arena.build import Built, Population, open_member
 from benchmarks.arena.config import Calibration
 from benchmarks.arena.data import ArenaData

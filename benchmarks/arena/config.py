@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
-from audit.manifest import FrozenModel
-from audit.plan import SCORES
+from audit.asking.plan import SCORES
+from audit.bundle.manifest import FrozenModel
 from generator.crafting.fingerprint import METHODS
 
 CONFIGS = Path(__file__).parent / "configs"

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from audit.bundle import write_bundle
-from audit.canonical import canonical_bytes
-from audit.keys import PrivateKey, Trust
+from audit.bundle.bundle_file import write_bundle
+from audit.signing.canonical import canonical_bytes
+from audit.signing.keys import PrivateKey, Trust
 from benchmarks.arena.build import Population, load_network, open_member
 from benchmarks.arena.config import ArenaConfig, ArenaError, Fingerprinting
 from benchmarks.arena.make import Workshop, source_of

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from audit.manifest import FrozenModel, Scalar
+from audit.bundle.manifest import FrozenModel, Scalar
 from benchmarks.arena.config import ArenaConfig, Derived, Extraction, Recipe
 
 Role = Literal[

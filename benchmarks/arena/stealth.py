@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.bundle import read_bundle
-from audit.canonical import canonical_bytes
-from audit.manifest import FrozenModel
+from audit.bundle.bundle_file import read_bundle
+from audit.bundle.manifest import FrozenModel
+from audit.signing.canonical import canonical_bytes
 from benchmarks.arena.build import Population, load_network
 from benchmarks.arena.detectors.daeit import LabelStability, TransformationClassifier
 from benchmarks.arena.detectors.detection import Detector, evaluate

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.significance import clopper_pearson
+from audit.verdict.p_values import clopper_pearson
 from benchmarks.arena.asking import Asked
 from benchmarks.arena.metrics import (
     Scores,

@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audit.manifest import FrozenModel
+from audit.bundle.manifest import FrozenModel
 from generator.crafting.fingerprint import Fingerprint, Step
 from generator.errors import GenerationError
 from generator.torch_suspect import predict_logits

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.manifest import FrozenModel, Scalar
+from audit.bundle.manifest import FrozenModel, Scalar
 from generator.errors import GenerationError
 
 

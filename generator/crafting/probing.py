@@ -1,8 +1,8 @@
 """Probes of triggers for suspects that tell labels only (MFUE-b, Eq. 7): ends, alpha, screening.
 
-The probes themselves come from `audit.probes`, integer arithmetic that any auditor can repeat. Here
-the weight alpha of each trigger is bisected until about half of its probes cross the source's
-decision boundary; a trigger for which no alpha does so is unusable and dropped.
+The probes themselves come from `audit.bundle.probes`, integer arithmetic that any auditor can
+repeat. Here the weight alpha of each trigger is bisected until about half of its probes cross the
+source's decision boundary; a trigger for which no alpha does so is unusable and dropped.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.manifest import ProbeSettings
+from audit.bundle.manifest import ProbeSettings
+from audit.bundle.probes import ALPHA_ONE, make_probes, probe_digest
 from audit.monte_carlo import probe_hits
-from audit.probes import ALPHA_ONE, make_probes, probe_digest
 from generator.crafting.ensemble import Ensemble
 from generator.torch_suspect import predict_logits
 

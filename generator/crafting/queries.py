@@ -1,7 +1,7 @@
 """Queries of the likelihood ratio: the candidates whose answers are expected to say most.
 
 Candidates are natural images, and crafted ones: triggers and contrast queries. For each, P is the
-mean softmax of derived models and Q that of innocents (`audit.methods.likelihood_ratio`); the best
+mean softmax of derived models and Q that of innocents (`audit.scores.likelihood_ratio`); the best
 by expected evidence are kept and put into a random order, so that every prefix of an audit is a
 random sample. Crafted images say most where the weights were kept, natural ones where only answers
 were learnt: a student repeats its teacher's mistakes, but crafted images need not carry over to its
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import Suspect
-from audit.methods.likelihood_ratio import expected_evidence
+from audit.scores.likelihood_ratio import expected_evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def choose_queries(
         derived: Groups of selection models with probabilities; each group counts the same.
         innocents: Selection models with probabilities; each counts the same.
         num_queries: At most this many are kept.
-        epsilon: See `audit.methods.likelihood_ratio.evidence_table`.
+        epsilon: See `audit.scores.likelihood_ratio.evidence_table`.
         rng: Source of the order.
     """
     images = np.concatenate(candidates)

@@ -11,7 +11,7 @@ Networks", NeurIPS 2022. Nothing is optimised; the choice of images is the metho
   lies in a corner: within a sixth of the image from two edges. It needs no labels.
 - SAC-w (``images="misclassified"``): natural images that the source gets wrong, as in AKH.
 
-The score compares correlation matrices of answers (`audit.methods.sample_correlation`), from
+The score compares correlation matrices of answers (`audit.scores.sample_correlation`), from
 probabilities where the suspect tells them, otherwise from labels. Defaults are the authors' code
 (guanjiyang/SAC): SAC-m with 100 images; pastes come from the clean images of the same run.
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
-from audit.manifest import FrozenModel
+from audit.bundle.manifest import FrozenModel
 from generator.crafting.clean_images import right_images
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools, Step
 from generator.crafting.source_errors import source_errors

@@ -12,11 +12,11 @@ from torch import nn
 
 from adapters.preprocessing import InputRecipe, apply
 from audit.api import open_bundle, open_file, open_remote
-from audit.bundle import write_bundle
+from audit.bundle.bundle_file import write_bundle
 from audit.commands.audit_row import audit_row
 from audit.creation_time import creation_time
-from audit.keys import PrivateKey, write_key_pair
-from audit.outcome import Verdict
+from audit.signing.keys import PrivateKey, write_key_pair
+from audit.verdict.outcome import Verdict
 from generator.craft import craft
 from generator.demo.assets import demo_images, demo_network, demo_references, demo_source
 from generator.demo.plans import MEAN, STD

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from audit.manifest import BundleContents
+from audit.bundle.manifest import BundleContents
 
 
 def write_classifier(

@@ -13,9 +13,9 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from adapters.printable import printable
-from audit.discovery import FoundBundle
 from audit.errors import AuditError
-from audit.store import StoredAudit
+from audit.records.from_journal import StoredAudit
+from audit.suspects.found_files import FoundBundle
 from audit.tui.library import read_audits
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.sweep_data import sweep_folders

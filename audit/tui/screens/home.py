@@ -12,9 +12,9 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from adapters.printable import printable
-from audit.discovery import FoundBundle
-from audit.inspection import SignatureState
-from audit.store import StoredAudit
+from audit.bundle.inspection import SignatureState
+from audit.records.from_journal import StoredAudit
+from audit.suspects.found_files import FoundBundle
 from audit.tui.library import Listing
 from audit.tui.screens.ask_path import AskPath
 from audit.tui.screens.base import KinprintScreen

@@ -15,11 +15,11 @@ from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
 
 from adapters.printable import printable
-from audit.discovery import FoundBundle, read_found_bundle
+from audit.bundle.inspection import SignatureState, inspect_bundle
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.inspection import SignatureState, inspect_bundle
-from audit.manifest import BundleContents
-from audit.query_budget import QueryBudget, query_budget
+from audit.scores.query_budget import QueryBudget, query_budget
+from audit.suspects.found_files import FoundBundle, read_found_bundle
 from audit.tui.screens.ask_path import AskPath
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.budget_plot import BudgetPlot

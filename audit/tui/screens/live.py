@@ -14,10 +14,17 @@ from textual.widgets import ProgressBar, RichLog, Static
 
 from adapters.printable import printable
 from adapters.suspect import Suspect
-from audit.attempt_log import Spending
-from audit.control import AuditControl
-from audit.events import Answered, AuditEvent, ControlsChecked, Finished, Standing, Started, Stopped
-from audit.outcome import Verdict
+from audit.asking.events import (
+    Answered,
+    AuditEvent,
+    ControlsChecked,
+    Finished,
+    Standing,
+    Started,
+    Stopped,
+)
+from audit.asking.pause_and_stop import AuditControl
+from audit.journal.attempt_log import Spending
 from audit.tui.live_state import LiveState, Phase
 from audit.tui.looking import looked_at
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
@@ -31,6 +38,7 @@ from audit.tui.widgets.image_pair import ImagePair
 from audit.tui.widgets.meters import Meters
 from audit.tui.widgets.query_grid import QueryGrid
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
+from audit.verdict.outcome import Verdict
 
 TICK_S = 0.5
 LOOK_EVERY_S = 0.4

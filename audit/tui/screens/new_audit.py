@@ -13,8 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
 from adapters.printable import printable
-from audit.discovery import SuspectKind
-from audit.plan import SCORES
+from audit.asking.plan import SCORES
+from audit.suspects.found_files import SuspectKind
 from audit.tui.order_check import Checked, Form, check_form
 from audit.tui.screens.ask_path import AskPath
 from audit.tui.screens.base import KinprintScreen

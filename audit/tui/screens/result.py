@@ -13,11 +13,10 @@ from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
 
 from adapters.printable import printable
-from audit.discovery import FoundBundle
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.manifest import BundleContents
-from audit.outcome import ScoreOutcome, Verdict
-from audit.record import State
+from audit.records.record import State
+from audit.suspects.found_files import FoundBundle
 from audit.tui.live_state import mark_of
 from audit.tui.looking import looked_at
 from audit.tui.result_data import ResultData, result_data
@@ -29,6 +28,7 @@ from audit.tui.widgets.image_pair import ImagePair
 from audit.tui.widgets.query_grid import QueryGrid
 from audit.tui.widgets.score_strip import ScoreStrip
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
+from audit.verdict.outcome import ScoreOutcome, Verdict
 
 
 class Loaded(Message):

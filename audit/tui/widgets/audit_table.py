@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from audit.store import StoredAudit
+from audit.records.from_journal import StoredAudit
 from audit.tui.widgets.item_table import Column, ItemTable
 from audit.tui.words import VERDICT_COLOURS, theme_colour, verdict_of
 

@@ -5,7 +5,7 @@ from typing import Any
 from rich.text import Text
 
 from adapters.printable import printable
-from audit.discovery import FoundBundle
+from audit.suspects.found_files import FoundBundle
 from audit.tui.widgets.item_table import Column, ItemTable
 from audit.tui.words import SIGNATURE_COLOURS, SIGNATURE_SIGNS, SIGNATURE_WORDS, theme_colour
 

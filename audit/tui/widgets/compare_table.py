@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.text import Text
 
-from audit.outcome import ScoreOutcome
-from audit.store import StoredAudit
+from audit.records.from_journal import StoredAudit
 from audit.tui.widgets.audit_table import number, score_value, short_name, verdict_text, when
 from audit.tui.widgets.item_table import Column, ItemTable
 from audit.tui.words import theme_colour
+from audit.verdict.outcome import ScoreOutcome
 
 SCALE_CELLS = 30
 

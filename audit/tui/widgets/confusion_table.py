@@ -5,7 +5,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from adapters.printable import printable
-from audit.control_confusion import ControlConfusion
+from audit.verdict.control_confusion import ControlConfusion
 
 MAX_CLASSES = 20
 

@@ -11,9 +11,9 @@ from textual.reactive import reactive
 from textual.widgets import Static
 from textual_plotext import PlotextPlot
 
-from audit.outcome import ScoreOutcome
-from audit.reference_scores import QueryEvidence
+from audit.scores.comparison import QueryEvidence
 from audit.tui.words import plot_colour
+from audit.verdict.outcome import ScoreOutcome
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,9 +8,9 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from adapters.printable import printable
-from audit.manifest import ModelRecord
-from audit.outcome import ScoreOutcome
+from audit.bundle.manifest import ModelRecord
 from audit.tui.words import theme_colour
+from audit.verdict.outcome import ScoreOutcome
 
 SUSPECT, INNOCENT, DERIVED = "◆", "o", "+"
 _MANY = "O#"
@@ -41,7 +41,7 @@ def strip_data(score: ScoreOutcome, pairs: Sequence[tuple[ModelRecord, float]]) 
 
     Args:
         score: The suspect's.
-        pairs: Models and their scores (`audit.reference_scores.reference_scores`).
+        pairs: Models and their scores (`audit.scores.comparison.reference_scores`).
     """
     kinds = sorted({(model.role != "innocent", model.stratum) for model, _ in pairs})
     return StripData(

@@ -8,8 +8,8 @@ from rich.text import Text
 from textual.reactive import reactive
 
 from adapters.printable import printable
-from audit.discovery import FoundSuspect, SuspectKind
-from audit.store import StoredAudit
+from audit.records.from_journal import StoredAudit
+from audit.suspects.found_files import FoundSuspect, SuspectKind
 from audit.tui.widgets.audit_table import verdict_text
 from audit.tui.widgets.item_table import Column, ItemTable
 from audit.tui.words import size, theme_colour

@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.text import Text
 
-from audit.outcome import Verdict
 from audit.tui.sweep_data import FoundSweep
 from audit.tui.widgets.item_table import Column, ItemTable
 from audit.tui.words import VERDICT_COLOURS, theme_colour
+from audit.verdict.outcome import Verdict
 
 
 class SweepList(ItemTable[FoundSweep]):

@@ -5,9 +5,9 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Static
 
 from adapters.printable import printable
-from audit.contact_sheet import amplification, amplified_difference
-from audit.manifest import BundleContents
-from audit.question_view import query_caption, shows_carriers
+from audit.bundle.manifest import BundleContents
+from audit.report.contact_sheet import amplification, amplified_difference
+from audit.report.question_view import query_caption, shows_carriers
 from audit.tui.widgets.pixel_image import PixelImage
 
 MAX_TRIGGERS, MAX_QUERIES = 30, 40

@@ -7,8 +7,8 @@ from textual.reactive import reactive
 from textual.widgets import Static
 
 from adapters.printable import printable
-from audit.outcome import Verdict
 from audit.tui.words import VERDICT_COLOURS, VERDICT_SIGNS
+from audit.verdict.outcome import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)

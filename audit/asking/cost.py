@@ -1,0 +1,111 @@
+"""What an audit of an endpoint will take, before anything is sent."""
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+from adapters.attempts import Watchable
+from adapters.tariff import SpendingLimits, Tariff, money
+from audit.asking.plan import Plan
+from audit.asking.second_questions import num_possible_repeats
+from audit.errors import AuditError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """An audit without retries; one that stops early takes less."""
+
+    num_questions: int
+    num_repeats: int
+    """Images that may be asked a second time, besides (`audit.asking.second_questions`)."""
+    num_requests: int
+    seconds: float | None
+    """At the endpoint's own rate; None where that has no limit."""
+    cost: Decimal
+    currency: str
+
+    @property
+    def text(self) -> str:
+        """Return it as one sentence."""
+        told = f"asks at most {self.num_questions} images in {_count(self.num_requests)}"
+        if self.seconds is not None:
+            told += f", which takes {_duration(self.seconds)} at the endpoint's rate"
+        if self.cost:
+            told += f" and costs {money(self.cost, self.currency)}"
+        if self.num_repeats:
+            told += f"; if its answers look random, up to {self.num_repeats} are asked again"
+        return f"{told}; retries come on top"
+
+
+def estimate(plan: Plan, batch_size: int, endpoint: Watchable) -> Estimate:
+    """Say what a plan takes.
+
+    Args:
+        plan: The questions.
+        batch_size: Images in one request.
+        endpoint: Whom to ask.
+    """
+    num_requests = sum(math.ceil(group.num_questions / batch_size) for group in plan.groups)
+    rate, tariff = endpoint.requests_per_second, endpoint.tariff
+    return Estimate(
+        num_questions=plan.num_questions,
+        num_repeats=num_possible_repeats(plan),
+        num_requests=num_requests,
+        seconds=None if rate is None else (num_requests - 1) / rate,
+        cost=tariff.cost(num_requests, plan.num_questions),
+        currency=tariff.currency,
+    )
+
+
+def affordable_questions(
+    plan: Plan, batch_size: int, tariff: Tariff, limits: SpendingLimits
+) -> int | None:
+    """Return the number of questions of a plan that the limits reach for, without retries.
+
+    Args:
+        plan: All questions.
+        batch_size: Images in one request.
+        tariff: What requests cost.
+        limits: What they may come to.
+
+    Returns:
+        The number, or None where all of them are within the limits.
+
+    Raises:
+        AuditError: The limits do not reach beyond the control images.
+    """
+    num_requests = num_questions = 0
+    for group in plan.groups:
+        for start in range(0, group.num_questions, batch_size):
+            num = min(batch_size, group.num_questions - start)
+            cost = tariff.cost(num_requests + 1, num_questions + num)
+            is_too_many = limits.max_requests is not None and num_requests >= limits.max_requests
+            if is_too_many or (limits.max_cost is not None and cost > limits.max_cost):
+                _check(plan, num_questions, tariff, limits)
+                return num_questions
+            num_requests, num_questions = num_requests + 1, num_questions + num
+    return None
+
+
+def _check(plan: Plan, num_questions: int, tariff: Tariff, limits: SpendingLimits) -> None:
+    controls = plan.groups[0].num_questions
+    if num_questions > controls:
+        return
+    field, found = "max_requests", str(limits.max_requests)
+    if limits.max_cost is not None:
+        field, found = "max_cost", money(limits.max_cost, tariff.currency)
+    raise AuditError(
+        f"{field}: expected enough for more than the {controls} control images that are asked "
+        f"first, got {found}, which is enough for {num_questions} images"
+    )
+
+
+def _count(num_requests: int) -> str:
+    return f"{num_requests} request{'' if num_requests == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,142 @@
+"""What an audit asks, in order: control images first, then what each score needs.
+
+A plan is a list of question groups; images are made when their turn comes, because probes are many.
+The order within a group is the bundle's, so that a budget cuts every audit at the same place.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.suspect import Capability
+from audit.bundle.manifest import BundleContents
+from audit.bundle.probes import probes
+from audit.errors import AuditError
+from audit.scores.query_scores import QUERY_SCORES, can_score
+
+SCORES = (*QUERY_SCORES, "mfue-w", "mfue-b")
+"""Scores that an audit can compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionGroup:
+    """Questions of one kind that stand in the bundle side by side."""
+
+    kind: str
+    """``control``, ``query``, ``trigger`` or ``probe/<trigger>``."""
+    num_questions: int
+    images: Callable[[], NDArray[np.uint8]]
+    """Makes the images, ``[num_questions, H, W, C]``."""
+
+    def question(self, index: int) -> str:
+        """Return the id of a question, the same in every audit of the bundle."""
+        return f"{self.kind}/{index}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All questions of an audit."""
+
+    scores: tuple[str, ...]
+    """Scores that can be computed from the answers, the one that decides first."""
+    groups: tuple[QuestionGroup, ...]
+
+    @property
+    def num_questions(self) -> int:
+        """Return the number of questions."""
+        return sum(group.num_questions for group in self.groups)
+
+    def within(self, budget: int | None) -> "Plan":
+        """Return the plan cut to its first ``budget`` questions.
+
+        Raises:
+            AuditError: The budget does not reach beyond the control images.
+        """
+        if budget is None or budget >= self.num_questions:
+            return self
+        controls = self.groups[0].num_questions
+        if budget <= controls:
+            raise AuditError(
+                f"budget: expected more than the {controls} control images that are asked first, "
+                f"got {budget}; the whole audit takes {self.num_questions} questions"
+            )
+        kept: list[QuestionGroup] = []
+        left = budget
+        for group in self.groups:
+            num = min(group.num_questions, left)
+            if num:
+                kept.append(_first(group, num))
+            left -= num
+        return Plan(scores=self.scores, groups=tuple(kept))
+
+
+def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capability) -> Plan:
+    """Plan the questions that the given scores need.
+
+    Args:
+        bundle: What to ask.
+        scores: Names out of `SCORES`; the first one decides the verdict.
+        capability: What the suspect tells.
+
+    Raises:
+        AuditError: Unknown score, no score, or one that this suspect or bundle cannot give.
+    """
+    manifest, arrays = bundle.manifest, bundle.arrays
+    unknown = [score for score in scores if score not in SCORES]
+    if unknown or not scores:
+        named = repr(unknown[0]) if unknown else "none"
+        raise AuditError(f"score: expected one of {', '.join(SCORES)}, got {named}")
+    if "mfue-w" in scores and capability < Capability.TOP_K:
+        raise AuditError("score: mfue-w needs probabilities, but this suspect gives labels only")
+    if "mfue-b" in scores and manifest.probes is None:
+        raise AuditError("score: mfue-b needs probes, but this bundle has none")
+    for score in scores:
+        if score in QUERY_SCORES and not can_score(bundle, score):
+            raise AuditError(
+                f"score: {score} needs {_needed(bundle, score)}, but this bundle has none"
+            )
+    if "mfue-w" in scores and not len(arrays.triggers):
+        raise AuditError("score: mfue-w needs triggers, but this bundle has none")
+    groups = [_stored("control", arrays.controls)]
+    for score in scores:
+        if score in QUERY_SCORES:
+            if all(group.kind != "query" for group in groups):  # several scores share the queries
+                groups.append(_stored("query", arrays.queries))
+        elif score == "mfue-w":
+            groups.append(_stored("trigger", arrays.triggers))
+        else:
+            groups.extend(_probe_groups(bundle))
+    return Plan(scores=tuple(scores), groups=tuple(groups))
+
+
+def _stored(kind: str, images: NDArray[np.uint8]) -> QuestionGroup:
+    return QuestionGroup(kind=kind, num_questions=len(images), images=lambda: images)
+
+
+def _needed(bundle: BundleContents, score: str) -> str:
+    if score == "rank-correlation" and len(bundle.arrays.queries):
+        return "rankings by derived and innocent models"
+    return "the derived models' probabilities" if len(bundle.arrays.queries) else "queries"
+
+
+def _first(group: QuestionGroup, num: int) -> QuestionGroup:
+    return QuestionGroup(kind=group.kind, num_questions=num, images=lambda: group.images()[:num])
+
+
+def _probe_groups(bundle: BundleContents) -> Iterator[QuestionGroup]:
+    settings, arrays = bundle.manifest.probes, bundle.arrays
+    assert settings is not None
+    for index in range(len(arrays.triggers)):
+
+        def images(index: int = index) -> NDArray[np.uint8]:
+            return probes(
+                index,
+                arrays.triggers[index],
+                arrays.probe_ends[index],
+                int(arrays.probe_alphas[index]),
+                settings,
+            )
+
+        yield QuestionGroup(kind=f"probe/{index}", num_questions=settings.num_probes, images=images)

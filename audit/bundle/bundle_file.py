@@ -1,0 +1,206 @@
+"""Trigger bundles as files: `BundleContents` to bytes and back (docs/bundle-format.md, version 1).
+
+Writing: arrays -> digests -> manifest -> signature -> container. Reading goes the other way and
+stops at the first thing that is wrong: container -> signature -> trust -> digests -> parse ->
+consistency. Nothing of a manifest is used before the signature over its bytes has been checked,
+and nothing is ever unpickled.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors_numpy
+
+from audit.atomic_file import write_atomically
+from audit.bundle.consistency import ARRAY_NAMES, check_consistency
+from audit.bundle.manifest import Arrays, BundleContents, Manifest
+from audit.bundle.zip_layout import ARRAYS, MANIFEST, MAX_CONTAINER_BYTES, SIGNATURE, pack, unpack
+from audit.errors import AuditError, BundleError, SignatureInvalidError
+from audit.signing.canonical import (
+    NotCanonicalError,
+    array_sha256,
+    canonical_bytes,
+    little_endian,
+    parse_canonical,
+    sha256_hex,
+)
+from audit.signing.envelope import (
+    BUNDLE_PREDICATE_TYPE,
+    sign_statement,
+    unsafe_verify_envelope,
+    verify_envelope,
+)
+from audit.signing.keys import PrivateKey, Trust
+
+FORMAT = "kinprint-bundle"
+FORMAT_VERSION = 1
+"""The only version that is read and written."""
+
+UNSEALED = "0" * 64
+"""Stands for a digest in a manifest that is not written yet."""
+
+
+def write_bundle(path: Path, manifest: Manifest, arrays: Arrays, key: PrivateKey) -> str:
+    """Write a signed bundle; the same inputs give the same bytes.
+
+    Args:
+        path: Where it goes; a file there is replaced, and only by a whole one.
+        manifest: Everything but the digests: ``arrays`` and ``arrays_file_sha256`` are filled in
+            here, whatever they hold (`UNSEALED`).
+        arrays: The tensors.
+        key: The owner's.
+
+    Returns:
+        SHA-256 of the manifest's bytes, the bundle's identity.
+
+    Raises:
+        BundleError: Manifest and arrays do not fit each other.
+        AuditError: The file cannot be written.
+    """
+    check_consistency(manifest, arrays)
+    tensors = {name: little_endian(getattr(arrays, name)) for name in ARRAY_NAMES}
+    arrays_bytes = safetensors_numpy.save(tensors)
+    sealed = manifest.model_copy(
+        update={
+            "arrays": {name: array_sha256(tensor) for name, tensor in tensors.items()},
+            "arrays_file_sha256": sha256_hex(arrays_bytes),
+        }
+    )
+    manifest_bytes = _manifest_bytes(sealed)
+    digest = sha256_hex(manifest_bytes)
+    members = {
+        MANIFEST: manifest_bytes,
+        ARRAYS: arrays_bytes,
+        SIGNATURE: sign_statement(MANIFEST, digest, BUNDLE_PREDICATE_TYPE, {}, key),
+    }
+    pieces = pack(members)
+    _contents(members, Trust(keys=(key.public_key,)))  # what is signed can be read again
+    try:
+        write_atomically(path, pieces)
+    except OSError as error:
+        raise AuditError(f"bundle: cannot write {path}: {error.strerror}") from error
+    return digest
+
+
+def read_bundle(path: Path, trust: Trust) -> BundleContents:
+    """Read a bundle that somebody trusted has signed.
+
+    Args:
+        path: The file.
+        trust: Keys that count.
+
+    Raises:
+        BundleError: No bundle, cut short, of another version, or its parts do not fit.
+        SignatureInvalidError: Signature or digest wrong.
+        UntrustedKeyError: All right, but signed by a key that is not trusted.
+        AuditError: The file cannot be opened.
+    """
+    return parse_bundle(_read(path), trust)
+
+
+def parse_bundle(data: bytes, trust: Trust) -> BundleContents:
+    """Read a bundle from its bytes. Arguments and errors as in `read_bundle`."""
+    return _contents(unpack(data), trust)
+
+
+def unsafe_read_untrusted_bundle(path: Path) -> BundleContents:
+    """Read a bundle whoever signed it: anybody can make one that passes.
+
+    Only for showing what the file claims, never for a verdict. Errors as in `read_bundle`.
+    """
+    return _contents(unpack(_read(path)), None)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CONTAINER_BYTES + 1)
+    except OSError as error:
+        raise AuditError(f"bundle: cannot read {path}: {error.strerror}") from error
+    if len(data) > MAX_CONTAINER_BYTES:
+        raise BundleError(f"bundle: expected at most {MAX_CONTAINER_BYTES} bytes, got more")
+    return data
+
+
+def _contents(members: Mapping[str, bytes], trust: Trust | None) -> BundleContents:
+    digest = sha256_hex(members[MANIFEST])
+    if trust is None:
+        statement = unsafe_verify_envelope(
+            members[SIGNATURE],
+            subject_name=MANIFEST,
+            subject_sha256=digest,
+            predicate_type=BUNDLE_PREDICATE_TYPE,
+        )
+    else:
+        statement = verify_envelope(
+            members[SIGNATURE],
+            trust,
+            subject_name=MANIFEST,
+            subject_sha256=digest,
+            predicate_type=BUNDLE_PREDICATE_TYPE,
+        )
+    manifest = _parse_manifest(members[MANIFEST])
+    _expect_digest(ARRAYS, manifest.arrays_file_sha256, sha256_hex(members[ARRAYS]))
+    arrays = _parse_arrays(members[ARRAYS], manifest.arrays)
+    check_consistency(manifest, arrays)
+    return BundleContents(
+        manifest=manifest,
+        arrays=arrays,
+        manifest_sha256=digest,
+        signer_key_id=statement.key.key_id,
+    )
+
+
+def _manifest_bytes(manifest: Manifest) -> bytes:
+    try:
+        return canonical_bytes(manifest.model_dump(mode="json"))
+    except NotCanonicalError as error:
+        raise BundleError(f"{MANIFEST}: {error}") from error
+
+
+def _parse_manifest(data: bytes) -> Manifest:
+    try:
+        parsed = parse_canonical(data)
+    except NotCanonicalError as error:
+        raise BundleError(f"{MANIFEST}: {error}") from error
+    if not isinstance(parsed, dict) or parsed.get("format") != FORMAT:
+        raise BundleError(f"{MANIFEST}: format: expected {FORMAT}, got something else")
+    if parsed.get("format_version") != FORMAT_VERSION:
+        raise BundleError(
+            f"{MANIFEST}: format_version: expected {FORMAT_VERSION}, the only one that this "
+            f"Kinprint knows, got {parsed.get('format_version')!r}; use a newer Kinprint"
+        )
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{MANIFEST}: {field}: {first['msg']}") from error
+    if _manifest_bytes(manifest) != data:  # a field left to its default would not be signed
+        raise BundleError(f"{MANIFEST}: expected every field to be written out")
+    return manifest
+
+
+def _parse_arrays(data: bytes, digests: Mapping[str, str]) -> Arrays:
+    try:
+        tensors: dict[str, NDArray[np.generic]] = safetensors_numpy.load(data)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise BundleError(f"{ARRAYS}: not safetensors with known types: {error}") from error
+    for found, where in ((tensors, ARRAYS), (digests, f"{MANIFEST}: arrays")):
+        if set(found) != set(ARRAY_NAMES):
+            odd = ", ".join(sorted(set(found) ^ set(ARRAY_NAMES)))
+            raise BundleError(f"{where}: missing or unknown: {odd}")
+    for name in ARRAY_NAMES:
+        _expect_digest(name, digests[name], array_sha256(tensors[name]))
+    return Arrays(**{name: tensors[name] for name in ARRAY_NAMES})  # type: ignore[arg-type]  # types are checked by check_consistency
+
+
+def _expect_digest(name: str, expected: str, got: str) -> None:
+    if expected != got:
+        raise SignatureInvalidError(
+            f"{name}: expected SHA-256 {expected}, got {got}; changed after signing"
+        )

@@ -1,0 +1,153 @@
+"""What can be said about a bundle file without asking a suspect: claims and signature state."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from adapters.printable import printable
+from audit.bundle.bundle_file import read_bundle, unsafe_read_untrusted_bundle
+from audit.bundle.manifest import BundleContents
+from audit.errors import SignatureInvalidError, UntrustedKeyError
+from audit.signing.keys import Trust
+
+SCHEMA_VERSION = 1
+"""Version of the JSON document."""
+
+MAX_CLASS_NAMES = 20
+"""Most class names in the table; the JSON document has them all."""
+
+
+class SignatureState(StrEnum):
+    """How far a bundle's signature carries."""
+
+    TRUSTED = "valid and trusted"
+    UNTRUSTED = "valid but untrusted"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A bundle file as it shows itself."""
+
+    path: Path
+    state: SignatureState
+    reason: str | None
+    """Why the state is not `SignatureState.TRUSTED`."""
+    contents: BundleContents | None
+    """None if the signature is wrong: then nothing in the file means anything."""
+
+    def to_json(self) -> str:
+        """Return the inspection as one JSON document."""
+        contents = self.contents
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "bundle": str(self.path),
+            "signature": {
+                "state": self.state.value,
+                "key_id": contents.signer_key_id if contents else None,
+                "reason": self.reason,
+            },
+            "manifest_sha256": contents.manifest_sha256 if contents else None,
+            "counts": _counts(contents) if contents else None,
+            "manifest": contents.manifest.model_dump(mode="json") if contents else None,
+        }
+        return json.dumps(document, indent=2)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return name and value of what a reader wants first, in printable characters only."""
+        rows = [("file", str(self.path)), ("signature", self.state.value.upper())]
+        if self.contents is not None:
+            rows += _content_rows(self.contents)
+        return [(name, printable(value)) for name, value in rows]
+
+    def model_rows(self) -> list[tuple[str, ...]]:
+        """Return name, role, use, stratum and control accuracy of each model."""
+        if self.contents is None:
+            return []
+        return [
+            (
+                printable(model.name),
+                model.role,
+                model.use,
+                printable(model.stratum),
+                f"{model.control_accuracy:.1%}",
+            )
+            for model in self.contents.manifest.models
+        ]
+
+
+def inspect_bundle(path: Path, trust: Trust) -> Inspection:
+    """Read a bundle as far as its signature allows.
+
+    Args:
+        path: The file.
+        trust: Keys that count.
+
+    Raises:
+        BundleError: No bundle, cut short, of another version, or its parts do not fit.
+    """
+    try:
+        contents = read_bundle(path, trust)
+    except SignatureInvalidError as error:
+        return Inspection(path=path, state=SignatureState.INVALID, reason=str(error), contents=None)
+    except UntrustedKeyError as error:
+        reason = str(error)
+    else:
+        return Inspection(path=path, state=SignatureState.TRUSTED, reason=None, contents=contents)
+    try:
+        contents = unsafe_read_untrusted_bundle(path)
+    except SignatureInvalidError as error:
+        return Inspection(path=path, state=SignatureState.INVALID, reason=str(error), contents=None)
+    return Inspection(path=path, state=SignatureState.UNTRUSTED, reason=reason, contents=contents)
+
+
+def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
+    manifest = contents.manifest
+    task, probes = manifest.task, manifest.probes
+    counts = _counts(contents)
+    return [
+        ("signed by key", contents.signer_key_id),
+        ("bundle id", contents.manifest_sha256),
+        ("model", manifest.model_name),
+        ("owner", manifest.owner),
+        ("created", manifest.created),
+        ("input", f"{task.height} x {task.width} x {task.channels}"),
+        ("classes", f"{task.num_classes}: {', '.join(_shortened(task.class_names))}"),
+        ("mean, std", f"{manifest.preprocessing.mean}, {manifest.preprocessing.std}"),
+        ("architecture", manifest.source.architecture),
+        ("source weights", manifest.source.weights_sha256),
+        ("source accuracy", f"{manifest.source.control_accuracy:.1%} of the control images"),
+        ("method", f"{manifest.method}, decides by {manifest.default_score}"),
+        ("rates", f"false positives {manifest.alpha:g}, misses {manifest.beta:g}"),
+        ("triggers", str(counts["triggers"])),
+        ("queries", _queries(contents)),
+        ("controls", str(counts["controls"])),
+        (
+            "probes",
+            f"{probes.num_probes} per trigger, {probes.kind}" if probes else "none",
+        ),
+        ("crafting", ", ".join(f"{key} = {value}" for key, value in manifest.crafting.items())),
+        ("made with", ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())),
+    ]
+
+
+def _queries(contents: BundleContents) -> str:
+    num, groups = len(contents.arrays.queries), contents.arrays.query_groups
+    num_groups = int(groups.max(initial=-1)) + 1
+    return f"{num} in {num_groups} groups" if num_groups < num else str(num)
+
+
+def _shortened(names: tuple[str, ...]) -> tuple[str, ...]:
+    return names if len(names) <= MAX_CLASS_NAMES else (*names[:MAX_CLASS_NAMES], "...")
+
+
+def _counts(contents: BundleContents) -> dict[str, int]:
+    arrays, probes = contents.arrays, contents.manifest.probes
+    return {
+        "triggers": len(arrays.triggers),
+        "queries": len(arrays.queries),
+        "controls": len(arrays.controls),
+        "probes": len(arrays.triggers) * probes.num_probes if probes else 0,
+        "calibration_models": len(contents.manifest.calibration_models),
+    }

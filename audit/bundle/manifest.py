@@ -1,0 +1,209 @@
+"""What a trigger bundle says: a frozen value type that knows no key and no file.
+
+`Manifest` is the JSON part, `Arrays` the tensors; `audit.bundle.bundle_file` writes and reads both,
+`audit.signing.envelope` signs. Everything that changes a verdict is in one of the two.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+ScoreName = Literal[
+    "likelihood-ratio",
+    "matching-rate",
+    "trajectory-rate",
+    "sample-correlation",
+    "rank-correlation",
+    "mfue-w",
+    "mfue-b",
+]
+Scalar = str | int | float | bool
+
+
+class FrozenModel(BaseModel):
+    """Base of every value that is read from outside: frozen, nothing unknown, nothing coerced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Task(FrozenModel):
+    """What the source classifies."""
+
+    height: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+    channels: Literal[1, 3]
+    class_names: Annotated[tuple[str, ...], Field(min_length=2, strict=False)]
+    """Class names by index; K is their number."""
+
+    @property
+    def num_classes(self) -> int:
+        """Return K."""
+        return len(self.class_names)
+
+
+class Preprocessing(FrozenModel):
+    """How the source turns a pixel into its input: ``(pixel / 255 - mean) / std``."""
+
+    mean: Annotated[tuple[float, ...], Field(strict=False)]
+    """Per channel, in [0, 1] pixel units."""
+    std: Annotated[tuple[float, ...], Field(strict=False)]
+    """Per channel, in [0, 1] pixel units."""
+
+
+class SourceRecord(FrozenModel):
+    """The model that the bundle speaks for."""
+
+    weights_sha256: Sha256
+    architecture: str
+    """Factory or file that built it."""
+    num_parameters: Annotated[int, Field(ge=1)]
+    control_accuracy: Fraction
+    """Share of the control images that it gets right."""
+
+
+class ProbeSettings(FrozenModel):
+    """How the label-only probes of the triggers are regenerated (docs/bundle-format.md)."""
+
+    kind: Literal["ascent", "noise"]
+    num_probes: Annotated[int, Field(ge=1)]
+    """Probes per trigger, M."""
+    seed: Sha256
+    """32 bytes in hex that seed the generator."""
+    digests: Annotated[tuple[Sha256, ...], Field(strict=False)]
+    """SHA-256 of the M probes of each trigger, by trigger."""
+
+
+class ModelRecord(FrozenModel):
+    """A model that took part in crafting or calibration."""
+
+    name: str
+    role: Literal["innocent", "derived"]
+    use: Literal["selection", "calibration"]
+    """``selection``: shaped the queries. ``calibration``: only sets thresholds and p-values."""
+    stratum: str
+    """Kind of innocent (same data, other data, ...) or of derivation (pruned, fine-tuned, ...)."""
+    provenance: str
+    """Where it comes from, in words."""
+    weights_sha256: Sha256
+    control_accuracy: Fraction
+
+
+class Manifest(FrozenModel):
+    """Everything about a bundle but its tensors."""
+
+    format: Literal["kinprint-bundle"] = "kinprint-bundle"
+    format_version: Literal[1] = 1
+    model_name: str
+    owner: str
+    created: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
+    task: Task
+    preprocessing: Preprocessing
+    source: SourceRecord
+    method: str
+    crafting: dict[str, Scalar]
+    """Settings and seed of the crafting run."""
+    default_score: ScoreName
+    """The score whose verdict counts."""
+    score_version: Literal[1] = 1
+    epsilon: Annotated[float, Field(gt=0, lt=1)]
+    """Added to both probabilities of the likelihood ratio."""
+    tau: Annotated[float, Field(gt=0, lt=1)]
+    """Half-width of MFUE's relative loss interval (Eq. 5)."""
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    """False-positive rate that the thresholds are set for."""
+    beta: Annotated[float, Field(gt=0, lt=1)]
+    """Miss rate that the thresholds are set for."""
+    min_control_agreement: Fraction
+    """Share of the source's control accuracy that a comparable suspect must reach."""
+    probes: ProbeSettings | None
+    models: Annotated[tuple[ModelRecord, ...], Field(strict=False)]
+    """Selection models first, then calibration models in the order of the ``model_*`` arrays."""
+    libraries: dict[str, str]
+    arrays: dict[str, Sha256]
+    """SHA-256 of each array's raw bytes (little endian, C order), by name."""
+    arrays_file_sha256: Sha256
+    """SHA-256 of ``arrays.safetensors``."""
+
+    @property
+    def calibration_models(self) -> tuple[ModelRecord, ...]:
+        """Return the R models whose answers are in the ``model_*`` arrays."""
+        return tuple(model for model in self.models if model.use == "calibration")
+
+    @property
+    def selection_models(self) -> tuple[ModelRecord, ...]:
+        """Return the S models whose rankings are in ``selection_rankings``."""
+        return tuple(model for model in self.models if model.use == "selection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """The tensors of a bundle; N triggers, Q queries, C controls, R calibration models, K classes.
+
+    Images are uint8 ``[_, H, W, channels]``, counts and labels int64, the rest float64. What a
+    method does not have is empty: its first size is 0, or for ``model_*`` the second.
+    """
+
+    triggers: NDArray[np.uint8]
+    """``[N, H, W, C]``"""
+    carriers: NDArray[np.uint8]
+    """The clean image of each trigger, ``[N, H, W, C]``."""
+    trigger_labels: NDArray[np.int64]
+    """True class of each trigger, ``[N]``."""
+    source_trigger_log_probabilities: NDArray[np.float64]
+    """The source's answer to each trigger, ``[N, K]``."""
+    probe_alphas: NDArray[np.int64]
+    """Weight of the trigger in its probes, in 1/65536, ``[N]``; empty without probes."""
+    probe_ends: NDArray[np.uint8]
+    """Ends of the ascent probes, ``[N, E, H, W, C]``; ``[N, 0, H, W, C]`` for noise probes."""
+    source_probe_labels: NDArray[np.int64]
+    """The source's class of each probe, ``[N, M]``."""
+    queries: NDArray[np.uint8]
+    """The fingerprint's images in the order of asking, ``[Q, H, W, C]``."""
+    source_query_labels: NDArray[np.int64]
+    """The source's class of each query, ``[Q]``."""
+    query_groups: NDArray[np.int64]
+    """Queries that count together, such as one trajectory, by number from 0 on, ``[Q]``."""
+    query_carriers: NDArray[np.uint8]
+    """The clean image or starting point of each query, ``[Q, H, W, C]``; may be empty."""
+    source_query_log_probabilities: NDArray[np.float64]
+    """The source's answer to each query, ``[Q, K]``; empty but for the sample correlation."""
+    derived_probabilities: NDArray[np.float64]
+    """P: mean softmax of the derived selection models, ``[Q, K]``; empty without the likelihood
+    ratio."""
+    innocent_probabilities: NDArray[np.float64]
+    """Q: mean softmax of the innocent selection models, ``[Q, K]``; empty likewise."""
+    selection_rankings: NDArray[np.int64]
+    """Likeliest D classes of each query by each of the S selection models, likeliest first,
+    ``[S, Q, D]``; D is 0 where there are no rankings."""
+    controls: NDArray[np.uint8]
+    """``[C, H, W, channels]``"""
+    control_labels: NDArray[np.int64]
+    """True class of each control image, ``[C]``."""
+    model_query_labels: NDArray[np.int64]
+    """Class that each calibration model gives each query, ``[R, Q]``."""
+    model_query_log_probabilities: NDArray[np.float64]
+    """What each calibration model answers to each query, ``[R, Q, K]``; ``[R, 0, K]`` where
+    ``source_query_log_probabilities`` is empty."""
+    model_rankings: NDArray[np.int64]
+    """Likeliest D classes of each query by each calibration model, ``[R, Q, D]``."""
+    model_trigger_losses: NDArray[np.float64]
+    """``-log p_y`` of each calibration model on each trigger, ``[R, N]``."""
+    model_probe_hits: NDArray[np.int64]
+    """Number of the M probes that each calibration model gives the trigger's class, ``[R, N]``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleContents:
+    """A manifest and its tensors, checked to belong together."""
+
+    manifest: Manifest
+    arrays: Arrays
+    manifest_sha256: str
+    """SHA-256 of the manifest's canonical bytes: the bundle's identity."""
+    signer_key_id: str
+    """Key id of the signature that was checked."""

@@ -1,0 +1,1 @@
+"""More models for a bundle: calibrate it, and challenge it with innocents."""

@@ -1,0 +1,1 @@
+"""Write an endpoint file, and check what an endpoint does with images."""

@@ -1,0 +1,1 @@
+"""Every answer on disk before it is used; the only place with SQL."""

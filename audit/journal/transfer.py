@@ -1,0 +1,63 @@
+"""Audits on their way from one journal to another, as the rows that they are.
+
+A worker of a sweep asks into a journal of its own and hands the finished audit over; whoever keeps
+the sweep's journal is the only one who writes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from audit.journal.journal import Journal
+
+_TABLES = ("audits", "runs", "answers", "attempts")
+_KEYS = {"audits": "id", "runs": "audit", "answers": "audit", "attempts": "audit"}
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditCopy:
+    """All that a journal holds about one audit."""
+
+    audit: str
+    """Its id."""
+    rows: tuple[tuple[str, tuple[Row, ...]], ...]
+    """Rows by table, audits first."""
+
+
+def take_audit(journal: Journal, audit: str) -> AuditCopy:
+    """Take an audit out of a journal.
+
+    Raises:
+        JournalError: The journal cannot be read or written.
+    """
+    statements = {
+        table: f"SELECT * FROM {table} WHERE {_KEYS[table]} = ? ORDER BY rowid" for table in _TABLES
+    }
+    rows = tuple(
+        (table, tuple(journal.read_rows(statement, (audit,))))
+        for table, statement in statements.items()
+    )
+    journal.write_rows("DELETE FROM audits WHERE id = ?", [(audit,)])
+    return AuditCopy(audit=audit, rows=rows)
+
+
+def put_audits(journal: Journal, copies: Sequence[AuditCopy]) -> None:
+    """Put audits into a journal, all at once; they are on the disk afterwards.
+
+    Raises:
+        JournalError: One of them is there already, or the disk is full; none of them is kept then.
+    """
+    if not copies:
+        return
+    with journal.transaction():
+        for copy in copies:
+            for table, rows in copy.rows:
+                if not rows:
+                    continue
+                # The number of an attempt is the other journal's.
+                kept = [(None, *row[1:]) if table == "attempts" else row for row in rows]
+                places = ", ".join("?" * len(rows[0]))
+                journal.write_rows(f"INSERT INTO {table} VALUES ({places})", kept)
+    journal.sync()

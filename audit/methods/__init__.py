@@ -1,1 +1,0 @@
-"""Fingerprint methods as an auditor sees them: which queries, what score."""

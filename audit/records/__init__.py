@@ -1,0 +1,1 @@
+"""Evidence: a signed record of an audit, and everything that checks one."""

@@ -1,0 +1,389 @@
+"""Does a record fit its bundle? Each function looks at one thing and returns one `Check`.
+
+All of them take a record whose signature and chain were checked and a bundle that was read with
+trust; none of them asks a suspect.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters.suspect import Capability
+from audit.asking.plan import Plan, QuestionGroup, make_plan
+from audit.asking.second_questions import possible_repeats, repeats_due
+from audit.bundle.manifest import BundleContents
+from audit.errors import AuditError, SignatureInvalidError
+from audit.journal.journal import Answer
+from audit.library_versions import environment_versions
+from audit.records.check import Check, Status, attempt, failed, held, unchecked
+from audit.records.record import Record, Row, State, seconds, utc
+from audit.signing.canonical import array_sha256, canonical_bytes, sha256_hex
+from audit.verdict.early_stop import Follower, follow_controls, follow_queries
+from audit.verdict.judge import check_controls, judge
+from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.rule import DecisionRule, bundle_rule, choose_rule, read_rule
+
+CLOCK_TOLERANCE_S = 300.0
+"""Two machines' clocks may differ by so much before a record counts as from the future."""
+START_TOLERANCE_S = 1.0
+"""Batches that are in flight together begin within the same moment, in any order."""
+
+
+def check_bundle(record: Record, bundle: BundleContents) -> Check:
+    """The bundle is the one that was asked with, and the record repeats its manifest."""
+
+    def found() -> str:
+        recorded = record.opening.bundle
+        if recorded.sha256 != bundle.manifest_sha256:
+            raise SignatureInvalidError(
+                f"bundle: expected {recorded.sha256}, which this record was made with, got "
+                f"{bundle.manifest_sha256}; this is another bundle or another version of it"
+            )
+        if sha256_hex(canonical_bytes(recorded.manifest.model_dump(mode="json"))) != (
+            recorded.sha256
+        ):
+            raise SignatureInvalidError("manifest: the record's copy is not the bundle's manifest")
+        if recorded.signer_key_id != bundle.signer_key_id:
+            raise SignatureInvalidError(
+                f"bundle: expected the signature of key {recorded.signer_key_id}, got that of "
+                f"{bundle.signer_key_id}"
+            )
+        return f"The bundle {recorded.sha256} is the one that this audit asked with."
+
+    return attempt("same bundle", found)
+
+
+def check_questions(record: Record, bundle: BundleContents) -> Check:
+    """Every question is the bundle's, pixel for pixel, and has one answer the bundle has."""
+
+    def found() -> str:
+        images: dict[str, str] = {}
+        plan = _plan(record, bundle)
+        for group in (*plan.groups, *possible_repeats(plan)):
+            needed = [row for row in record.rows if row.question.rpartition("/")[0] == group.kind]
+            if needed:
+                pixels = group.images()
+                for index in range(group.num_questions):
+                    images[group.question(index)] = array_sha256(pixels[index])
+        seen: set[str] = set()
+        for row in record.rows:
+            _check_row(row, images, bundle.manifest.task.num_classes)
+            if row.question in seen:
+                raise SignatureInvalidError(f"{row.question}: answered twice")
+            seen.add(row.question)
+        return f"All {len(seen)} answers are to images of the bundle, pixel for pixel."
+
+    return attempt("questions", found)
+
+
+def check_order(record: Record, bundle: BundleContents) -> Check:
+    """Questions were asked in the order that the owner signed, before any answer was known."""
+
+    def found() -> str:
+        plan = _plan(record, bundle)
+        positions = {
+            question: number
+            for number, question in enumerate(_questions(plan, possible_repeats(plan)))
+        }
+        runs = [run.number for run in record.opening.runs]
+        if runs != list(range(1, len(runs) + 1)):
+            raise SignatureInvalidError("runs: expected numbers from 1 on without a gap")
+        last: Row | None = None
+        for row in record.rows:
+            if row.run > len(runs):
+                raise SignatureInvalidError(f"{row.question}: run {row.run} is not in the record")
+            if last is not None:
+                _check_succession(last, row, positions)
+            last = row
+        return "The questions were asked in the bundle's order, control images first" + (
+            f", in {len(runs)} runs." if len(runs) > 1 else "."
+        )
+
+    return attempt("order of asking", found)
+
+
+def check_completeness(record: Record, bundle: BundleContents) -> Check:
+    """Nothing that had to be asked is missing, unless the record says that it was stopped."""
+    name = "completeness"
+    if record.closing.state is State.INTERRUPTED:
+        return unchecked(
+            name,
+            f"The audit was interrupted after {len(record.rows)} answers; the record is genuine "
+            "but incomplete, and nothing follows from it.",
+        )
+
+    def found() -> str:
+        plan, rule = _plan(record, bundle), record_rule(record, bundle)
+        budget = record.opening.runs[-1].budget if record.opening.runs else None
+        given = record.answers
+        whole, due = set(_questions(plan)), set(_questions(plan.within(budget)))
+        controls = _asked_enough(plan.groups[:1], follow_controls(bundle, rule), given)
+        if not controls <= set(given):
+            raise SignatureInvalidError("controls: expected all control images answered")
+        if not check_controls(bundle, given, rule).comparable:
+            due = controls
+            further = sorted(one for one in given if not one.startswith("control/"))
+            if further:
+                raise SignatureInvalidError(
+                    f"{further[0]}: expected no answer, because the control images end the audit"
+                )
+        else:
+            queries = follow_queries(bundle, rule, record.opening.scores[0])
+            is_decided = queries is not None and queries.follow(given) is not None
+            others = _asked_enough(plan.within(budget).groups[1:], queries, given)
+            due = controls | (
+                {one for one in others if one.startswith("query/")} if is_decided else others
+            )
+            due |= set(_due_again(record, bundle, plan, budget))
+        missing = sorted(due - set(given))
+        if missing:
+            raise SignatureInvalidError(
+                f"{missing[0]}: expected an answer, got none; {len(missing)} answers are missing"
+            )
+        if record.closing.state is State.BUDGET:
+            return (
+                f"The budget of {budget} questions ended the audit before it could decide; all of "
+                "them are answered."
+            )
+        left = len(whole - set(given))
+        if left and (due == controls or not due >= set(_questions(plan.within(budget)))):
+            return (
+                f"Every question that the verdict needed has an answer; {left} others were not "
+                "needed."
+            )
+        if left:
+            return (
+                f"Every question within the auditor's budget of {budget} has an answer; {left} "
+                "others of the bundle were not asked. A budget that is raised until a result "
+                f"pleases is no test; this is the result of run {len(record.opening.runs)}."
+            )
+        return "Every planned question has an answer."
+
+    return attempt(name, found)
+
+
+def check_deciding_score(record: Record, bundle: BundleContents) -> Check:
+    """The score that decides is the one that the owner signed for that."""
+    name, own, used = "deciding score", bundle.manifest.default_score, record.opening.scores[0]
+    if used == own:
+        return held(name, f"'{own}' decides, as the bundle says.")
+    return unchecked(
+        name,
+        f"'{used}' decides because the auditor chose it; the bundle names '{own}'. Ask why: of "
+        "several scores, one may please by chance.",
+    )
+
+
+def check_rule(record: Record, bundle: BundleContents) -> Check:
+    """The error rates are those that the owner signed, or the record says which were chosen."""
+    name, own = "error rates", bundle_rule(bundle.manifest)
+
+    def found() -> str:
+        rule = record_rule(record, bundle)
+        early = (
+            f", and {rule.stopping_error:g} more for stopping early" if rule.stopping_error else ""
+        )
+        return f"alpha {rule.alpha:g} and beta {rule.beta:g}{early}."
+
+    check = attempt(name, found)
+    if check.status is Status.FAILED:
+        return check
+    rule = record_rule(record, bundle)
+    usual = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=rule.stopping_error > 0)
+    if rule == usual:
+        return check
+    return unchecked(
+        name,
+        f"{check.text[:-1]}, chosen by the auditor; the bundle names {own.alpha:g} and "
+        f"{own.beta:g}. Ask whether they were chosen before the answers were known.",
+    )
+
+
+def record_rule(record: Record, bundle: BundleContents) -> DecisionRule:
+    """Return the rule that the audit followed.
+
+    Raises:
+        SignatureInvalidError: A rate in the settings is none.
+    """
+    try:
+        return read_rule(record.opening.settings, bundle.manifest)
+    except AuditError as error:
+        raise SignatureInvalidError(str(error)) from error
+
+
+def check_times(record: Record, *, now: float) -> Check:
+    """The recorded times are possible."""
+
+    def found() -> str:
+        latest = 0.0
+        for row in record.rows:
+            asked = seconds(row.asked)
+            earliest = max(latest, seconds(record.opening.runs[row.run - 1].started))
+            if asked < earliest - START_TOLERANCE_S:
+                raise SignatureInvalidError(
+                    f"{row.question}: asked at {row.asked}, before {_utc_text(earliest)}, when "
+                    "what comes earlier was asked"
+                )
+            latest = max(latest, asked)
+        last = max(latest, seconds(record.closing.written))
+        if last > now + CLOCK_TOLERANCE_S:
+            raise SignatureInvalidError(
+                f"written: expected a time not after {_utc_text(now)}, got {_utc_text(last)}; "
+                "this machine's clock or the auditor's is wrong"
+            )
+        if not record.rows:
+            return "Nothing was answered."
+        return f"Asked from {record.rows[0].asked} to {utc(latest)} by the auditor's own clock."
+
+    return attempt("times", found)
+
+
+def check_recomputation(record: Record, bundle: BundleContents) -> tuple[Check, Outcome | None]:
+    """The verdict and all its numbers follow from the answers.
+
+    Returns:
+        The check, and the outcome computed here; None where the record has none.
+    """
+    name = "recomputation"
+    if record.closing.outcome is None:
+        if record.closing.state is not State.INTERRUPTED:
+            return failed(name, "outcome: expected one in a record that was ended, got none"), None
+        return unchecked(name, "There is no verdict to recompute."), None
+    if record.closing.state is State.INTERRUPTED:
+        return failed(name, "outcome: expected none in an interrupted audit, got one"), None
+    try:
+        outcome = judge(bundle, record.answers, record.opening.scores, record_rule(record, bundle))
+    except (AuditError, ValueError, KeyError) as error:
+        return failed(name, f"outcome: cannot be computed from these answers: {error}"), None
+    is_open = outcome.verdict is Verdict.INCONCLUSIVE
+    if record.closing.state is State.BUDGET and not is_open:
+        return failed(name, f"state: expected a decision, got {record.closing.state}"), outcome
+    differences = compare(
+        record.closing.outcome.model_dump(mode="json"), outcome.model_dump(mode="json")
+    )
+    if not differences:
+        return held(
+            name,
+            f"Computed again from {len(record.rows)} answers: '{outcome.verdict}', and every "
+            "number equal to its last digit.",
+        ), outcome
+    several = f"; {len(differences)} values differ ({', '.join(differences[:5])})"
+    return failed(
+        name,
+        f"outcome: {differences[0]}: the recorded value does not follow from the answers"
+        f"{several if len(differences) > 1 else ''}{_other_version(record)}",
+    ), outcome
+
+
+def compare(recorded: Any, computed: Any, path: str = "") -> list[str]:
+    """Return where two JSON values differ.
+
+    Args:
+        recorded: One value.
+        computed: The other.
+        path: Where they stand.
+
+    Returns:
+        Paths; numbers are equal or differ, whatever by.
+
+    Example:
+        >>> compare({"a": [1.0, "x"]}, {"a": [1, "y"]})
+        ['a.1']
+    """
+    if isinstance(recorded, dict) and isinstance(computed, dict) and set(recorded) == set(computed):
+        pairs = [(key, recorded[key], computed[key]) for key in recorded]
+    elif isinstance(recorded, list) and isinstance(computed, list):
+        if len(recorded) != len(computed):
+            return [path]
+        pairs = [
+            (str(index), *values)
+            for index, values in enumerate(zip(recorded, computed, strict=True))
+        ]
+    else:
+        return [] if recorded == computed else [path]
+    return [
+        difference
+        for key, one, other in pairs
+        for difference in compare(one, other, f"{path}.{key}" if path else key)
+    ]
+
+
+def _other_version(record: Record) -> str:
+    theirs = record.opening.runs[-1].libraries.get("kinprint") if record.opening.runs else None
+    ours = environment_versions().get("kinprint")
+    if theirs == ours:
+        return ""
+    return (
+        f"; the record was made with Kinprint {theirs or 'of an unknown version'}, this is {ours}: "
+        "verify it with that version, too"
+    )
+
+
+def _plan(record: Record, bundle: BundleContents) -> Plan:
+    settings = record.opening.settings
+    try:
+        capability = Capability[settings.get("capability", "")]
+    except KeyError as error:
+        raise SignatureInvalidError("settings: capability: unknown") from error
+    return make_plan(bundle, record.opening.scores, capability)
+
+
+def _questions(plan: Plan, again: Sequence[QuestionGroup] = ()) -> list[str]:
+    groups = (*plan.groups, *again)
+    return [group.question(index) for group in groups for index in range(group.num_questions)]
+
+
+def _due_again(
+    record: Record, bundle: BundleContents, plan: Plan, budget: int | None
+) -> Iterator[str]:
+    """Yield the questions that had to be asked a second time."""
+    given = record.answers
+    outcome = judge(bundle, given, record.opening.scores[:1], record_rule(record, bundle))
+    for group in repeats_due(plan, given, outcome, budget=budget):
+        yield from (group.question(index) for index in range(group.num_questions))
+
+
+def _asked_enough(
+    groups: Sequence[QuestionGroup], follower: Follower | None, given: Mapping[str, Answer]
+) -> set[str]:
+    """Return the questions that had to be asked: those after an early stop had not."""
+    stop = follower.follow(given) if follower else None
+    due: set[str] = set()
+    for group in groups:
+        num = group.num_questions
+        if stop and follower and group.kind == follower.kind:
+            num = min(num, stop.num_values)
+        due |= {group.question(index) for index in range(num)}
+    return due
+
+
+def _check_row(row: Row, images: Mapping[str, str], num_classes: int) -> None:
+    if row.question not in images:
+        raise SignatureInvalidError(f"{row.question}: the bundle has no such question")
+    if row.image_sha256 != images[row.question]:
+        raise SignatureInvalidError(f"{row.question}: asked with other pixels than the bundle's")
+    if row.label >= num_classes:
+        raise SignatureInvalidError(
+            f"{row.question}: label: expected at most {num_classes - 1}, got {row.label}"
+        )
+    values = row.answer.log_probabilities
+    if values is not None and len(values) != num_classes:
+        raise SignatureInvalidError(
+            f"{row.question}: log_probabilities: expected {num_classes}, got {len(values)}"
+        )
+
+
+def _check_succession(last: Row, row: Row, positions: Mapping[str, int]) -> None:
+    if row.sequence <= last.sequence or row.run < last.run:
+        raise SignatureInvalidError(
+            f"{row.question}: sequence: expected the rows in the order of asking"
+        )
+    # A resumed run goes back to questions that the interruption left without an answer.
+    if row.run == last.run and positions.get(row.question, -1) <= positions.get(last.question, -1):
+        raise SignatureInvalidError(
+            f"{row.question}: asked after {last.question}, against the bundle's order"
+        )
+
+
+def _utc_text(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,1 @@
+"""A record for people: words, tables and figures."""

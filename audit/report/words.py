@@ -1,0 +1,200 @@
+"""A verdict in words for people who read no statistics: what was found, how sure, what it is not.
+
+Sentences say what the numbers carry and no more; each takes its numbers from the outcome.
+"""
+
+from dataclasses import dataclass
+
+from audit.records.record import Record, State
+from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
+
+WEAK_P_VALUE = 0.05
+"""Above this a finding of derivation carries a caution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """The first page of a report."""
+
+    headline: str
+    found: tuple[str, ...]
+    """What was done and found."""
+    sureness: tuple[str, ...]
+    """How far the numbers carry."""
+    beyond: tuple[str, ...]
+    """What does not follow."""
+
+
+_HEADLINES = {
+    Verdict.DERIVED: "The suspect behaves like a model derived from the source.",
+    Verdict.INDEPENDENT: "The suspect behaves like a model that is independent of the source.",
+    Verdict.INCONCLUSIVE: "The test does not decide whether the suspect is derived.",
+    Verdict.NOT_COMPARABLE: "The suspect could not be compared with the source.",
+}
+
+_BEYOND = {
+    Verdict.DERIVED: (
+        "It does not say how the suspect was made from the source: by copying, further training, "
+        "pruning, or by learning from its answers.",
+        "It does not say who made it, or whether that was allowed.",
+        "It covers the kinds of innocent models that it was compared with, listed below; a kind "
+        "that is missing there is not covered.",
+    ),
+    Verdict.INDEPENDENT: (
+        "It does not prove that the suspect is independent: a derivation of a kind that is not "
+        "among those listed below may go unseen.",
+        "It says nothing about the data that the suspect was trained on.",
+    ),
+    Verdict.INCONCLUSIVE: ("It speaks neither for derivation nor against it.",),
+    Verdict.NOT_COMPARABLE: (
+        "It speaks neither for derivation nor against it: no trigger was shown to the suspect.",
+    ),
+}
+
+
+_WEIGHED = {
+    "likelihood-ratio": "The test weighs every answer, not only these.",
+    "matching-rate": "This share is what the test compares.",
+    "trajectory-rate": "The test counts the series of images that it so follows for the most part.",
+    "sample-correlation": "The test compares which images are answered alike, not only this.",
+    "rank-correlation": "The test compares the order of all classes, not only the first.",
+}
+"""What a score makes of the answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How often queries were answered like the source: the plainest thing to compare."""
+
+    num_queries: int
+    suspect: int
+    innocent: tuple[int, int]
+    """Fewest and most among the innocent models."""
+
+
+def words(record: Record, agreement: Agreement | None = None) -> Words:
+    """Put a record's outcome in words.
+
+    Args:
+        record: The record.
+        agreement: Known where the bundle is at hand.
+    """
+    outcome = record.closing.outcome
+    if outcome is None:
+        return Words(
+            headline="The audit was interrupted; there is no result.",
+            found=(
+                f"{_suspect(record)} was asked {len(record.rows)} of the planned questions before "
+                "the audit was broken off.",
+            ),
+            sureness=("Nothing can be concluded from an incomplete audit.",),
+            beyond=(),
+        )
+    headline = _HEADLINES[outcome.verdict]
+    if record.closing.state is State.BUDGET:
+        headline = "The budget ended the test before it could decide."
+    found = [_what_was_done(record)]
+    sureness: list[str] = []
+    if outcome.scores:
+        score = outcome.scores[0]
+        found.append(_what_came_back(score, agreement))
+        sureness += _how_sure(outcome, score)
+    else:
+        found.append(outcome.text)
+        sureness.append(
+            "The control images come first for this reason: with wrong class names, colours or "
+            "sizes every answer would look like that of an unrelated model."
+        )
+    return Words(
+        headline=headline,
+        found=tuple(found),
+        sureness=tuple(sureness),
+        beyond=_BEYOND[outcome.verdict],
+    )
+
+
+def _suspect(record: Record) -> str:
+    suspect = record.opening.suspect
+    return f"The {'file' if suspect.kind == 'onnx' else 'service'} “{suspect.name}”"
+
+
+def _what_was_done(record: Record) -> str:
+    manifest = record.opening.bundle.manifest
+    return (
+        f"The source is the image classifier “{manifest.model_name}” (owner: {manifest.owner}). "
+        f"{_suspect(record)}, the suspect, was shown {len(record.rows)} images that the owner had "
+        "fixed and signed beforehand, and its answers were written down. Ordinary images come "
+        "first, to see that it does the same task; the others are images on which copies of the "
+        "source answer differently from models that were built independently."
+    )
+
+
+def _what_came_back(score: ScoreOutcome, agreement: Agreement | None) -> str:
+    told = {
+        Verdict.DERIVED: "The suspect answers like models derived from the source.",
+        Verdict.INDEPENDENT: "The suspect answers like models that are independent of the source.",
+    }.get(score.verdict)
+    if told is None:
+        told = f"The answers do not decide. {score.reason}"
+    if agreement is None or score.name.startswith("mfue"):
+        return told
+    fewest, most = agreement.innocent
+    return (
+        f"{told} It gave the source's own answer to {agreement.suspect} of the "
+        f"{agreement.num_queries} deciding images; the independent models did so for "
+        f"{fewest if fewest == most else f'{fewest} to {most}'} of them. {_WEIGHED[score.name]}"
+    )
+
+
+def _how_sure(outcome: Outcome, score: ScoreOutcome) -> list[str]:
+    num = score.num_innocents
+    if num == 0:
+        return ["No innocent model was there to compare with, so no error rate can be stated."]
+    above, told = score.num_as_high, []
+    if score.e_value is not None:
+        told.append(
+            f"The audit stopped after {score.num_queries} of {score.num_in_bundle} images, because "
+            "their order is random and what came back was certain enough: the risk that all of "
+            f"them together would have led elsewhere is at most {outcome.stopping_error:.2%}."
+        )
+    compared = (
+        f"{num} models that the owner names as independent of the source answered the same images; "
+        f"{'none' if above == 0 else above} of them scored at least as high as the suspect"
+    )
+    if score.verdict is Verdict.INDEPENDENT and score.e_value is not None:
+        told.append(f"{compared}.")
+    elif score.verdict is Verdict.INDEPENDENT:
+        told.append(f"{compared} (p\u00a0=\u00a0{score.p_value:.3g}).")
+    elif score.e_value is not None:
+        told.append(
+            f"{compared}. If the suspect were an innocent model of the same kinds, this verdict "
+            f"would be expected in at most {score.p_value:.1%} of cases, stopping included."
+        )
+    else:
+        told.append(
+            f"{compared}. If the suspect were an innocent model of the same kinds, a score this "
+            f"high would be expected in at most {above + 1} of {num + 1} cases "
+            f"(p\u00a0=\u00a0{score.p_value:.3g})."
+        )
+    if above == 0 and score.verdict is not Verdict.INDEPENDENT:
+        told.append(
+            f"With {num} comparison models no stronger statement is possible: "
+            f"{score.smallest_p_value:.3g} is the smallest p they can give."
+        )
+    if score.verdict is Verdict.DERIVED:
+        told.append(
+            f"The line above which a suspect counts as derived follows from the signed bundle and "
+            f"was set to accuse at most {outcome.alpha:.1%} of all innocent models of these kinds."
+        )
+        if score.p_value > WEAK_P_VALUE:
+            told.append(
+                f"A p of {score.p_value:.3g} is weak evidence if it stands alone: ask for a bundle "
+                "with more comparison models."
+            )
+    if score.verdict is Verdict.INDEPENDENT:
+        told.append(
+            f"The line below which a suspect counts as independent follows from the signed bundle "
+            f"and was set to miss at most {outcome.beta:.1%} of derived models of the kinds that "
+            f"it was set with ({score.num_derived} models)."
+        )
+    return told

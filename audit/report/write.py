@@ -1,0 +1,271 @@
+"""Reports: a record for a lawyer, a judge, an engineer and a build server.
+
+HTML is one file without scripts that asks for nothing from outside, the same for the same record,
+bundle and version. Markdown, JSON and JUnit say the same with less.
+"""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from audit.records.record import State
+from audit.report.data import ReportData
+from audit.scores.comparison import reference_scores
+from audit.verdict.outcome import ScoreOutcome, Verdict
+
+SCHEMA_VERSION = 1
+"""Of the JSON document."""
+
+SCORE_TITLES = {
+    "likelihood-ratio": "Likelihood ratio of the labels",
+    "matching-rate": "Matching rate of the labels",
+    "trajectory-rate": "Share of trajectories followed",
+    "sample-correlation": "Sample correlation",
+    "rank-correlation": "Rank correlation with the nearest models",
+    "mfue-w": "MFUE matching rate, from probabilities",
+    "mfue-b": "MFUE matching rate, from labels of probes",
+}
+_UNITS = {
+    "likelihood-ratio": "mean evidence per query, nats",
+    "trajectory-rate": "share of trajectories followed",
+    "sample-correlation": "similarity of the correlations",
+    "rank-correlation": "correlation with derived less with innocent models",
+}
+
+
+_MEANS = {"likelihood-ratio": "mean evidence, nats", "matching-rate": "matching rate"}
+"""What settles as queries are answered, for scores that are means."""
+
+
+def render_html(data: ReportData) -> str:
+    """Return the report as one HTML file."""
+    return _template().render(
+        data=data,
+        opening=data.record.opening,
+        manifest=data.record.opening.bundle.manifest,
+        outcome=data.outcome,
+        verdict=verdict_of(data),
+        tone=verdict_of(data).split(" ")[0],
+        figures=_figures(data),
+        score_titles=SCORE_TITLES,
+    )
+
+
+def render_markdown(data: ReportData) -> str:
+    """Return the report as Markdown."""
+    record, manifest = data.record, data.record.opening.bundle.manifest
+    lines = [
+        f"# Audit of {_md(record.opening.suspect.name)}",
+        "",
+        f"**Verdict: {verdict_of(data)}.** {data.words.headline}",
+        "",
+        *[f"{_md(text)}\n" for text in (*data.words.found, *data.words.sureness)],
+        *_section("What does not follow", [f"- {_md(text)}" for text in data.words.beyond]),
+        *_section("Scores", _score_lines(data.outcome.scores if data.outcome else ())),
+        "## Checks",
+        "",
+        "| check | result | what was found |",
+        "|---|---|---|",
+        *[f"| {check.name} | {check.status} | {_md(check.text)} |" for check in data.checks],
+        "",
+        *[f"- {_md(text)}" for text in data.limits],
+        "",
+    ]
+    for title, rows in data.facts.items():
+        lines += [f"## {title}", "", "| | |", "|---|---|"]
+        lines += [f"| {_md(name)} | {_md(value)} |" for name, value in rows] + [""]
+    lines.append(
+        f"Made from the record {record.digest} about the model {_md(manifest.model_name)}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def render_json(data: ReportData) -> str:
+    """Return the report as one JSON document."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "record": data.record.digest,
+        "verdict": verdict_of(data),
+        "headline": data.words.headline,
+        "result": data.result.value if data.result else None,
+        "outcome": data.outcome.model_dump(mode="json") if data.outcome else None,
+        "checks": [
+            {"name": check.name, "status": check.status.value, "text": check.text}
+            for check in data.checks
+        ],
+        "not_shown": list(data.limits),
+        "facts": {title: dict(rows) for title, rows in data.facts.items()},
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def render_junit(data: ReportData) -> str:
+    """Return the report as a JUnit file: a test that fails where the suspect is derived."""
+    verdict, record = verdict_of(data), data.record
+    suite = ElementTree.Element(
+        "testsuite", name="kinprint", tests="1", timestamp=record.opening.started[:19]
+    )
+    case = ElementTree.SubElement(
+        suite,
+        "testcase",
+        classname=_shown(record.opening.bundle.manifest.model_name),
+        name=_shown(record.opening.suspect.name),
+    )
+    text = data.outcome.text if data.outcome else data.words.headline
+    counts = {"failures": "0", "errors": "0", "skipped": "0"}
+    if verdict == Verdict.DERIVED:
+        ElementTree.SubElement(case, "failure", type="derived", message=_shown(text))
+        counts["failures"] = "1"
+    elif verdict == Verdict.NOT_COMPARABLE:
+        ElementTree.SubElement(case, "error", type="not comparable", message=_shown(text))
+        counts["errors"] = "1"
+    elif verdict != Verdict.INDEPENDENT:
+        ElementTree.SubElement(case, "skipped", message=_shown(f"{verdict}: {text}"))
+        counts["skipped"] = "1"
+    suite.attrib.update(counts)
+    suites = ElementTree.Element("testsuites")
+    suites.append(suite)
+    ElementTree.indent(suites)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + (
+        ElementTree.tostring(suites, encoding="unicode") + "\n"
+    )
+
+
+def verdict_of(data: ReportData) -> str:
+    """Return the verdict, or that there is none."""
+    if data.outcome is None:
+        return "no result"
+    if data.record.closing.state is State.BUDGET:
+        return "inconclusive"
+    return data.outcome.verdict.value
+
+
+def _figures(data: ReportData) -> dict[str, Markup]:
+    from audit.report.figures import evidence_figure, scores_figure, strata_figure
+
+    if data.outcome is None or not data.outcome.scores:
+        return {}
+    score = data.outcome.scores[0]
+    figures: dict[str, str] = {}
+    if data.bundle is not None:
+        groups, num_innocent = _groups(data, score)
+        figures["scores"] = scores_figure(
+            groups,
+            num_innocent=num_innocent,
+            suspect=score.value,
+            derived_above=score.derived_above,
+            independent_below=score.independent_below,
+            label=_UNITS.get(score.name, "matching rate"),
+            alternative=_scores_in_words(score, groups, num_innocent),
+        )
+    evidence = data.evidence
+    if data.bundle is not None and evidence is not None and score.name == evidence.score:
+        roles = [model.role for model in data.bundle.manifest.calibration_models]
+        models = evidence.models
+        figures["evidence"] = evidence_figure(
+            evidence.suspect,
+            models[[role == "innocent" for role in roles]],
+            models[[role == "derived" for role in roles]],
+            derived_above=score.derived_above,
+            independent_below=score.independent_below,
+            label=_MEANS[score.name],
+            alternative=(
+                f"{_MEANS[score.name].capitalize()} after 1 to {len(evidence.suspect)} queries. "
+                f"The suspect ends at {score.value:.3f}. Bands show the range of the innocent and "
+                "derived models."
+            ),
+        )
+    if score.strata:
+        alpha = data.record.opening.bundle.manifest.alpha
+        told = ", ".join(f"{name} {value:.3g}" for name, value in score.strata.items())
+        figures["strata"] = strata_figure(
+            {_shown(name): value for name, value in score.strata.items()},
+            alpha=alpha,
+            alternative=f"P-value by kind of innocent models: {told}.",
+        )
+    return {name: Markup(figure) for name, figure in figures.items()}
+
+
+def _groups(data: ReportData, score: ScoreOutcome) -> tuple[dict[str, list[float]], int]:
+    assert data.bundle is not None
+    pairs = reference_scores(data.bundle, data.record.answers, score.name)
+    kinds = sorted({(model.role != "innocent", model.stratum) for model, _ in pairs})
+    groups = {
+        f"{'derived' if is_derived else 'innocent'}: {_shown(stratum)}": [
+            value
+            for model, value in pairs
+            if (model.role != "innocent", model.stratum) == (is_derived, stratum)
+        ]
+        for is_derived, stratum in kinds
+    }
+    return groups, sum(not is_derived for is_derived, _ in kinds)
+
+
+def _scores_in_words(score: ScoreOutcome, groups: dict[str, list[float]], num_innocent: int) -> str:
+    values = list(groups.values())
+    innocent = [value for group in values[:num_innocent] for value in group]
+    derived = [value for group in values[num_innocent:] for value in group]
+    told = [f"The suspect's score is {score.value:.3f}."]
+    for name, found in (("innocent", innocent), ("derived", derived)):
+        if found:
+            told.append(
+                f"{len(found)} {name} models score from {min(found):.3f} to {max(found):.3f}."
+            )
+    if score.derived_above is not None:
+        told.append(f"Above {score.derived_above:.3f} a suspect counts as derived.")
+    return " ".join(told)
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _score_lines(scores: tuple[ScoreOutcome, ...]) -> list[str]:
+    if not scores:
+        return []
+    return [
+        "| score | value | derived above | independent below | p | smallest p | verdict |",
+        "|---|---|---|---|---|---|---|",
+        *[_score_row(score) for score in scores],
+        "",
+        *[f"- {score.name}: {_md(score.reason)}" for score in scores],
+    ]
+
+
+def _score_row(score: ScoreOutcome) -> str:
+    above = "-" if score.derived_above is None else f"{score.derived_above:.4f}"
+    below = "-" if score.independent_below is None else f"{score.independent_below:.4f}"
+    return (
+        f"| {score.name} | {score.value:.4f} | {above} | {below} | {score.p_value:.4g} | "
+        f"{score.smallest_p_value:.4g} | {score.verdict} |"
+    )
+
+
+def _md(text: str) -> str:
+    escaped = _shown(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return str(escaped)
+
+
+def _shown(value: Any) -> Any:
+    """Let no control character or change of text direction through; marked-up text is ours."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(each if each.isprintable() or each == "\xa0" else "?" for each in value)
+
+
+@cache
+def _template() -> Template:
+    source = resources.files("audit.report").joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    return environment.from_string(source)

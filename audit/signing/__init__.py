@@ -1,0 +1,1 @@
+"""Keys, envelopes, canonical bytes, chains and timestamps."""

@@ -1,0 +1,1 @@
+"""How suspects are found and opened for a bundle."""

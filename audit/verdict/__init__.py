@@ -1,0 +1,1 @@
+"""What follows from scores: thresholds, p-values, early stops, words."""
