@@ -10,8 +10,7 @@ import numpy as np
 import platformdirs
 from pydantic import ConfigDict, Field, ValidationError
 
-from audit.bundle.bundle_file import write_bundle
-from audit.creation_time import creation_time
+from audit.bundle.bundle_file import creation_time, write_bundle
 from audit.signing.keys import load_private_key
 from audit.verdict.p_values import innocents_needed
 from generator.chosen_method import MFUE, ChosenMethod, choose_method, method_table, option_pairs

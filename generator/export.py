@@ -21,8 +21,7 @@ from audit.bundle.manifest import (
     Task,
 )
 from audit.bundle.probes import make_probes
-from audit.monte_carlo import probe_hits
-from audit.scores.mfue import cross_entropy
+from audit.scores.mfue import cross_entropy, probe_hits
 from audit.scores.rank_correlation import top_classes
 from generator.crafting.probing import UsableProbes
 from generator.crafting.queries import Queries, answer_all

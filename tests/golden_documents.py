@@ -13,8 +13,8 @@ from audit_world import NUM_CONTROLS, NUM_QUERIES, NUM_TRIGGERS, K, known_bundle
 from bundle_builder import DATA, OWNER_KEY
 from record_builder import AUDITOR_KEY, audited_contents
 
+from audit.answer import Answer
 from audit.bundle.manifest import BundleContents
-from audit.journal.journal import Answer
 from audit.verdict.judge import judge
 from audit.verdict.rule import choose_rule
 

@@ -9,7 +9,9 @@ import pytest
 from tiny_task import tiny_images, trained_net
 from tiny_world import TinyWorld, kinprint
 
-from audit.api import audit_suspect, open_bundle, open_file
+from audit.api import open_bundle
+from audit.asking.run import audit_suspect
+from audit.suspects.opening import open_file
 from generator.onnx_export import export_onnx
 
 

@@ -12,9 +12,9 @@ from tiny_world import TinyWorld, kinprint
 
 from adapters.narrowed import Relabelled
 from adapters.suspect import REFUSED, Predictions
+from audit.answer import Answer
 from audit.asking.class_order import confusion, order_of
 from audit.errors import AuditError
-from audit.journal.journal import Answer
 from audit.verdict.judge import judge
 from audit.verdict.outcome import Verdict
 from audit.verdict.random_answers import is_at_chance

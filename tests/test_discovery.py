@@ -5,8 +5,8 @@ import pytest
 from bundle_builder import GOLDEN, OWNER_TRUST
 from record_builder import audited_contents
 
+from audit.answer import Answer
 from audit.bundle.inspection import SignatureState
-from audit.journal.journal import Answer
 from audit.report.question_view import question_view, source_label
 from audit.scores.query_budget import query_budget
 from audit.signing.keys import Trust

@@ -15,6 +15,7 @@ from PIL import Image
 from record_builder import AUDITOR_KEY, NUM_CONTROLS, NUM_QUERIES, TRUST, FakeSuspect, copy_rule
 
 from adapters.suspect import REFUSED, Capability, Predictions
+from audit.answer import Answer
 from audit.asking.events import Finished
 from audit.asking.plan import make_plan
 from audit.asking.session import AuditSession
@@ -25,7 +26,7 @@ from audit.calibrating.challenge import bundle_faults
 from audit.calibrating.model_folder import PanelAnswers
 from audit.calibrating.recalibrate import NewModel, outliers, recalibrate
 from audit.errors import AuditError
-from audit.journal.journal import Answer, Journal
+from audit.journal.journal import Journal
 from audit.records.check import Status
 from audit.records.from_journal import draft_record
 from audit.records.record import record_bytes, utc

@@ -21,8 +21,8 @@ from vendor_server import Vendor, vendor
 from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint
 from adapters.tariff import SpendingLimits
-from audit.api import audit_suspect
 from audit.asking.events import Finished
+from audit.asking.run import audit_suspect
 from audit.asking.session import AuditSession
 from audit.errors import BudgetSpentError
 from audit.exit_codes import ExitCode

@@ -11,7 +11,9 @@ from in_process import run
 from record_builder import NUM_PER_STRATUM, STRATA, audited_bundle, copy_rule
 from ui_desk import answering_model
 
-from audit.api import audit_suspect, open_bundle, open_file
+from audit.api import open_bundle
+from audit.asking.run import audit_suspect
+from audit.suspects.opening import open_file
 from audit.verdict.outcome import Verdict
 from audit.verdict.thresholds import conformal_thresholds
 

@@ -12,13 +12,14 @@ from scipy.stats import rankdata, spearmanr
 
 from adapters.http.class_map import class_map
 from adapters.suspect import REFUSED, Capability, Predictions
-from audit.api import default_scores
+from audit.answer import Answer
 from audit.asking.events import Finished
 from audit.asking.plan import make_plan
+from audit.asking.run import default_scores
 from audit.asking.session import AuditSession
 from audit.bundle.manifest import BundleContents, ModelRecord
 from audit.errors import AuditError
-from audit.journal.journal import Answer, Journal
+from audit.journal.journal import Journal
 from audit.scores.mfue import loss_bounds
 from audit.scores.rank_correlation import (
     GRID,

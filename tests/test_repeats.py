@@ -17,10 +17,10 @@ from vendor_server import vendor
 
 from adapters.suspect import Capability, Predictions
 from adapters.tariff import SpendingLimits
-from audit.api import audit_suspect, open_remote
 from audit.asking.cost import Estimate
 from audit.asking.events import Answered, Finished, Stopped
 from audit.asking.plan import make_plan
+from audit.asking.run import audit_suspect
 from audit.asking.second_questions import NUM_REPEATS, num_possible_repeats
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle, write_bundle
@@ -31,6 +31,7 @@ from audit.records.from_journal import export_record
 from audit.records.record import read_record
 from audit.records.verify import Result, Verification, verify_record
 from audit.report.question_view import question_view
+from audit.suspects.opening import open_remote
 from audit.tui.looking import looked_at
 from audit.verdict.betting import EarlyStop, SequentialTest
 from audit.verdict.outcome import Outcome, Verdict

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from adapters.suspect import REFUSED
-from audit.monte_carlo import estimated_loss, probe_hits
 from audit.scores.likelihood_ratio import (
     GRID,
     answer_evidence,
@@ -10,7 +9,7 @@ from audit.scores.likelihood_ratio import (
     expected_evidence,
     mean_evidence,
 )
-from audit.scores.mfue import cross_entropy, loss_matches, matching_rate
+from audit.scores.mfue import cross_entropy, estimated_loss, loss_matches, matching_rate, probe_hits
 
 P = np.array([[0.75, 0.25], [0.5, 0.5]])
 Q = np.array([[0.35, 0.65], [0.5, 0.5]])

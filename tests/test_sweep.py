@@ -20,8 +20,9 @@ from ui_desk import mixed_rule, wrong_rule
 from adapters.onnx.model import OnnxModel, load_model
 from adapters.onnx.suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
 from adapters.suspect import Capability, Predictions, SuspectIdentity
-from audit.api import audit_into, audit_suspect, open_file
+from audit.asking.run import audit_into, audit_suspect
 from audit.journal.journal import Journal
+from audit.suspects.opening import open_file
 from audit.sweep.run import JOURNAL, PairDone, Swept
 from audit.verdict.judge import judge
 from benchmarks.plain_bundle import plain_bundle

@@ -17,9 +17,9 @@ from textual.widgets import Input
 from ui_desk import drive, make_desk, make_folder, shows, until
 from ui_snapshots import check_snapshot
 
-from audit.api import open_file
 from audit.journal.journal import Journal
 from audit.suspects.found_files import describe_suspect
+from audit.suspects.opening import open_file
 from audit.sweep.run import TABLE
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk

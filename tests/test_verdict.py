@@ -3,8 +3,8 @@ import pytest
 from audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, K, KnownSuspect, known_bundle
 
 from adapters.suspect import REFUSED
+from audit.answer import Answer
 from audit.errors import AuditError
-from audit.journal.journal import Answer
 from audit.scores.likelihood_ratio import GRID
 from audit.verdict.judge import judge
 from audit.verdict.outcome import Outcome, Verdict

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED, Predictions
+from audit.answer import Answer
 from audit.asking.plan import QuestionGroup
 from audit.errors import MismatchError
-from audit.journal.journal import Answer, Asking, Journal
+from audit.journal.journal import Asking, Journal
 from audit.signing.canonical import array_sha256
 
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from adapters.narrowed import Relabelled, reordered
 from adapters.suspect import Predictions, Suspect, SuspectIdentity
+from audit.answer import Answer
 from audit.asking.class_order import ClassOrder, confusion, order_of, order_text
 from audit.bundle.manifest import BundleContents
-from audit.journal.journal import Answer, Journal
+from audit.journal.journal import Journal
 
 SETTING = "class_order"
 UNKNOWN = "unknown"

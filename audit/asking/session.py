@@ -13,6 +13,7 @@ from threading import Semaphore
 from adapters.attempts import watchable
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits
+from audit.answer import Answer
 from audit.asking.answer_book import AnswerBook, Batch, Reply
 from audit.asking.asking_threads import Lanes
 from audit.asking.class_order_of_audit import (
@@ -39,7 +40,7 @@ from audit.asking.second_questions import repeats_due
 from audit.bundle.manifest import BundleContents
 from audit.errors import NothingToResumeError
 from audit.journal.attempt_log import AttemptLog, Spending, spending
-from audit.journal.journal import Answer, AskedBundle, Journal
+from audit.journal.journal import AskedBundle, Journal
 from audit.library_versions import environment_versions
 from audit.scores.comparison import query_evidence
 from audit.signing.canonical import canonical_bytes

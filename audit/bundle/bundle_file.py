@@ -6,7 +6,9 @@ consistency. Nothing of a manifest is used before the signature over its bytes h
 and nothing is ever unpickled.
 """
 
+import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +206,22 @@ def _expect_digest(name: str, expected: str, got: str) -> None:
         raise SignatureInvalidError(
             f"{name}: expected SHA-256 {expected}, got {got}; changed after signing"
         )
+
+
+def creation_time() -> str:
+    """Return now as ``YYYY-MM-DDTHH:MM:SSZ``, or the time of ``SOURCE_DATE_EPOCH`` if that is set.
+
+    Raises:
+        AuditError: ``SOURCE_DATE_EPOCH`` is no time.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        now = datetime.now(UTC)
+    else:
+        try:
+            now = datetime.fromtimestamp(int(epoch), UTC)
+        except (ValueError, OverflowError, OSError) as error:
+            raise AuditError(
+                f"SOURCE_DATE_EPOCH: expected seconds since 1970, got {epoch!r}"
+            ) from error
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")

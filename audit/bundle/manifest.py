@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters.suspect import REFUSED
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 ScoreName = Literal[
@@ -207,3 +209,19 @@ class BundleContents:
     """SHA-256 of the manifest's canonical bytes: the bundle's identity."""
     signer_key_id: str
     """Key id of the signature that was checked."""
+
+
+def min_control_accuracy(bundle: BundleContents) -> float:
+    """Return the accuracy on the control images below which a suspect cannot be compared."""
+    return bundle.manifest.min_control_agreement * bundle.manifest.source.control_accuracy
+
+
+def innocents(bundle: BundleContents) -> NDArray[np.bool_]:
+    """Return which calibration models are innocent, ``[R]``."""
+    models = bundle.manifest.calibration_models
+    return np.array([model.role == "innocent" for model in models], dtype=bool)
+
+
+def class_name(bundle: BundleContents, label: int) -> str:
+    """Return a class in words."""
+    return "no answer" if label == REFUSED else bundle.manifest.task.class_names[label]

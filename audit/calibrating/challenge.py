@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from adapters.suspect import Suspect, SuspectError
-from audit.api import audit_suspect
+from audit.asking.run import audit_suspect
 from audit.bundle.manifest import BundleContents
 from audit.calibrating.model_folder import PanelRefusal, answered_labels, open_panel
 from audit.errors import AuditError

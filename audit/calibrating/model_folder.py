@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from adapters.onnx.process.fork_client import ForkServer, can_fork
 from adapters.suspect import Suspect, SuspectError
-from audit.api import open_described, open_file
-from audit.bundle.manifest import BundleContents
+from audit.bundle.manifest import BundleContents, min_control_accuracy
 from audit.bundle.probes import probes
 from audit.errors import AuditError
-from audit.monte_carlo import probe_hits
-from audit.scores.mfue import cross_entropy
+from audit.scores.mfue import cross_entropy, probe_hits
 from audit.scores.query_scores import can_score
 from audit.scores.rank_correlation import top_classes
-from audit.verdict.early_stop import min_control_accuracy
+from audit.suspects.opening import open_described, open_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.bundle.manifest import Arrays, Manifest
-from audit.monte_carlo import estimated_loss, probe_hits
-from audit.scores.mfue import cross_entropy, matching_rate
+from audit.scores.mfue import cross_entropy, estimated_loss, matching_rate, probe_hits
 
 GRID = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Values that are tried, besides the one that the bundle has."""

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 import click
 
 from adapters.tariff import money
-from audit.spending import SpendingPlan
+from audit.asking.cost import SpendingPlan
 
 
 def amount(text: str) -> Decimal:

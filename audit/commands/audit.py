@@ -160,13 +160,16 @@ def command(
     13 signature wrong, 14 suspect unreachable or without usable answers, 15 not comparable.
     """
     from adapters.tariff import SpendingLimits
-    from audit.api import open_bundle, open_described, open_file, open_remote, scores_to_ask
+    from audit.asking.cost import plan_spending
+    from audit.asking.run import scores_to_ask
+    from audit.bundle.bundle_file import read_bundle
     from audit.commands.agreement import agree, amount
     from audit.commands.audit_row import adjust_p_values, audit_row
     from audit.commands.recording import prepare_recording
     from audit.errors import AuditError
     from audit.exit_codes import ExitCode, code_for_error, gravest
-    from audit.spending import plan_spending
+    from audit.signing.keys import load_trust
+    from audit.suspects.opening import open_described, open_file, open_remote
 
     paths = [*files, *described, *endpoints]
     if not paths:
@@ -191,7 +194,7 @@ def command(
         timestamp_url,
         num_suspects=len(paths),
     )
-    bundle = open_bundle(bundle_path, trust=trust)
+    bundle = read_bundle(bundle_path, load_trust(trust))
 
     def opened(path: Path) -> "Suspect":
         if path in files:

@@ -9,9 +9,9 @@ import numpy as np
 
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits
-from audit.api import audit_suspect
 from audit.asking.class_order import order_text
 from audit.asking.events import AuditEvent, OrderFound, Started
+from audit.asking.run import audit_suspect
 from audit.bundle.manifest import BundleContents
 from audit.commands.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
@@ -43,7 +43,7 @@ def audit_row(
         suspect: Whom; stays open.
         path: File that describes the suspect.
         is_shown: Show progress.
-        scores: See `audit.api.audit_suspect`, like the rest.
+        scores: See `audit.asking.run.audit_suspect`, like the rest.
         budget: Likewise.
         resume: Likewise.
         alpha: Likewise.

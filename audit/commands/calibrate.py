@@ -71,7 +71,7 @@ def command(
     scores like derived models ends the command: if it is derived, calibrating by it would hide a
     theft.
     """
-    from audit.bundle.bundle_file import read_bundle, write_bundle
+    from audit.bundle.bundle_file import creation_time, read_bundle, write_bundle
     from audit.calibrating.model_folder import model_files
     from audit.calibrating.recalibrate import (
         outliers,
@@ -81,7 +81,6 @@ def command(
         without_known,
     )
     from audit.commands.passphrase import passphrase_from
-    from audit.creation_time import creation_time
     from audit.errors import AuditError
     from audit.signing.keys import Trust, load_private_key, load_trust
 

@@ -38,13 +38,14 @@ def command(
     Exit status: 0 the bundle stands, 10 it accuses too many or contradicts itself, 11 none of the
     models could be compared, 13 signature wrong.
     """
-    from audit.api import open_bundle
+    from audit.bundle.bundle_file import read_bundle
     from audit.calibrating.challenge import Finding, challenge
     from audit.calibrating.model_folder import model_files
     from audit.commands.counting import counting
     from audit.exit_codes import ExitCode
+    from audit.signing.keys import load_trust
 
-    bundle = open_bundle(bundle_path, trust=trust)
+    bundle = read_bundle(bundle_path, load_trust(trust))
     paths = model_files(folder)
     with counting("challenge", is_shown=not quiet) as on_step:
         found = challenge(bundle, paths, on_step=on_step)

@@ -59,15 +59,16 @@ def new(
     An unknown FORMAT names the known ones. Whatever stands in capitals in the address is yours to
     fill in.
     """
-    from audit.api import open_bundle
     from audit.atomic_file import write_atomically
+    from audit.bundle.bundle_file import read_bundle
     from audit.endpoint.template import endpoint_template
+    from audit.signing.keys import load_trust
 
     if out_path is not None and out_path.exists() and not force:
         raise click.UsageError(f"{out_path} exists; --force replaces it")
     names, normalisation = None, None
     if bundle_path is not None:
-        manifest = open_bundle(bundle_path, trust=trust).manifest
+        manifest = read_bundle(bundle_path, load_trust(trust)).manifest
         names = manifest.task.class_names
         normalisation = (manifest.preprocessing.mean, manifest.preprocessing.std)
     text = endpoint_template(wire_format, names, normalisation)
@@ -140,11 +141,12 @@ def check(
     cannot be reached or gives no usable answers, 15 too few control images are right.
     """
     from adapters.http.suspect import open_endpoint
-    from audit.api import open_bundle
+    from audit.bundle.bundle_file import read_bundle
     from audit.endpoint.check import Exchange, check_endpoint, check_plan
     from audit.exit_codes import ExitCode
+    from audit.signing.keys import load_trust
 
-    bundle = open_bundle(bundle_path, trust=trust)
+    bundle = read_bundle(bundle_path, load_trust(trust))
     endpoint = open_endpoint(
         path,
         bundle_classes=bundle.manifest.task.class_names,

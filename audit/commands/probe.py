@@ -64,9 +64,10 @@ def command(
     if out_path is not None and not out_path.parent.is_dir():
         raise click.UsageError(f"--out: there is no folder {out_path.parent}")
     from adapters.onnx.suspect import open_onnx
-    from audit.api import open_bundle
+    from audit.bundle.bundle_file import read_bundle
+    from audit.signing.keys import load_trust
 
-    bundle = open_bundle(bundle_path, trust=trust) if bundle_path is not None else None
+    bundle = read_bundle(bundle_path, load_trust(trust)) if bundle_path is not None else None
     shape, num_classes = None, None
     if bundle is not None:
         task = bundle.manifest.task

@@ -83,8 +83,8 @@ def command(
 def _ask_again(verification: "Verification", path: Path) -> "Reasked":
     from adapters.narrowed import Relabelled
     from adapters.suspect import Suspect
-    from audit.api import open_described, open_file
     from audit.records.ask_again import ask_again
+    from audit.suspects.opening import open_described, open_file
 
     assert verification.record is not None
     assert verification.bundle is not None

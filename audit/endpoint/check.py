@@ -20,16 +20,15 @@ from adapters.http.transport import RawAnswer
 from adapters.narrowed import Relabelled, reordered
 from adapters.suspect import Capability, Predictions, Suspect, SuspectConfigError, SuspectError
 from adapters.tariff import SpendingLimits, Tariff, money
-from audit.api import scores_to_ask
+from audit.answer import Answer
 from audit.asking.class_order import ClassOrder, confusion, order_of
 from audit.asking.cost import Estimate, estimate
 from audit.asking.plan import Plan, QuestionGroup, make_plan
-from audit.bundle.manifest import BundleContents
+from audit.asking.run import scores_to_ask
+from audit.bundle.manifest import BundleContents, min_control_accuracy
 from audit.endpoint.altered_images import Alteration, alterations_of
 from audit.errors import AuditError
-from audit.journal.journal import Answer
 from audit.verdict.control_confusion import control_confusion
-from audit.verdict.early_stop import min_control_accuracy
 from audit.verdict.p_values import clopper_pearson
 
 NUM_ALTERED = 8

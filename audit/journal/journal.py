@@ -26,25 +26,15 @@ from typing import Any
 
 import numpy as np
 import platformdirs
-from numpy.typing import NDArray
 
 from adapters.suspect import Predictions, SuspectIdentity
+from audit.answer import Answer
 from audit.errors import JournalError, NoJournalError
 from audit.journal.tables import prepare_tables
 from audit.journal.turn_lock import Turn
 
 _LOCK_TIMEOUT_S = 30.0
 _ENCODER = json.JSONEncoder(sort_keys=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """One suspect's answer to one image."""
-
-    label: int
-    """Class, or `adapters.suspect.REFUSED`."""
-    log_probabilities: NDArray[np.float64] | None
-    """``[K]`` where the suspect gave them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,22 +4,20 @@ All of them take a record whose signature and chain were checked and a bundle th
 trust; none of them asks a suspect.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from adapters.suspect import Capability
 from audit.asking.plan import Plan, QuestionGroup, make_plan
-from audit.asking.second_questions import possible_repeats, repeats_due
+from audit.asking.second_questions import possible_repeats
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError, SignatureInvalidError
-from audit.journal.journal import Answer
 from audit.library_versions import environment_versions
 from audit.records.check import Check, Status, attempt, failed, held, unchecked
 from audit.records.record import Record, Row, State, seconds, utc
 from audit.signing.canonical import array_sha256, canonical_bytes, sha256_hex
-from audit.verdict.early_stop import Follower, follow_controls, follow_queries
-from audit.verdict.judge import check_controls, judge
+from audit.verdict.judge import judge
 from audit.verdict.outcome import Outcome, Verdict
 from audit.verdict.rule import DecisionRule, bundle_rule, choose_rule, read_rule
 
@@ -58,7 +56,7 @@ def check_questions(record: Record, bundle: BundleContents) -> Check:
 
     def found() -> str:
         images: dict[str, str] = {}
-        plan = _plan(record, bundle)
+        plan = record_plan(record, bundle)
         for group in (*plan.groups, *possible_repeats(plan)):
             needed = [row for row in record.rows if row.question.rpartition("/")[0] == group.kind]
             if needed:
@@ -80,10 +78,10 @@ def check_order(record: Record, bundle: BundleContents) -> Check:
     """Questions were asked in the order that the owner signed, before any answer was known."""
 
     def found() -> str:
-        plan = _plan(record, bundle)
+        plan = record_plan(record, bundle)
         positions = {
             question: number
-            for number, question in enumerate(_questions(plan, possible_repeats(plan)))
+            for number, question in enumerate(question_ids(plan, possible_repeats(plan)))
         }
         runs = [run.number for run in record.opening.runs]
         if runs != list(range(1, len(runs) + 1)):
@@ -100,66 +98,6 @@ def check_order(record: Record, bundle: BundleContents) -> Check:
         )
 
     return attempt("order of asking", found)
-
-
-def check_completeness(record: Record, bundle: BundleContents) -> Check:
-    """Nothing that had to be asked is missing, unless the record says that it was stopped."""
-    name = "completeness"
-    if record.closing.state is State.INTERRUPTED:
-        return unchecked(
-            name,
-            f"The audit was interrupted after {len(record.rows)} answers; the record is genuine "
-            "but incomplete, and nothing follows from it.",
-        )
-
-    def found() -> str:
-        plan, rule = _plan(record, bundle), record_rule(record, bundle)
-        budget = record.opening.runs[-1].budget if record.opening.runs else None
-        given = record.answers
-        whole, due = set(_questions(plan)), set(_questions(plan.within(budget)))
-        controls = _asked_enough(plan.groups[:1], follow_controls(bundle, rule), given)
-        if not controls <= set(given):
-            raise SignatureInvalidError("controls: expected all control images answered")
-        if not check_controls(bundle, given, rule).comparable:
-            due = controls
-            further = sorted(one for one in given if not one.startswith("control/"))
-            if further:
-                raise SignatureInvalidError(
-                    f"{further[0]}: expected no answer, because the control images end the audit"
-                )
-        else:
-            queries = follow_queries(bundle, rule, record.opening.scores[0])
-            is_decided = queries is not None and queries.follow(given) is not None
-            others = _asked_enough(plan.within(budget).groups[1:], queries, given)
-            due = controls | (
-                {one for one in others if one.startswith("query/")} if is_decided else others
-            )
-            due |= set(_due_again(record, bundle, plan, budget))
-        missing = sorted(due - set(given))
-        if missing:
-            raise SignatureInvalidError(
-                f"{missing[0]}: expected an answer, got none; {len(missing)} answers are missing"
-            )
-        if record.closing.state is State.BUDGET:
-            return (
-                f"The budget of {budget} questions ended the audit before it could decide; all of "
-                "them are answered."
-            )
-        left = len(whole - set(given))
-        if left and (due == controls or not due >= set(_questions(plan.within(budget)))):
-            return (
-                f"Every question that the verdict needed has an answer; {left} others were not "
-                "needed."
-            )
-        if left:
-            return (
-                f"Every question within the auditor's budget of {budget} has an answer; {left} "
-                "others of the bundle were not asked. A budget that is raised until a result "
-                f"pleases is no test; this is the result of run {len(record.opening.runs)}."
-            )
-        return "Every planned question has an answer."
-
-    return attempt(name, found)
 
 
 def check_deciding_score(record: Record, bundle: BundleContents) -> Check:
@@ -319,7 +257,8 @@ def _other_version(record: Record) -> str:
     )
 
 
-def _plan(record: Record, bundle: BundleContents) -> Plan:
+def record_plan(record: Record, bundle: BundleContents) -> Plan:
+    """Return all that the audit of a record had to ask, whatever its budget."""
     settings = record.opening.settings
     try:
         capability = Capability[settings.get("capability", "")]
@@ -328,33 +267,10 @@ def _plan(record: Record, bundle: BundleContents) -> Plan:
     return make_plan(bundle, record.opening.scores, capability)
 
 
-def _questions(plan: Plan, again: Sequence[QuestionGroup] = ()) -> list[str]:
+def question_ids(plan: Plan, again: Sequence[QuestionGroup] = ()) -> list[str]:
+    """Return the ids of a plan's questions in order, then those that are asked again."""
     groups = (*plan.groups, *again)
     return [group.question(index) for group in groups for index in range(group.num_questions)]
-
-
-def _due_again(
-    record: Record, bundle: BundleContents, plan: Plan, budget: int | None
-) -> Iterator[str]:
-    """Yield the questions that had to be asked a second time."""
-    given = record.answers
-    outcome = judge(bundle, given, record.opening.scores[:1], record_rule(record, bundle))
-    for group in repeats_due(plan, given, outcome, budget=budget):
-        yield from (group.question(index) for index in range(group.num_questions))
-
-
-def _asked_enough(
-    groups: Sequence[QuestionGroup], follower: Follower | None, given: Mapping[str, Answer]
-) -> set[str]:
-    """Return the questions that had to be asked: those after an early stop had not."""
-    stop = follower.follow(given) if follower else None
-    due: set[str] = set()
-    for group in groups:
-        num = group.num_questions
-        if stop and follower and group.kind == follower.kind:
-            num = min(num, stop.num_values)
-        due |= {group.question(index) for index in range(num)}
-    return due
 
 
 def _check_row(row: Row, images: Mapping[str, str], num_classes: int) -> None:

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import Capability, Suspect
+from audit.answer import Answer
 from audit.asking.plan import make_plan
 from audit.asking.second_questions import possible_repeats
 from audit.bundle.manifest import BundleContents
-from audit.journal.journal import Answer
 from audit.records.against_bundle import record_rule
 from audit.records.check import Check, failed, held
 from audit.records.record import Record

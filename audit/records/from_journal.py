@@ -19,6 +19,7 @@ from audit.journal.journal import Journal
 from audit.records.record import (
     Draft,
     Opening,
+    Record,
     RecordedBundle,
     RecordedSuspect,
     Run,
@@ -286,3 +287,14 @@ def _shown_outcome(outcome: str | None, state: State) -> Outcome | None:
         return _outcome(outcome, state)
     except JournalError:
         return None
+
+
+def unsigned_preview(draft: Draft) -> Record:
+    """Return what a record of the draft will say; its signature and key mean nothing.
+
+    Raises:
+        RecordError: The draft is no valid record.
+    """
+    key = PrivateKey.generate()
+    data = record_bytes(draft, key, written=utc(time.time()))
+    return parse_record(data, Trust(keys=(key.public_key,)))

@@ -16,7 +16,6 @@ from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.records.against_bundle import (
     check_bundle,
-    check_completeness,
     check_deciding_score,
     check_order,
     check_questions,
@@ -25,6 +24,7 @@ from audit.records.against_bundle import (
     check_times,
 )
 from audit.records.check import Check, Status, failed, held
+from audit.records.completeness import check_completeness
 from audit.records.dates import check_bundle_timestamp, check_chain_timestamp, check_commitment
 from audit.records.endpoint_identity import check_server
 from audit.records.record import Record, State, check_signature, parse_lines, read_bytes

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from adapters.printable import printable
 from adapters.suspect import REFUSED
-from audit.bundle.manifest import BundleContents
+from audit.bundle.manifest import BundleContents, class_name
 from audit.errors import SignatureInvalidError
 from audit.records.check import Check, held, unchecked
 from audit.records.endpoint_identity import said, shown
 from audit.records.record import Record, read_record, seconds
 from audit.records.verify import LIMITS, Result, verify_record
 from audit.report.words import Agreement, Words, words
-from audit.scores.comparison import QueryEvidence, class_name, shown_evidence
+from audit.scores.comparison import QueryEvidence, shown_evidence
 from audit.signing.keys import Trust
 from audit.verdict.outcome import Outcome
 

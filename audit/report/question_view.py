@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.asking.plan import Plan
-from audit.asking.second_questions import AGAIN
 from audit.bundle.manifest import Arrays, BundleContents
 from audit.bundle.probes import probes
+from audit.verdict.random_answers import AGAIN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.suspect import REFUSED
-from audit.bundle.manifest import BundleContents, ModelRecord
-from audit.journal.journal import Answer
-from audit.monte_carlo import estimated_loss, probe_hits
-from audit.scores.mfue import cross_entropy, matching_rate
+from audit.answer import Answer
+from audit.bundle.manifest import BundleContents, ModelRecord, innocents
+from audit.scores.mfue import cross_entropy, estimated_loss, matching_rate, probe_hits
 from audit.scores.query_scores import (
     MEAN_SCORES,
     QUERY_SCORES,
@@ -23,7 +21,6 @@ from audit.scores.query_scores import (
     query_scores,
     suspect_answers,
 )
-from audit.verdict.early_stop import innocents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +132,3 @@ def _probe_scores(
     source = estimated_loss(hits, num_probes)
     suspect = estimated_loss(arrays.model_probe_hits[:, asked], num_probes)
     return asked, matching_rate(suspect, source, manifest.tau)
-
-
-def class_name(bundle: BundleContents, label: int) -> str:
-    """Return a class in words."""
-    return "no answer" if label == REFUSED else bundle.manifest.task.class_names[label]

@@ -1,7 +1,9 @@
 """MFUE's own score: how often the suspect's loss lies near the source's (Eq. 5-6).
 
 Xu et al., "MFUE", KDD 2026. With probabilities (MFUE-w) the loss is ``-log p_y``; with labels only
-(MFUE-b) it is estimated from probes, see `audit.monte_carlo`. Kept as the paper states it, for
+(MFUE-b) it is estimated from the M probes around each trigger (`audit.bundle.probes`, Eq. 8-9):
+the share that the suspect gives the trigger's class estimates ``p_y``, as in randomised smoothing
+(Cohen et al., ICML 2019). Kept as the paper states it, for
 comparison: it is not invariant to the suspect's output scale (docs/verdict.md).
 """
 
@@ -147,3 +149,40 @@ def _rounded(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     mantissas, exponents = np.frexp(losses)
     steps = np.rint(np.ldexp(mantissas, SIGNIFICANT_BITS))
     return np.asarray(np.ldexp(steps, exponents - SIGNIFICANT_BITS))
+
+
+def probe_hits(
+    probe_labels: NDArray[np.int64], trigger_labels: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Count the probes that got their trigger's class; a refusal is no hit.
+
+    Args:
+        probe_labels: ``[..., N, M]``.
+        trigger_labels: ``[N]``.
+
+    Returns:
+        ``[..., N]``, 0..M.
+    """
+    return np.asarray((probe_labels == trigger_labels[:, None]).sum(axis=-1), dtype=np.int64)
+
+
+def estimated_loss(hits: NDArray[np.int64], num_probes: int) -> NDArray[np.float64]:
+    """Return ``-log(hits / M)`` (Eq. 9), finite also where all or no probes agree.
+
+    At the two ends the estimate is moved by half a probe, to ``1 / 2M`` and ``1 - 1 / 2M``: zero
+    and infinity cannot be compared by Eq. 5.
+
+    Args:
+        hits: ``[..., N]``, 0..M.
+        num_probes: M.
+
+    Returns:
+        Nats, ``[..., N]``, in ``[-log(1 - 1/2M), log 2M]``.
+
+    Example:
+        >>> [round(float(loss), 3) for loss in estimated_loss(np.array([0, 50, 100]), 100)]
+        [5.298, 0.693, 0.005]
+    """
+    share = hits / num_probes
+    half_probe = 0.5 / num_probes
+    return np.asarray(-np.log(np.clip(share, half_probe, 1 - half_probe)))

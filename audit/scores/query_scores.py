@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED
+from audit.answer import Answer
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
-from audit.journal.journal import Answer
 from audit.scores.likelihood_ratio import answer_evidence, evidence_table, mean_evidence
 from audit.scores.matching_rate import match_table
 from audit.scores.rank_correlation import (

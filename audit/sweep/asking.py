@@ -1,7 +1,8 @@
 """Ask one suspect with many bundles: what a worker of a sweep does, wherever it runs.
 
-Each pair is an audit like any other (`audit.api.audit_into`). A file is loaded once, in one process
-of its own, and asked with all bundles; nothing that goes wrong with it goes further than its rows.
+Each pair is an audit like any other (`audit.asking.run.audit_into`). A file is loaded once, in one
+process of its own, and asked with all bundles; nothing that goes wrong with it goes further than
+its rows.
 """
 
 import errno
@@ -17,8 +18,8 @@ from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.suspect import OutputKindChoice, adapt_model, check_one_runtime
 from adapters.onnx.suspect_file import PreprocessingTable, merged_options, read_suspect_file
 from adapters.suspect import OtherTaskError, Suspect, SuspectError
-from audit.api import audit_into
 from audit.asking.events import AuditEvent, Finished, Started
+from audit.asking.run import audit_into
 from audit.bundle.bundle_file import parse_bundle
 from audit.bundle.manifest import BundleContents
 from audit.errors import MismatchError

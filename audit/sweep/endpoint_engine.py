@@ -13,14 +13,15 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from adapters.attempts import Watchable, watchable
-from audit.api import audit_into, open_remote
+from audit.asking.cost import plan_spending
 from audit.asking.events import AuditEvent, Started
+from audit.asking.run import audit_into
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError, NothingToResumeError
 from audit.exit_codes import code_for_verdict
 from audit.journal.journal import Journal
 from audit.journal.transfer import AuditCopy
-from audit.spending import plan_spending
+from audit.suspects.opening import open_remote
 from audit.sweep.asking import ask_pair
 from audit.sweep.engine import Results, SweepEndsError, lost_task
 from audit.sweep.tasks import PairResult, PairStatus, SuspectTask, SweepSettings, TaskResult

@@ -5,6 +5,7 @@ from collections import deque
 from enum import Enum
 
 from adapters.tariff import money
+from audit.answer import Answer
 from audit.asking.events import (
     Answered,
     AuditEvent,
@@ -16,7 +17,6 @@ from audit.asking.events import (
 )
 from audit.bundle.manifest import BundleContents
 from audit.journal.attempt_log import Spending
-from audit.journal.journal import Answer
 from audit.report.question_view import source_label
 from audit.scores.comparison import query_evidence
 from audit.tui.widgets.evidence_plot import Curve, curve_of

@@ -1,11 +1,10 @@
 """A question in words, for the panel beside its image."""
 
 from adapters.suspect import REFUSED
-from audit.asking.second_questions import AGAIN
-from audit.bundle.manifest import BundleContents
+from audit.bundle.manifest import BundleContents, class_name
 from audit.report.question_view import question_view
-from audit.scores.comparison import class_name
 from audit.tui.widgets.image_pair import Looked
+from audit.verdict.random_answers import AGAIN
 
 _NAMES = {"control": "control image", "query": "query", "trigger": "trigger", "probe": "probe"}
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from textual.message import Message
 
 from adapters.suspect import Suspect
+from audit.answer import Answer
 from audit.asking.events import AuditEvent
 from audit.journal.attempt_log import Spending
-from audit.journal.journal import Answer
 
 
 class SuspectOpened(Message):

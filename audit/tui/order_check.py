@@ -12,9 +12,9 @@ from pathlib import Path
 from adapters.attempts import watchable
 from adapters.suspect import Capability, SuspectError
 from adapters.tariff import SpendingLimits
-from audit.api import default_scores, open_remote
 from audit.asking.cost import affordable_questions, estimate
 from audit.asking.plan import Plan, make_plan
+from audit.asking.run import default_scores
 from audit.bundle.inspection import SignatureState
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
@@ -23,6 +23,7 @@ from audit.records.from_journal import StoredAudit, draft_record
 from audit.records.record import State
 from audit.scores.query_scores import MEAN_SCORES
 from audit.suspects.found_files import FoundBundle, FoundSuspect, SuspectKind, describe_suspect
+from audit.suspects.opening import open_remote
 from audit.tui.desk import Desk
 from audit.tui.library import Library, read_audits
 from audit.tui.running import Order

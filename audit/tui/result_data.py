@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit.answer import Answer
 from audit.bundle.manifest import BundleContents
-from audit.journal.journal import Answer, Journal
-from audit.preview import unsigned_preview
-from audit.records.from_journal import draft_record
+from audit.journal.journal import Journal
+from audit.records.from_journal import draft_record, unsigned_preview
 from audit.records.record import Record, State
 from audit.report.data import agreement_of, facts_of
 from audit.report.words import Words, words

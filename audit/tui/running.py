@@ -13,14 +13,15 @@ from textual.message import Message
 
 from adapters.suspect import Capability, Suspect
 from adapters.tariff import SpendingLimits
-from audit.api import open_described, open_file, open_remote, scores_to_ask
 from audit.asking.events import Answered, AuditEvent, Finished, Started
 from audit.asking.pause_and_stop import AuditControl
+from audit.asking.run import scores_to_ask
 from audit.asking.session import AuditSession
 from audit.bundle.manifest import BundleContents
 from audit.journal.journal import Journal
 from audit.report.question_view import questions_of
 from audit.suspects.found_files import FoundSuspect, SuspectKind
+from audit.suspects.opening import open_described, open_file, open_remote
 from audit.tui.desk import Desk
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
 from audit.verdict.rule import choose_rule, read_rule

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from audit.answer import Answer
 from audit.bundle.manifest import BundleContents
-from audit.journal.journal import Answer
 
 ONE_CLASS_SHARE = 0.6
 """From this share of answers on, one class stands for all."""

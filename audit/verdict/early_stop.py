@@ -8,11 +8,10 @@ the order in which they came back, so that a record stops where the audit did.
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED
-from audit.bundle.manifest import BundleContents
-from audit.journal.journal import Answer
+from audit.answer import Answer
+from audit.bundle.manifest import BundleContents, innocents, min_control_accuracy
 from audit.scores.likelihood_ratio import answer_evidence
 from audit.scores.query_scores import MEAN_SCORES, calibration_answers, query_scores, query_table
 from audit.verdict.betting import EarlyStop, SequentialTest
@@ -94,11 +93,6 @@ def follow_queries(bundle: BundleContents, rule: DecisionRule, score: str) -> Fo
     return Follower("query", value, test)
 
 
-def min_control_accuracy(bundle: BundleContents) -> float:
-    """Return the accuracy on the control images below which a suspect cannot be compared."""
-    return bundle.manifest.min_control_agreement * bundle.manifest.source.control_accuracy
-
-
 def whole_thresholds(
     bundle: BundleContents, rule: DecisionRule, score: str, *, with_probabilities: bool = False
 ) -> Thresholds:
@@ -110,9 +104,3 @@ def whole_thresholds(
     return conformal_thresholds(
         scores[is_innocent], scores[~is_innocent], alpha=rule.alpha, beta=rule.beta
     )
-
-
-def innocents(bundle: BundleContents) -> NDArray[np.bool_]:
-    """Return which calibration models are innocent, ``[R]``."""
-    models = bundle.manifest.calibration_models
-    return np.array([model.role == "innocent" for model in models], dtype=bool)

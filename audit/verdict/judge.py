@@ -13,11 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED
-from audit.asking.second_questions import compare_repeats, looks_random
-from audit.bundle.manifest import BundleContents
-from audit.journal.journal import Answer
-from audit.monte_carlo import estimated_loss, probe_hits
-from audit.scores.mfue import bounded_matches, cross_entropy, loss_bounds, matching_rate
+from audit.answer import Answer
+from audit.bundle.manifest import BundleContents, innocents, min_control_accuracy
+from audit.scores.mfue import (
+    bounded_matches,
+    cross_entropy,
+    estimated_loss,
+    loss_bounds,
+    matching_rate,
+    probe_hits,
+)
 from audit.scores.query_scores import (
     QUERY_SCORES,
     QueryAnswers,
@@ -27,15 +32,16 @@ from audit.scores.query_scores import (
     suspect_answers,
 )
 from audit.verdict.betting import EarlyStop
-from audit.verdict.early_stop import (
-    follow_controls,
-    follow_queries,
-    innocents,
-    min_control_accuracy,
-)
+from audit.verdict.early_stop import follow_controls, follow_queries
 from audit.verdict.outcome import ControlCheck, Outcome, Repeats, ScoreOutcome, Verdict
 from audit.verdict.p_values import clopper_pearson, rank_p_value, smallest_p_value
-from audit.verdict.random_answers import CHANCE_LEVEL, is_at_chance, is_below_strangers
+from audit.verdict.random_answers import (
+    CHANCE_LEVEL,
+    compare_repeats,
+    is_at_chance,
+    is_below_strangers,
+    looks_random,
+)
 from audit.verdict.rule import MAX_REFUSED, MIN_QUERIES, DecisionRule, bundle_rule
 from audit.verdict.sentences import not_comparable_words, verdict_words
 from audit.verdict.thresholds import Thresholds, conformal_thresholds

@@ -6,11 +6,19 @@ what other innocents say, and a derived one what other derived ones say. Somebod
 control images and at chance on queries is hiding something.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.verdict.p_values import binomial_tail
+from audit.answer import Answer
+from audit.bundle.manifest import BundleContents
+from audit.scores.query_scores import can_score
+from audit.verdict.outcome import Repeats
+from audit.verdict.p_values import binomial_tail, fisher_p_value
 
+AGAIN = "again/"
+"""Begins the ids of questions that are asked a second time."""
 CHANCE_LEVEL = 0.01
 """Answers count as better than chance if chance gave so many hits less often than this; and answers
 to queries as less steady than those to control images if chance gave such a difference less
@@ -72,4 +80,77 @@ def is_below_strangers(
         return False
     return not any(
         is_lost(own, counts - (own[:, None] == np.arange(num_classes))) for own in innocent
+    )
+
+
+def num_unexpected(
+    labels: NDArray[np.int64], likeliest: NDArray[np.int64]
+) -> NDArray[np.int64] | int:
+    """Count the answers that no pool of models is expected to give.
+
+    Args:
+        labels: Answers ``[..., n]``; a refusal is none of the pools' answers.
+        likeliest: Each pool's likeliest class of each query, ``[P, n]``.
+
+    Returns:
+        ``[...]``, 0..n.
+    """
+    # [..., n] against [P, n] -> [..., n] -> [...]
+    is_expected = (labels[..., None, :] == likeliest).any(axis=-2)
+    return np.asarray((~is_expected).sum(axis=-1), dtype=np.int64)
+
+
+def looks_random(
+    bundle: BundleContents, labels: NDArray[np.int64], asked: NDArray[np.int64]
+) -> bool:
+    """Return whether more of a suspect's answers are unexpected than of any calibration model's.
+
+    If the suspect is exchangeable with the calibration models, that happens to it with probability
+    at most ``1 / (R + 1)``.
+
+    Args:
+        bundle: Whose queries.
+        labels: Answers ``[n]``.
+        asked: Their indices, ``[n]``.
+    """
+    arrays = bundle.arrays
+    models = arrays.model_query_labels[:, asked]
+    if not len(models) or not len(asked):
+        return False
+    if can_score(bundle, "likelihood-ratio"):
+        pools = [arrays.derived_probabilities[asked], arrays.innocent_probabilities[asked]]
+    else:
+        is_innocent = np.array(
+            [model.role == "innocent" for model in bundle.manifest.calibration_models]
+        )
+        classes = np.arange(bundle.manifest.task.num_classes)
+        # [R, n] -> [n, K]: how many gave each answer
+        pools = [
+            (models[role][..., None] == classes).sum(axis=0).astype(np.float64)
+            for role in (is_innocent, ~is_innocent)
+        ]
+    likeliest = np.array([pool.argmax(axis=1) for pool in pools])
+    return bool(num_unexpected(labels, likeliest) > np.max(num_unexpected(models, likeliest)))
+
+
+def compare_repeats(answers: Mapping[str, Answer]) -> Repeats | None:
+    """Compare second answers with first ones; None where nothing was asked again."""
+    pairs = [
+        (question.removeprefix(AGAIN).partition("/")[0], answers[first].label, again.label)
+        for question, again in answers.items()
+        if question.startswith(AGAIN) and (first := question.removeprefix(AGAIN)) in answers
+    ]
+    if not pairs:
+        return None
+    changed = {
+        kind: [one != other for asked, one, other in pairs if asked == kind]
+        for kind in ("query", "control")
+    }
+    counts = {kind: (sum(found), len(found)) for kind, found in changed.items()}
+    return Repeats(
+        num_queries=counts["query"][1],
+        num_queries_changed=counts["query"][0],
+        num_controls=counts["control"][1],
+        num_controls_changed=counts["control"][0],
+        p_value=fisher_p_value(*counts["query"], *counts["control"]),
     )

@@ -13,11 +13,12 @@ import numpy as np
 
 from adapters.narrowed import LabelsOnly
 from adapters.suspect import Suspect
-from audit.api import scores_to_ask
+from audit.answer import Answer
+from audit.asking.run import scores_to_ask
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle
 from audit.bundle.manifest import BundleContents, FrozenModel
-from audit.journal.journal import Answer, Journal
+from audit.journal.journal import Journal
 from audit.signing.canonical import canonical_bytes
 from audit.verdict.judge import judge
 from audit.verdict.rule import choose_rule

@@ -15,7 +15,7 @@ from torch import nn
 
 from audit.bundle.manifest import ProbeSettings
 from audit.bundle.probes import ALPHA_ONE, make_probes, probe_digest
-from audit.monte_carlo import probe_hits
+from audit.scores.mfue import probe_hits
 from generator.crafting.ensemble import Ensemble
 from generator.torch_suspect import predict_logits
 

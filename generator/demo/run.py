@@ -11,11 +11,10 @@ import numpy as np
 from torch import nn
 
 from adapters.preprocessing import InputRecipe, apply
-from audit.api import open_bundle, open_file, open_remote
-from audit.bundle.bundle_file import write_bundle
+from audit.bundle.bundle_file import creation_time, read_bundle, write_bundle
 from audit.commands.audit_row import audit_row
-from audit.creation_time import creation_time
-from audit.signing.keys import PrivateKey, write_key_pair
+from audit.signing.keys import PrivateKey, load_trust, write_key_pair
+from audit.suspects.opening import open_file, open_remote
 from audit.verdict.outcome import Verdict
 from generator.craft import craft
 from generator.demo.assets import demo_images, demo_network, demo_references, demo_source
@@ -143,7 +142,7 @@ def run_demo(
     prepare_device("cpu")
     bundle_path, public = make_bundle(folder, report)
     suspects = make_suspects(folder, report)
-    bundle = open_bundle(bundle_path, trust=[public])
+    bundle = read_bundle(bundle_path, load_trust([public]))
     class_names = bundle.manifest.task.class_names
     rows: list[dict[str, Any]] = []
     with ExitStack() as servers:

@@ -1,0 +1,116 @@
+"""A suspect opened for a bundle: with its classes, its image size and its preprocessing."""
+
+from pathlib import Path
+
+from adapters.http.suspect import open_endpoint
+from adapters.narrowed import LabelsOnly
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.model import Device
+from adapters.onnx.process.fork_client import ForkServer
+from adapters.onnx.suspect import OutputKindChoice, open_onnx
+from adapters.onnx.suspect_file import open_suspect_file
+from adapters.suspect import Suspect
+from audit.bundle.manifest import BundleContents
+
+
+def open_file(
+    bundle: BundleContents,
+    path: str | Path,
+    *,
+    device: Device = "auto",
+    labels_only: bool = False,
+    output: str | None = None,
+    output_kind: OutputKindChoice = "auto",
+    server: ForkServer | None = None,
+) -> Suspect:
+    """Open an ONNX file as a suspect for a bundle, with the bundle's preprocessing.
+
+    Args:
+        bundle: From `open_bundle`.
+        path: The ONNX file.
+        device: See `adapters.onnx.suspect.open_onnx`, like the rest.
+        labels_only: Likewise.
+        output: Likewise.
+        output_kind: Likewise.
+        server: Likewise.
+
+    Raises:
+        SuspectError: The file is no usable classifier of the bundle's task.
+    """
+    task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+    return open_onnx(
+        Path(path),
+        recipe=RecipeOptions(mean=contract.mean, std=contract.std),
+        image_shape=(task.height, task.width, task.channels),
+        num_classes=task.num_classes,
+        device=device,
+        output=output,
+        output_kind=output_kind,
+        labels_only=labels_only,
+        server=server,
+    )
+
+
+def open_described(
+    bundle: BundleContents,
+    path: str | Path,
+    *,
+    device: Device = "auto",
+    labels_only: bool = False,
+    server: ForkServer | None = None,
+) -> Suspect:
+    """Open the ONNX model of a suspect file, with the bundle's preprocessing where it names none.
+
+    Args:
+        bundle: From `open_bundle`.
+        path: The TOML file that ``kinprint probe`` writes (docs/suspects.md).
+        device: See `adapters.onnx.suspect.open_onnx`.
+        labels_only: Likewise.
+        server: Likewise.
+
+    Raises:
+        SuspectConfigError: The suspect file is wrong, or its model is another one.
+        SuspectError: The model is no usable classifier of the bundle's task.
+    """
+    task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+    return open_suspect_file(
+        Path(path),
+        contract=RecipeOptions(mean=contract.mean, std=contract.std),
+        image_shape=(task.height, task.width, task.channels),
+        num_classes=task.num_classes,
+        device=device,
+        labels_only=labels_only,
+        server=server,
+    )
+
+
+def open_remote(
+    bundle: BundleContents,
+    path: str | Path,
+    *,
+    labels_only: bool = False,
+    ca_bundle: str | Path | None = None,
+    allow_plain_http: bool = False,
+    rate: float | None = None,
+) -> Suspect:
+    """Open an endpoint file as a suspect for a bundle; nothing is sent yet.
+
+    Args:
+        bundle: From `open_bundle`.
+        path: The endpoint file (docs/endpoints.md).
+        labels_only: Use labels only, whatever the endpoint tells.
+        ca_bundle: PEM file of authorities, instead of the one that the file names.
+        allow_plain_http: Let credentials travel to another machine without TLS.
+        rate: Most requests a second, instead of what the file says.
+
+    Raises:
+        SuspectError: The file does not describe a usable endpoint.
+    """
+    suspect = open_endpoint(
+        Path(path),
+        bundle_classes=bundle.manifest.task.class_names,
+        ca_bundle=None if ca_bundle is None else Path(ca_bundle),
+        allow_plain_http=allow_plain_http,
+        requests_per_second=rate,
+    )
+    return LabelsOnly(suspect) if labels_only else suspect
