@@ -191,7 +191,7 @@ def _busy_s(cores: Sequence[int]) -> float:
 
 def _classifier(name: str, path: Path) -> Path:
     """Write a classifier of ten classes."""
-    from generator.onnx_export import export_onnx
+    from generator.sources.onnx_export import export_onnx
 
     path.parent.mkdir()
     export_onnx(CLASSIFIERS[name](), path, image_shape=(SIDE, SIDE, 3))

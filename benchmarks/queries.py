@@ -15,16 +15,16 @@ from torch import nn
 from audit.scores.likelihood_ratio import evidence_table, mean_evidence
 from benchmarks.results_file import write_results
 from generator.crafting.contrast import craft_contrast, runner_up
-from generator.crafting.derived import make_derived
 from generator.crafting.descent import DescentSettings
-from generator.crafting.mfue import craft_triggers
 from generator.crafting.queries import choose_queries
 from generator.demo.assets import demo_images, demo_network, demo_references, demo_source
-from generator.device import prepare_device, seeded
-from generator.mimics import MimicSettings, make_mimics
-from generator.references import PoolModel, split_for_use, torch_pool_model
-from generator.removal import fine_tune, prune, train_adversarially
-from generator.splits import split_images
+from generator.images.splits import split_images
+from generator.methods.mfue import craft_triggers
+from generator.pools.copies import make_derived
+from generator.pools.mimics import MimicSettings, make_mimics
+from generator.pools.references import PoolModel, split_for_use, torch_pool_model
+from generator.pools.removal import fine_tune, prune, train_adversarially
+from generator.training.device import prepare_device, seeded
 
 NUM_QUERIES, EPSILON = 100, 0.05
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from audit.bundle.manifest import FrozenModel
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
-from generator.images import ImageSet
-from generator.torch_suspect import predict_logits
+from generator.images.labelled import ImageSet
+from generator.sources.torch_suspect import predict_logits
 
 SIDE, CLASSES = 4, 4
 """Of the images and the models of `linear_world`."""

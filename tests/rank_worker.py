@@ -13,15 +13,15 @@ from safetensors.numpy import save_file
 from tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
 
 from generator.crafting.contrast import contrast_objective
-from generator.crafting.derived import make_derived
 from generator.crafting.ensemble import Ensemble
-from generator.crafting.students import SELECTION, make_students
-from generator.device import prepare_device
-from generator.images import ImageSet
-from generator.mimics import MimicSettings, make_mimics
-from generator.ranks import current_ranks, together
-from generator.references import train_references
-from generator.source import Source
+from generator.images.labelled import ImageSet
+from generator.pools.copies import make_derived
+from generator.pools.mimics import MimicSettings, make_mimics
+from generator.pools.references import train_references
+from generator.pools.students import SELECTION, make_students
+from generator.sources.source import Source
+from generator.training.device import prepare_device
+from generator.training.ranks import current_ranks, together
 
 
 def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from tiny_task import tiny_images, trained_net
 from torch import Tensor, nn
 
-from generator.crafting.adv_tra import METHOD, TrajectoryOptions
 from generator.crafting.fingerprint import Fingerprint, Pools
 from generator.errors import GenerationError
-from generator.torch_suspect import predict_logits
+from generator.methods.adv_tra import METHOD, TrajectoryOptions
+from generator.sources.torch_suspect import predict_logits
 
 SIDE, CHANNELS = 8, 3
 NUM_PIXELS = SIDE * SIDE * CHANNELS

@@ -9,13 +9,13 @@ from linear_model import CLASSES, SIDE, LinearModel, crafted, linear_world
 from pydantic import ValidationError
 from torch import nn
 
-from generator.crafting.anafp import METHOD, AnaFpOptions, stretch
 from generator.crafting.boundary import carlini_wagner, margins, nearest
 from generator.crafting.fingerprint import Fingerprint, Pools, load_method
 from generator.crafting.stretch_bounds import logit_shift, lower_bounds, upper_bounds
 from generator.errors import GenerationError
-from generator.images import ImageSet
-from generator.torch_suspect import predict_logits
+from generator.images.labelled import ImageSet
+from generator.methods.anafp import METHOD, AnaFpOptions, stretch
+from generator.sources.torch_suspect import predict_logits
 
 SOURCE, POOLS, CARRIERS = linear_world(1, num_derived=4, num_innocents=4, likeness=2.0)
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import nn
 
-from generator.crafting.cae import METHOD, CaeOptions, cem_loss, conferrability, screen
 from generator.crafting.descent import DescentSettings, descend
 from generator.crafting.fingerprint import Fingerprint, Pools, load_method
 from generator.errors import GenerationError
-from generator.images import ImageSet
-from generator.torch_suspect import predict_logits
+from generator.images.labelled import ImageSet
+from generator.methods.cae import METHOD, CaeOptions, cem_loss, conferrability, screen
+from generator.sources.torch_suspect import predict_logits
 
 SOURCE, POOLS, CARRIERS = linear_world()
 

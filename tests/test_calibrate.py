@@ -12,7 +12,7 @@ from tiny_world import TinyWorld, kinprint
 from audit.api import open_bundle
 from audit.asking.run import audit_suspect
 from audit.suspects.opening import open_file
-from generator.onnx_export import export_onnx
+from generator.sources.onnx_export import export_onnx
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tiny_world import TinyWorld, kinprint
 from audit.api import open_bundle
 from audit.calibrating.challenge import Finding, bundle_faults, challenge
 from audit.calibrating.model_folder import model_files
-from generator.onnx_export import export_onnx
+from generator.sources.onnx_export import export_onnx
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from benchmarks.arena.uniqueness import uniqueness_score
 from generator.crafting import characteristic_descent
 from generator.crafting.characteristic_descent import CharacteristicOptions, loss_and_gradient
 from generator.crafting.fingerprint import Fingerprint, Pools, load_method
-from generator.crafting.low_transfer_characteristic import high_frequencies
-from generator.device import seeded
 from generator.errors import GenerationError
-from generator.removal import add_weight_noise
-from generator.torch_suspect import predict_logits
-from generator.training import to_unit_interval
+from generator.methods.low_transfer_characteristic import high_frequencies
+from generator.pools.removal import add_weight_noise
+from generator.sources.torch_suspect import predict_logits
+from generator.training.device import seeded
+from generator.training.loop import to_unit_interval
 
 METHODS = ["c-examples", "rc-examples", "ltrc-examples"]
 QUICK = {"goal_loss": 0.2, "max_steps": 40}

@@ -243,7 +243,7 @@ def test_a_model_of_another_number_of_classes_is_named(
     import torch
     from torch import nn
 
-    from generator.onnx_export import export_onnx
+    from generator.sources.onnx_export import export_onnx
 
     network = nn.Sequential(nn.Flatten(), nn.Linear(12 * 12 * 3, 7))
     with torch.random.fork_rng(devices=[]):

@@ -138,7 +138,7 @@ def test_state_dict_files_with_wrapper_prefixes_are_read(
 ) -> None:
     from safetensors.torch import load_file
 
-    from generator.source import load_source, weights_digest
+    from generator.sources.source import load_source, weights_digest
 
     state = load_file(tiny_world.folder / "source.safetensors")
     wrapped = tmp_path / "wrapped.pt"

@@ -13,8 +13,8 @@ from tiny_task import MEAN, STD, tiny_net
 from tiny_world import TinyWorld, kinprint
 from torch import Tensor, nn
 
-from generator.onnx_export import export_onnx
-from generator.source import load_source
+from generator.sources.onnx_export import export_onnx
+from generator.sources.source import load_source
 
 HERE = Path(__file__).parent
 

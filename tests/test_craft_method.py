@@ -8,8 +8,8 @@ import pytest
 from tiny_world import TinyWorld, kinprint
 
 from audit.api import open_bundle
-from generator.crafting_job import read_job
 from generator.errors import GenerationError
+from generator.jobs.crafting import read_job
 
 GIVEN = {
     "model": "a:b",

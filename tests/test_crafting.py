@@ -7,19 +7,19 @@ from tiny_task import CLASSES, tiny_images, tiny_net, trained_net
 from torch import Tensor, nn
 
 from audit.bundle.probes import make_probes, probe_digest
-from generator import training
 from generator.crafting.contrast import craft_contrast
-from generator.crafting.derived import make_derived
 from generator.crafting.descent import DescentSettings
 from generator.crafting.ensemble import Ensemble
-from generator.crafting.mfue import craft_triggers
 from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
-from generator.device import seeded
-from generator.mimics import MimicSettings, make_mimics
-from generator.removal import add_weight_noise, fine_tune, prune, train_adversarially
-from generator.torch_suspect import TorchSuspect, predict_logits
-from generator.training import FreeAdversary, PGDAdversary, TrainingRecipe, train
+from generator.methods.mfue import craft_triggers
+from generator.pools.copies import make_derived
+from generator.pools.mimics import MimicSettings, make_mimics
+from generator.pools.removal import add_weight_noise, fine_tune, prune, train_adversarially
+from generator.sources.torch_suspect import TorchSuspect, predict_logits
+from generator.training import loop as training
+from generator.training.device import seeded
+from generator.training.loop import FreeAdversary, PGDAdversary, TrainingRecipe, train
 
 
 class Linear(nn.Module):

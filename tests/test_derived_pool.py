@@ -5,15 +5,15 @@ import pytest
 from linear_model import LinearModel
 from tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
 
-from generator.crafting.students import CALIBRATION, SELECTION
-from generator.derived_pool import DerivedPool, make_derived_pool
-from generator.images import ImageSet
-from generator.mimics import MimicSettings, make_mimics
-from generator.preconditions import comparable_models
-from generator.references import torch_pool_model
+from generator.images.labelled import ImageSet
+from generator.images.splits import Splits
+from generator.pools.derived import DerivedPool, make_derived_pool
+from generator.pools.mimics import MimicSettings, make_mimics
+from generator.pools.preconditions import comparable_models
+from generator.pools.references import torch_pool_model
+from generator.pools.students import CALIBRATION, SELECTION
 from generator.settings import CraftSettings
-from generator.source import Source
-from generator.splits import Splits
+from generator.sources.source import Source
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from benchmarks.arena.detectors.detection import Detector, evaluate
 from benchmarks.arena.detectors.near_duplicates import NearDuplicates, block_means
 from benchmarks.arena.detectors.scadn import SCADN, Painter, stripe_masks
 from benchmarks.arena.detectors.she import SHE
-from generator.crafting.adv_tra import TrajectoryOptions
-from generator.crafting.adv_tra import craft as craft_trajectories
 from generator.crafting.ensemble import Ensemble
 from generator.crafting.fingerprint import Pools
+from generator.methods.adv_tra import TrajectoryOptions
+from generator.methods.adv_tra import craft as craft_trajectories
 
 Pixels = NDArray[np.uint8]
 

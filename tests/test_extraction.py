@@ -6,11 +6,11 @@ import torch
 from tiny_task import CLASSES, tiny_images, tiny_net, trained_net
 from torch import nn
 
-from generator.device import seeded
-from generator.extraction import Answers, extract
-from generator.removal import quantise_weights
-from generator.torch_suspect import predict_logits
-from generator.training import TrainingRecipe
+from generator.pools.extraction import Answers, extract
+from generator.pools.removal import quantise_weights
+from generator.sources.torch_suspect import predict_logits
+from generator.training.device import seeded
+from generator.training.loop import TrainingRecipe
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from PIL import Image
 from tiny_task import CLASSES, tiny_images, write_images
 
 from generator.errors import ImagesError
-from generator.images import load_images
-from generator.splits import split_images
+from generator.images.labelled import load_images
+from generator.images.splits import split_images
 
 
 @pytest.fixture

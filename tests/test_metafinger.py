@@ -12,21 +12,21 @@ from torch import nn
 
 from generator.crafting.clean_images import right_images
 from generator.crafting.fingerprint import Fingerprint, Pools, load_method
-from generator.crafting.metafinger import (
+from generator.crafting.shadows import Shadows, split_pools
+from generator.crafting.transforms import TRANSFORMS
+from generator.errors import GenerationError
+from generator.images.labelled import ImageSet
+from generator.methods.metafinger import (
     METHOD,
     MetaFingerOptions,
     divergence,
     draw_positives,
     triplet_loss,
 )
-from generator.crafting.shadows import Shadows, split_pools
-from generator.crafting.transforms import TRANSFORMS
-from generator.device import seeded
-from generator.errors import GenerationError
-from generator.images import ImageSet
-from generator.removal import add_weight_noise
-from generator.source import weights_digest
-from generator.torch_suspect import predict_logits
+from generator.pools.removal import add_weight_noise
+from generator.sources.source import weights_digest
+from generator.sources.torch_suspect import predict_logits
+from generator.training.device import seeded
 
 SOURCE, POOLS, CARRIERS = linear_world(num_derived=4, num_innocents=4)
 QUICK: dict[str, Any] = {"batch_size": 20, "epochs": 4, "min_epochs": 2, "learning_rate": 0.1}

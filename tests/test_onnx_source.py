@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from audit.bundle.bundle_file import read_bundle
 from audit.signing.keys import load_trust
 from generator.errors import SourceError
-from generator.onnx_export import export_onnx
-from generator.onnx_source import load_onnx_source
-from generator.source import Normalised, Source
-from generator.torch_suspect import predict_logits
-from generator.training import TrainingRecipe, train
+from generator.sources.onnx_export import export_onnx
+from generator.sources.onnx_source import load_onnx_source
+from generator.sources.source import Normalised, Source
+from generator.sources.torch_suspect import predict_logits
+from generator.training.loop import TrainingRecipe, train
 
 SHAPE = (12, 12, 3)
 IMAGES = tiny_images(12, 5).images

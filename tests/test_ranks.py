@@ -14,7 +14,7 @@ from tiny_task import NORMALISE
 from tiny_world import TinyWorld, kinprint
 
 from audit.api import open_bundle
-from generator.ranks import Ranks, current_ranks, together
+from generator.training.ranks import Ranks, current_ranks, together
 
 HERE = Path(__file__).parent
 

@@ -12,11 +12,11 @@ from tiny_task import NORMALISE, tiny_net
 from tiny_world import HERE, TinyWorld, kinprint
 
 from generator.errors import GenerationError
-from generator.given_references import load_references
-from generator.images import load_images
-from generator.reference_kinds import KINDS, ReferenceRecipe, make_reference
-from generator.source import load_source
-from generator.torch_suspect import predict_logits
+from generator.images.labelled import load_images
+from generator.pools.given_references import load_references
+from generator.pools.reference_kinds import KINDS, ReferenceRecipe, make_reference
+from generator.sources.source import load_source
+from generator.sources.torch_suspect import predict_logits
 
 NUM = len(KINDS)
 
@@ -102,7 +102,7 @@ def test_a_number_gives_the_same_model_again(tiny_world: TinyWorld) -> None:
 
 
 def test_weights_and_an_onnx_file_exclude_each_other(tiny_world: TinyWorld, tmp_path: Path) -> None:
-    from generator.reference_job import run_reference_job
+    from generator.jobs.references import run_reference_job
 
     with pytest.raises(GenerationError, match="weights: expected --weights with a factory"):
         run_reference_job(

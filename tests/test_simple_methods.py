@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from generator.crafting import akh, ipguard, sac
 from generator.crafting.fingerprint import Fingerprint, Pools, load_method
 from generator.errors import GenerationError
-from generator.torch_suspect import predict_logits
+from generator.methods import akh, ipguard, sac
+from generator.sources.torch_suspect import predict_logits
 
 
 class Linear(nn.Module):

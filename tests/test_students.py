@@ -7,9 +7,9 @@ from tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
 
 from generator.crafting.contrast import contrast_objective
 from generator.crafting.queries import choose_queries
-from generator.crafting.students import SELECTION, make_students
-from generator.source import Source
-from generator.torch_suspect import TorchSuspect, predict_logits
+from generator.pools.students import SELECTION, make_students
+from generator.sources.source import Source
+from generator.sources.torch_suspect import TorchSuspect, predict_logits
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from generator.images import ImageSet
-from generator.source import Normalised
-from generator.training import TrainingRecipe, train
+from generator.images.labelled import ImageSet
+from generator.sources.source import Normalised
+from generator.training.loop import TrainingRecipe, train
 
 CLASSES = ("blue", "green", "red")
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tiny_task import NORMALISE, tiny_images, trained_net, write_images, write_weights
 
-from generator.onnx_export import export_onnx
-from generator.removal import prune
+from generator.pools.removal import prune
+from generator.sources.onnx_export import export_onnx
 
 HERE = Path(__file__).parent
 

@@ -31,10 +31,10 @@ from benchmarks.arena.estimate import estimated_seconds
 from benchmarks.arena.files import write_quantised, write_stranger
 from benchmarks.arena.make import Workshop, make, workshop_network
 from benchmarks.arena.members import Member, members
-from generator.device import prepare_device
-from generator.onnx_export import export_onnx
-from generator.ranks import current_ranks
-from generator.source import Normalised, ready
+from generator.sources.onnx_export import export_onnx
+from generator.sources.source import Normalised, ready
+from generator.training.device import prepare_device
+from generator.training.ranks import current_ranks
 
 VERSION = 1
 """Of the way members are made; a new one makes everybody anew."""

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from benchmarks.arena.make import Workshop
 from benchmarks.arena.members import Member
-from generator.reference_kinds import KINDS
+from generator.pools.reference_kinds import KINDS
 
 _BATCHES = 3
 _FREE_EXTRA, _PGD_EXTRA = 1.0, 0.5

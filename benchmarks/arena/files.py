@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.arena.data import MEAN, STD
 from benchmarks.cifar_resnet import CifarResNet
-from generator.onnx_export import export_onnx, quantise_int8, quiet
+from generator.sources.onnx_export import export_onnx, quantise_int8, quiet
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

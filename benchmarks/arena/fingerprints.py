@@ -17,15 +17,15 @@ from audit.signing.keys import PrivateKey, Trust
 from benchmarks.arena.build import Population, load_network, open_member
 from benchmarks.arena.config import ArenaConfig, ArenaError, Fingerprinting
 from benchmarks.arena.make import Workshop, source_of
-from generator.craft import Crafted, craft
-from generator.craft_fingerprint import craft_fingerprint
 from generator.crafting.fingerprint import load_method
 from generator.errors import GenerationError
-from generator.reference_kinds import KINDS
-from generator.references import PoolModel
+from generator.images.splits import split_images
+from generator.jobs.fingerprint import craft_fingerprint
+from generator.jobs.mfue import Crafted, craft
+from generator.pools.reference_kinds import KINDS
+from generator.pools.references import PoolModel
 from generator.settings import CraftSettings
-from generator.splits import split_images
-from generator.torch_suspect import TorchSuspect
+from generator.sources.torch_suspect import TorchSuspect
 
 CREATED = "2026-01-01T00:00:00Z"
 _ROOT = Path(__file__).parents[2]

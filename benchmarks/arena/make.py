@@ -14,13 +14,13 @@ from benchmarks.arena.config import Recipe
 from benchmarks.arena.data import MEAN, STD, ArenaData
 from benchmarks.arena.families import build
 from benchmarks.arena.members import Member
-from generator.device import seeded
-from generator.extraction import Answers, extract
-from generator.images import ImageSet
-from generator.reference_kinds import ReferenceRecipe, make_reference
-from generator.removal import fine_tune, prune, train_adversarially
-from generator.source import Normalised, Source, ready
-from generator.training import FreeAdversary, TrainingRecipe, train
+from generator.images.labelled import ImageSet
+from generator.pools.extraction import Answers, extract
+from generator.pools.reference_kinds import ReferenceRecipe, make_reference
+from generator.pools.removal import fine_tune, prune, train_adversarially
+from generator.sources.source import Normalised, Source, ready
+from generator.training.device import seeded
+from generator.training.loop import FreeAdversary, TrainingRecipe, train
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,9 @@ from benchmarks.arena.make import Workshop
 from benchmarks.arena.results import write_arena
 from benchmarks.arena.stealth import watch
 from benchmarks.results_file import RESULTS
-from generator.device import prepare_device
 from generator.errors import GenerationError
-from generator.ranks import together
+from generator.training.device import prepare_device
+from generator.training.ranks import together
 
 _ARENA_ERROR = 2
 

@@ -69,8 +69,8 @@ def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
     Several processes or CUDA devices share the work: torchrun --nproc-per-node 4 -m kinprint craft.
     """
     from generator.commands.progress import StageProgress
-    from generator.crafting_job import read_job, run_job
-    from generator.ranks import together
+    from generator.jobs.crafting import read_job, run_job
+    from generator.training.ranks import together
 
     job = read_job(config_path, options)
     with (

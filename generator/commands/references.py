@@ -54,9 +54,9 @@ def command(
     references (with --num-references for --num).
     """  # noqa: D205
     from generator.commands.progress import StageProgress
-    from generator.ranks import together
-    from generator.reference_job import run_reference_job
-    from generator.reference_kinds import ReferenceRecipe
+    from generator.jobs.references import run_reference_job
+    from generator.pools.reference_kinds import ReferenceRecipe
+    from generator.training.ranks import together
 
     with (
         together(device) as ranks,

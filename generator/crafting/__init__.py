@@ -1,1 +1,1 @@
-"""Crafting: how each fingerprint method makes its queries."""
+"""What methods craft with: the form of a fingerprint, descents, boundaries, losses of pools."""

@@ -28,8 +28,8 @@ from torch.nn import functional
 from audit.bundle.manifest import FrozenModel
 from generator.crafting.fingerprint import Fingerprint, Step
 from generator.errors import GenerationError
-from generator.torch_suspect import predict_logits
-from generator.training import MAX_TRAINING_BYTES
+from generator.sources.torch_suspect import predict_logits
+from generator.training.loop import MAX_TRAINING_BYTES
 
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """From pixels ``[N, C, H, W]`` in [0, 1] and goal classes ``[N]`` to the loss of each image in nats

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from generator.errors import GenerationError
-from generator.images import ImageSet
-from generator.torch_suspect import predict_logits
+from generator.images.labelled import ImageSet
+from generator.sources.torch_suspect import predict_logits
 
 _MAX_CHANCE_BOUND = 0.9
 """However few images there are, a source that gets nine of ten right is no guess."""

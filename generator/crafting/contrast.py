@@ -24,9 +24,9 @@ from torch.nn import functional
 
 from generator.crafting.descent import Descended, DescentSettings, Objective, descend
 from generator.crafting.ensemble import added_up, frozen, micro_batches
-from generator.ranks import current_ranks
-from generator.torch_suspect import predict_logits
-from generator.training import to_unit_interval
+from generator.sources.torch_suspect import predict_logits
+from generator.training.loop import to_unit_interval
+from generator.training.ranks import current_ranks
 
 
 def runner_up(
@@ -68,7 +68,8 @@ def contrast_objective(
 ) -> Objective:
     """Return what contrast queries minimise; arguments as in `craft_contrast`.
 
-    Several processes (`generator.ranks`) ask a share of the models each and add up what they find:
+    Several processes (`generator.training.ranks`) ask a share of the models each and add up what
+    they find:
 
         mean_d CE(f_d, t) + log(q + epsilon),  q = mean_i p_t(g_i)
 

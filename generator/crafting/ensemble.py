@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
-from generator.device import mixed_precision
-from generator.ranks import current_ranks
-from generator.training import to_unit_interval
+from generator.training.device import mixed_precision
+from generator.training.loop import to_unit_interval
+from generator.training.ranks import current_ranks
 
 _MAX_BATCH_BYTES = 64 * 3 * 32 * 32 * 4
 """Pixels (float32) of one micro-batch on a CPU: 64 CIFAR images, fewer larger ones."""
@@ -60,7 +60,8 @@ class Ensemble:
 
     On CUDA the members run as one batched network (their weights stacked); on a CPU, where grouped
     convolutions are slower than plain ones, they run one after another over the same batch. Several
-    processes (`generator.ranks`) have a share of the members each and add up what they find.
+    processes (`generator.training.ranks`) have a share of the members each and add up what they
+    find.
 
     Args:
         pool: Models of one architecture for CUDA; any models on a CPU.

@@ -61,7 +61,7 @@ class FingerprintMethod:
     options: type[FrozenModel]
     """Its settings with ranges; every field has a default."""
     score: Literal["matching-rate", "trajectory-rate", "sample-correlation"]
-    """How an auditor judges the answers (`audit.methods`)."""
+    """How an auditor judges the answers (`audit.scores`)."""
     needs: frozenset[Literal["derived", "students", "innocents", "labelled-errors"]]
     """What it cannot do without."""
     craft: Callable[..., Fingerprint]
@@ -92,7 +92,7 @@ def load_method(name: str) -> FingerprintMethod:
     """
     if name not in METHODS:
         raise GenerationError(f"method: expected one of {', '.join(METHODS)}, got {name!r}")
-    module: Any = importlib.import_module(f"generator.crafting.{METHODS[name]}")
+    module: Any = importlib.import_module(f"generator.methods.{METHODS[name]}")
     method: FingerprintMethod = module.METHOD
     return method
 

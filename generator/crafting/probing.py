@@ -17,7 +17,7 @@ from audit.bundle.manifest import ProbeSettings
 from audit.bundle.probes import ALPHA_ONE, make_probes, probe_digest
 from audit.scores.mfue import probe_hits
 from generator.crafting.ensemble import Ensemble
-from generator.torch_suspect import predict_logits
+from generator.sources.torch_suspect import predict_logits
 
 NUM_ENDS = 4
 """Ascent images per trigger that its probes are drawn towards."""

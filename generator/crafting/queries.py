@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from adapters.suspect import Suspect
 from audit.scores.likelihood_ratio import expected_evidence
+from generator.sources.torch_suspect import answer_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +99,3 @@ def mean_probabilities(models: Sequence[Suspect], images: NDArray[np.uint8]) -> 
     assert total is not None, "callers have at least one model"
     mean = total / len(models)
     return np.asarray(mean / mean.sum(axis=1, keepdims=True))
-
-
-def answer_all(model: Suspect, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the log-probabilities ``[N, K]`` of any number of images."""
-    parts = []
-    for start in range(0, len(images), model.batch_size):
-        answers = model.predict(images[start : start + model.batch_size])
-        assert answers.log_probabilities is not None, "references give probabilities"
-        parts.append(answers.log_probabilities)
-    return np.concatenate(parts)

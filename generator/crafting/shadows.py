@@ -1,7 +1,7 @@
 """Shadow models: those that an image is optimised with, and those that it is screened with.
 
 MetaFinger's "DNN augmentation" makes more of few models: copies that are pruned or whose weights
-are noisy (`generator.removal`).
+are noisy (`generator.pools.removal`).
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from torch import nn
 
 from generator.crafting.ensemble import frozen
 from generator.crafting.fingerprint import Pools
-from generator.device import seeded
-from generator.removal import add_weight_noise, prune
-from generator.torch_suspect import predict_logits
+from generator.pools.removal import add_weight_noise, prune
+from generator.sources.torch_suspect import predict_logits
+from generator.training.device import seeded
 
 _PRUNING = (0.1, 0.45)
 """Range of shares of the weights that copies lose; public code: 0.3."""

@@ -6,7 +6,7 @@ from torch import nn
 
 from generator.crafting.clean_images import right_images
 from generator.errors import GenerationError
-from generator.torch_suspect import predict_logits
+from generator.sources.torch_suspect import predict_logits
 
 
 def source_errors(

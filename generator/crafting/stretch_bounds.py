@@ -1,4 +1,4 @@
-"""AnaFP's bounds of the stretch factor tau (see `generator.crafting.anafp` for the equations)."""
+"""AnaFP's bounds of the stretch factor tau (see `generator.methods.anafp` for the equations)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -6,9 +6,9 @@ import safetensors
 
 from generator.demo import networks
 from generator.demo.plans import MEAN, PLANS, STD
-from generator.images import ImageSet, load_images
-from generator.references import PoolModel, torch_pool_model
-from generator.source import Normalised, Source, ready, weights_digest
+from generator.images.labelled import ImageSet, load_images
+from generator.pools.references import PoolModel, torch_pool_model
+from generator.sources.source import Normalised, Source, ready, weights_digest
 
 HERE = Path(__file__).parent
 

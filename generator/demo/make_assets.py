@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from generator.demo import networks
 from generator.demo.plans import MEAN, PLANS, STD, NetworkPlan
-from generator.images import ImageSet, load_images
-from generator.source import Normalised
-from generator.training import FreeAdversary, TrainingRecipe, to_unit_interval, train
+from generator.images.labelled import ImageSet, load_images
+from generator.sources.source import Normalised
+from generator.training.loop import FreeAdversary, TrainingRecipe, to_unit_interval, train
 
 HERE = Path(__file__).parent
 

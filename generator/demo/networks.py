@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from generator.architectures import PlainNet, ResNet8
+from generator.sources.architectures import PlainNet, ResNet8
 
 
 def resnet8() -> nn.Module:

@@ -16,16 +16,16 @@ from audit.commands.audit_row import audit_row
 from audit.signing.keys import PrivateKey, load_trust, write_key_pair
 from audit.suspects.opening import open_file, open_remote
 from audit.verdict.outcome import Verdict
-from generator.craft import craft
 from generator.demo.assets import demo_images, demo_network, demo_references, demo_source
 from generator.demo.plans import MEAN, STD
 from generator.demo.server import start_server, write_endpoint_file
-from generator.device import prepare_device, seeded
-from generator.onnx_export import export_onnx, quantise_int8
-from generator.removal import fine_tune, prune
+from generator.images.splits import split_images
+from generator.jobs.mfue import craft
+from generator.pools.removal import fine_tune, prune
 from generator.settings import CraftSettings
-from generator.source import Normalised
-from generator.splits import split_images
+from generator.sources.onnx_export import export_onnx, quantise_int8
+from generator.sources.source import Normalised
+from generator.training.device import prepare_device, seeded
 
 SETTINGS = CraftSettings(num_triggers=50, num_queries=100, num_probes=20, max_steps=40)
 """Smaller than the paper's, so that the demo takes minutes on two cores."""

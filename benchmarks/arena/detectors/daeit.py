@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from generator.crafting.ensemble import Ensemble
-from generator.torch_suspect import predict_logits
+from generator.sources.torch_suspect import predict_logits
 
 _STRAIGHT = ((1, 0), (-1, 0), (0, 1), (0, -1))
 _DIAGONAL = ((1, 1), (1, -1), (-1, 1), (-1, -1))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from generator.training import to_unit_interval
+from generator.training.loop import to_unit_interval
 
 SCALES = (2, 4, 8)
 """Stripes along a side; every other one is hidden."""

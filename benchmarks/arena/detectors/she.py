@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from generator.torch_suspect import predict_logits
+from generator.sources.torch_suspect import predict_logits
 
 _MIN_SPREAD = 1e-6
 """Floor of a class's spread relative to its energy: one image has none."""

@@ -1,0 +1,1 @@
+"""The owner's images, and which of them serves what."""

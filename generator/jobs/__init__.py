@@ -1,0 +1,1 @@
+"""Whole runs, from an owner's options to files on disk."""

@@ -1,0 +1,161 @@
+"""What crafting hands to the bundle: tensors with every calibration answer, and the manifest."""
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.bundle.bundle_file import UNSEALED
+from audit.bundle.manifest import (
+    Arrays,
+    Manifest,
+    ModelRecord,
+    Preprocessing,
+    ProbeSettings,
+    Scalar,
+    ScoreName,
+    SourceRecord,
+    Task,
+)
+from audit.bundle.probes import make_probes
+from audit.scores.mfue import cross_entropy, probe_hits
+from audit.scores.rank_correlation import top_classes
+from generator.crafting.probing import UsableProbes
+from generator.crafting.queries import Queries
+from generator.images.labelled import ImageSet
+from generator.images.splits import Splits
+from generator.pools.preconditions import control_accuracy_of
+from generator.pools.references import PoolModel
+from generator.settings import CraftSettings
+from generator.sources.source import Source
+from generator.sources.torch_suspect import TorchSuspect, answer_all
+
+
+def collect_arrays(
+    source: Source,
+    splits: Splits,
+    carriers: ImageSet,
+    triggers: NDArray[np.uint8],
+    usable: UsableProbes,
+    queries: Queries,
+    selected: Sequence[PoolModel],
+    judged: Sequence[PoolModel],
+    report: Callable[[str, int, int], None],
+) -> Arrays:
+    """Collect the tensors, asking every calibration model what an audit asks a suspect.
+
+    ``selected`` are the selection models in the manifest's order, ``judged`` those that calibrate.
+    """
+    asked, num_classes = TorchSuspect("source", source.model), len(carriers.class_names)
+    settings = usable.settings
+    query_answers, losses, hits = [], [], np.zeros((len(judged), len(triggers)), dtype=np.int64)
+    for model in judged:
+        query_answers.append(answer_all(model.suspect, queries.images))
+        losses.append(cross_entropy(answer_all(model.suspect, triggers), carriers.labels))
+    for index in range(len(triggers)):
+        images = make_probes(
+            index,
+            triggers[index],
+            usable.ends[index],
+            int(usable.alphas[index]),
+            kind=settings.kind,
+            num_probes=settings.num_probes,
+            seed=bytes.fromhex(settings.seed),
+        )
+        for row, model in enumerate(judged):
+            given = answer_all(model.suspect, images).argmax(axis=1)
+            hits[row, index] = probe_hits(given[None], carriers.labels[index : index + 1])[0]
+        report("calibration", index + 1, len(triggers))
+    return Arrays(
+        triggers=triggers,
+        carriers=carriers.images,
+        trigger_labels=carriers.labels,
+        source_trigger_log_probabilities=answer_all(asked, triggers),
+        probe_alphas=usable.alphas,
+        probe_ends=usable.ends,
+        source_probe_labels=usable.source_labels,
+        queries=queries.images,
+        source_query_labels=answer_all(asked, queries.images).argmax(axis=1),
+        query_groups=np.arange(len(queries.images)),
+        query_carriers=queries.images[:0],
+        source_query_log_probabilities=np.empty((0, num_classes)),
+        derived_probabilities=queries.derived_probabilities,
+        innocent_probabilities=queries.innocent_probabilities,
+        selection_rankings=top_classes(
+            np.array([answer_all(model.suspect, queries.images) for model in selected])
+        ),
+        controls=splits.controls.images,
+        control_labels=splits.controls.labels,
+        model_query_labels=np.array(query_answers).argmax(axis=2),
+        model_query_log_probabilities=np.empty((len(judged), 0, num_classes)),
+        model_rankings=top_classes(np.array(query_answers)),
+        model_trigger_losses=np.array(losses, dtype=np.float64),
+        model_probe_hits=hits,
+    )
+
+
+def model_records(
+    use: Literal["selection", "calibration"], models: Sequence[PoolModel], controls: ImageSet
+) -> list[ModelRecord]:
+    """Return the manifest's entries for some models."""
+    return [model.record(use, control_accuracy_of(model, controls)) for model in models]
+
+
+def make_manifest(
+    source: Source,
+    splits: Splits,
+    settings: CraftSettings,
+    facts: Mapping[str, Scalar],
+    records: Sequence[ModelRecord],
+    *,
+    method: str,
+    default_score: ScoreName,
+    probes: ProbeSettings | None,
+    model_name: str,
+    owner: str,
+    created: str,
+    control_accuracy: float,
+) -> Manifest:
+    """Return the manifest without the digests, which writing the bundle fills in."""
+    _, height, width, channels = splits.controls.images.shape
+    return Manifest(
+        model_name=model_name,
+        owner=owner,
+        created=created,
+        task=Task(
+            height=height,
+            width=width,
+            channels=1 if channels == 1 else 3,
+            class_names=splits.controls.class_names,
+        ),
+        preprocessing=Preprocessing(mean=source.mean, std=source.std),
+        source=SourceRecord(
+            weights_sha256=source.weights_sha256,
+            architecture=source.architecture,
+            num_parameters=source.num_parameters,
+            control_accuracy=control_accuracy,
+        ),
+        method=method,
+        crafting={
+            **facts,
+            "num_training_images": len(splits.training),
+            "num_candidates": len(splits.candidates),
+        },
+        default_score=default_score,
+        epsilon=settings.epsilon,
+        tau=settings.tau,
+        alpha=settings.alpha,
+        beta=settings.beta,
+        min_control_agreement=settings.min_control_agreement,
+        probes=probes,
+        models=tuple(records),
+        libraries={
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("numpy", "torch", "kinprint")},
+        },
+        arrays={},
+        arrays_file_sha256=UNSEALED,
+    )

@@ -1,0 +1,250 @@
+"""Crafting with MFUE from end to end: the owner's model and images in, a bundle's contents out.
+
+    splits -> mimics -> triggers -> probes -> derived models, students -> queries -> calibration
+
+Every draw comes from the one seed, by purpose; on a CPU the same inputs give the same bytes.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.bundle.manifest import Arrays, Manifest
+from generator.crafting.contrast import craft_contrast, runner_up
+from generator.crafting.descent import DescentSettings
+from generator.crafting.probing import find_probes
+from generator.crafting.queries import choose_queries
+from generator.errors import GenerationError
+from generator.images.labelled import ImageSet
+from generator.images.splits import Splits
+from generator.jobs.bundle_contents import collect_arrays, make_manifest, model_records
+from generator.methods.mfue import craft_triggers
+from generator.pools.derived import make_derived_pool
+from generator.pools.mimics import MimicSettings, make_mimics
+from generator.pools.preconditions import check_source, require_trained
+from generator.pools.references import PoolModel, require_enough, split_for_use
+from generator.settings import CraftSettings
+from generator.sources.source import Source
+from generator.sources.torch_suspect import predict_logits
+
+Report = Callable[[str, int, int], None]
+"""Called with (stage, done, in all)."""
+
+_SPARE_TRIGGERS = 1.3
+"""Triggers crafted per trigger wanted: some have no usable probes."""
+_SPARE_QUERIES = 1.5
+"""Contrast queries crafted per query wanted: the best are kept."""
+_MAX_CANDIDATES = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crafted:
+    """What `craft` made, ready for `audit.bundle.bundle_file.write_bundle`."""
+
+    manifest: Manifest
+    arrays: Arrays
+    num_mimics_found: int
+    """Snapshots that an earlier, interrupted run had left."""
+    summary: str
+    """What was made, for a line on the screen."""
+
+
+def craft(
+    source: Source,
+    splits: Splits,
+    references: Sequence[PoolModel],
+    settings: CraftSettings,
+    *,
+    model_name: str,
+    owner: str,
+    created: str,
+    work: Path | None = None,
+    report: Report = lambda stage, done, total: None,
+) -> Crafted:
+    """Craft a bundle's contents.
+
+    Args:
+        source: The owner's model, on the device that computes.
+        splits: The owner's images by purpose.
+        references: Innocent models with probabilities.
+        settings: See `CraftSettings`.
+        model_name: How the owner calls the model.
+        owner: Who the owner is.
+        created: UTC time as ``YYYY-MM-DDTHH:MM:SSZ``.
+        work: Folder for checkpoints of mimics and students.
+        report: Progress.
+
+    Raises:
+        SourceError: The model does not fit the images, or is at chance on them.
+        GenerationError: Too few references, or no usable trigger.
+    """
+    rng = np.random.default_rng([settings.seed, 0xC4AF7])
+    control_accuracy = check_source(source, splits.controls)
+    require_trained(references, splits.controls)
+    selection, calibration = split_for_use(references)
+    require_enough(len(calibration), settings.alpha, "innocent")
+    if not selection:
+        raise GenerationError("references: expected at least 1 innocent model to select queries by")
+
+    mimics, num_found = make_mimics(
+        source.model,
+        splits.training,
+        MimicSettings(
+            num_mimics=settings.num_mimics,
+            radius=settings.mimic_radius / 255,
+            learning_rate=settings.mimic_learning_rate,
+        ),
+        seed=settings.seed,
+        work=work,
+        on_step=lambda done, total: report("mimic pool", done, total),
+    )
+    carriers = _carriers(source, splits.candidates, settings.num_triggers, rng)
+    descent = DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps)
+    triggers = craft_triggers(
+        mimics,
+        carriers.images,
+        carriers.labels,
+        descent,
+        on_step=lambda done, total: report("triggers", done, total),
+    )
+    usable = find_probes(
+        source.model,
+        triggers.images,
+        carriers.labels,
+        kind=settings.probes,
+        num_probes=settings.num_probes,
+        num_wanted=settings.num_triggers,
+        seed=_probe_seed(source, settings.seed),
+        rng=rng,
+        on_step=lambda done, total: report("probes", done, total),
+    )
+    if not len(usable.kept):
+        raise GenerationError(
+            f"triggers: none of {len(carriers)} has an alpha at which half of its "
+            f"{settings.probes} probes cross the source's boundary; try --probes noise or more "
+            "triggers"
+        )
+    derived = make_derived_pool(
+        source,
+        mimics,
+        splits,
+        settings,
+        control_accuracy=control_accuracy,
+        work=work,
+        report=report,
+    )
+    groups = [group for group in (derived.copies, derived.students) if group]
+    candidates = _candidates(
+        source,
+        splits.candidates,
+        triggers.images[usable.kept],
+        groups,
+        selection,
+        settings,
+        rng,
+        report,
+    )
+    report("queries", 0, 1)
+    queries = choose_queries(
+        candidates,
+        [[model.suspect for model in group] for group in groups],
+        [model.suspect for model in selection],
+        num_queries=settings.num_queries,
+        epsilon=settings.epsilon,
+        rng=rng,
+    )
+    report("queries", 1, 1)
+    judged = [*calibration, *derived.calibration]
+    selected = [*selection, *derived.copies, *derived.students]
+    arrays = collect_arrays(
+        source,
+        splits,
+        carriers.take(usable.kept),
+        triggers.images[usable.kept],
+        usable,
+        queries,
+        selected,
+        judged,
+        report,
+    )
+    records = [
+        *model_records("selection", selected, splits.controls),
+        *model_records("calibration", judged, splits.controls),
+    ]
+    manifest = make_manifest(
+        source,
+        splits,
+        settings,
+        settings.model_dump(),
+        records,
+        method="mfue",
+        default_score="likelihood-ratio",
+        probes=usable.settings,
+        model_name=model_name,
+        owner=owner,
+        created=created,
+        control_accuracy=control_accuracy,
+    )
+    return Crafted(
+        manifest=manifest,
+        arrays=arrays,
+        num_mimics_found=num_found,
+        summary=f"{len(arrays.triggers)} triggers ({triggers.steps.mean():.0f} steps each), "
+        f"{len(arrays.queries)} queries",
+    )
+
+
+def _candidates(
+    source: Source,
+    images: ImageSet,
+    triggers: NDArray[np.uint8],
+    derived: Sequence[Sequence[PoolModel]],
+    innocents: Sequence[PoolModel],
+    settings: CraftSettings,
+    rng: np.random.Generator,
+    report: Report,
+) -> list[NDArray[np.uint8]]:
+    """Return the images among which queries are chosen by kind, each ``[N, H, W, C]``."""
+    natural = images.take(images.balanced_order(rng)[:_MAX_CANDIDATES])
+    if settings.candidates == "natural":
+        return [natural.images]
+    if settings.candidates == "triggers":
+        return [triggers]
+    clean = natural.take(np.arange(min(len(natural), round(_SPARE_QUERIES * settings.num_queries))))
+    contrast = craft_contrast(
+        [[model.network for model in group if model.network is not None] for group in derived],
+        [model.network for model in innocents if model.network is not None],
+        clean.images,
+        runner_up(source.model, clean.images, clean.labels),
+        DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps),
+        epsilon=settings.epsilon,
+        on_step=lambda done, total: report("contrast queries", done, total),
+    )
+    if settings.candidates == "contrast":
+        return [contrast.images]
+    crafted = np.concatenate([triggers, contrast.images])
+    if settings.candidates == "mixed":
+        return [natural.images, crafted]
+    return [np.concatenate([natural.images, crafted])]
+
+
+def _carriers(
+    source: Source, candidates: ImageSet, num_triggers: int, rng: np.random.Generator
+) -> ImageSet:
+    """Take clean images that the source gets right, class-balanced, with spares."""
+    right = predict_logits(source.model, candidates.images).argmax(axis=1) == candidates.labels
+    usable = candidates.take(np.flatnonzero(right))
+    if len(usable) < num_triggers:
+        raise GenerationError(
+            f"images: {num_triggers} triggers need as many held-out images that the source gets "
+            f"right, found {len(usable)}; give more images or fewer --triggers"
+        )
+    return usable.take(usable.balanced_order(rng)[: round(_SPARE_TRIGGERS * num_triggers)])
+
+
+def _probe_seed(source: Source, seed: int) -> bytes:
+    return hashlib.sha256(f"{source.weights_sha256}/{seed}".encode()).digest()

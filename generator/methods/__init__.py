@@ -1,0 +1,1 @@
+"""Fingerprint methods, one file each: how each makes its queries."""

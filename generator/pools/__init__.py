@@ -1,0 +1,1 @@
+"""The models that take part: mimics, copies, students, references."""

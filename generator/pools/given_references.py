@@ -1,0 +1,172 @@
+"""Innocent models that an owner gives: ONNX files, and torch models listed in a TOML file.
+
+A folder may hold ``*.onnx`` at any depth and one ``references.toml``::
+
+    [[reference]]
+    name = "sibling-1"
+    stratum = "same recipe"
+    model = "networks.py:resnet20"          # a path is relative to the TOML file
+    weights = "sibling-1.safetensors"
+    normalise = "0.49,0.48,0.45/0.25,0.24,0.26"
+"""
+
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ConfigDict, ValidationError
+
+from adapters.onnx.input import RecipeOptions
+from adapters.onnx.suspect import open_onnx
+from adapters.suspect import SuspectError
+from audit.bundle.manifest import FrozenModel
+from generator.errors import GenerationError
+from generator.images.labelled import ImageSet
+from generator.pools.references import PoolModel, torch_pool_model
+from generator.sources.normalisation import parse_normalise
+from generator.sources.source import load_source
+from generator.sources.torch_suspect import answer_all
+
+LISTING = "references.toml"
+
+
+class GivenReference(FrozenModel):
+    """One torch model of the listing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    name: str
+    stratum: str
+    model: str
+    weights: Path
+    normalise: str
+    onnx: Path | None = None
+    """The same model as an ONNX file, which is then not taken twice."""
+
+
+class GivenReferences(FrozenModel):
+    """The listing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    reference: tuple[GivenReference, ...]
+
+
+def load_references(
+    folder: Path,
+    controls: ImageSet,
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: torch.device,
+    tell: Callable[[str], None],
+) -> list[PoolModel]:
+    """Open every model of a folder as an innocent reference.
+
+    The stratum of an ONNX file is the name of the folder it lies in. A file that cannot be read,
+    is at chance on the controls or is there twice is left out and named.
+
+    Args:
+        folder: Where the models are.
+        controls: Labelled images of the task.
+        mean: Normalisation that ONNX files expect unless they say otherwise.
+        std: Likewise.
+        device: Where torch models compute.
+        tell: Says what was left out, and why.
+
+    Raises:
+        GenerationError: The listing is wrong, or there is no usable model.
+    """
+    if not folder.is_dir():
+        raise GenerationError(f"references: there is no folder {folder}")
+    references: list[PoolModel] = []
+    seen: dict[str, str] = {}
+    listed = _listing(folder)
+    twins = {folder / given.onnx for given in listed if given.onnx is not None}
+    for candidate in (
+        *_torch_models(folder, listed, device),
+        *_onnx_files(folder, twins, controls, mean=mean, std=std, tell=tell),
+    ):
+        labels = answer_all(candidate.suspect, controls.images).argmax(axis=1)
+        accuracy = float(np.mean(labels == controls.labels))
+        reason = ""
+        if accuracy < 2 / len(controls.class_names):
+            reason = f"{accuracy:.0%} of the controls right, which is near chance"
+        elif candidate.weights_sha256 in seen:
+            reason = f"the same weights as {seen[candidate.weights_sha256]}"
+        if reason:
+            tell(f"Left out {candidate.name}: {reason}.")
+            candidate.suspect.close()
+            continue
+        seen[candidate.weights_sha256] = candidate.name
+        references.append(candidate)
+    if not references:
+        raise GenerationError(
+            f"references: no usable model in {folder}; expected *.onnx files or {LISTING}"
+        )
+    return references
+
+
+def _listing(folder: Path) -> tuple[GivenReference, ...]:
+    path = folder / LISTING
+    if not path.is_file():
+        return ()
+    try:
+        return GivenReferences(**tomllib.loads(path.read_text(encoding="utf-8"))).reference
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise GenerationError(f"references: cannot read {path} ({error})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise GenerationError(f"references: {path}: {field}: {first['msg']}") from error
+
+
+def _torch_models(
+    folder: Path, listed: Sequence[GivenReference], device: torch.device
+) -> Iterator[PoolModel]:
+    for given in listed:
+        mean, std = parse_normalise(given.normalise)
+        model = given.model
+        if model.rpartition(":")[0].endswith(".py"):
+            model = str(folder / model)
+        source = load_source(model, folder / given.weights, mean=mean, std=std)
+        yield torch_pool_model(
+            source.model.to(device),
+            name=given.name,
+            role="innocent",
+            stratum=given.stratum,
+            provenance=f"{source.architecture} with {given.weights.name}, given by the owner",
+        )
+
+
+def _onnx_files(
+    folder: Path,
+    twins: Collection[Path],
+    controls: ImageSet,
+    *,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    tell: Callable[[str], None],
+) -> Iterator[PoolModel]:
+    height, width, channels = controls.images.shape[1:]
+    for path in sorted(set(folder.rglob("*.onnx")) - set(twins)):
+        try:
+            suspect = open_onnx(
+                path,
+                recipe=RecipeOptions(mean=mean, std=std),
+                image_shape=(height, width, channels),
+                num_classes=len(controls.class_names),
+            )
+        except SuspectError as error:
+            tell(f"Left out {path.name}: {error}")
+            continue
+        yield PoolModel(
+            name=path.stem,
+            role="innocent",
+            stratum="given" if path.parent == folder else path.parent.name,
+            provenance=f"ONNX file {path.name} given by the owner",
+            weights_sha256=suspect.identity.digest,
+            suspect=suspect,
+        )

@@ -1,0 +1,84 @@
+"""Which models may take part: a source that fits its images, innocents and copies that learnt."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from generator.errors import GenerationError, SourceError
+from generator.images.labelled import ImageSet
+from generator.pools.references import PoolModel
+from generator.sources.source import Source
+from generator.sources.torch_suspect import answer_all, predict_logits
+
+
+def check_source(source: Source, controls: ImageSet) -> float:
+    """Return the source's accuracy on the control images.
+
+    Raises:
+        SourceError: It does not take these images, has another number of classes, or is at chance.
+    """
+    num_classes = len(controls.class_names)
+    try:
+        logits = predict_logits(source.model, controls.images)
+    except (RuntimeError, ValueError, IndexError) as error:
+        shape = "x".join(map(str, controls.images.shape[1:]))
+        raise SourceError(
+            f"model: {source.architecture} cannot take images of {shape} (height x width x "
+            f"channels): {str(error).splitlines()[0]}"
+        ) from error
+    if logits.ndim != 2 or logits.shape[1] != num_classes:
+        raise SourceError(
+            f"model: expected logits [N, {num_classes}] for the {num_classes} class folders, got "
+            f"{list(logits.shape)}"
+        )
+    accuracy = float((logits.argmax(axis=1) == controls.labels).mean())
+    if accuracy < 2 / num_classes and accuracy < 0.9:
+        raise SourceError(
+            f"model: only {accuracy:.0%} of {len(controls)} control images are classified right, "
+            "which is near chance; check --normalise and the order of the classes (--classes)"
+        )
+    return accuracy
+
+
+def require_trained(innocents: Sequence[PoolModel], controls: ImageSet) -> None:
+    """Refuse innocents at chance: compared with them, every trained model looks derived.
+
+    Raises:
+        GenerationError: Names the first one.
+    """
+    for model in innocents:
+        accuracy = control_accuracy_of(model, controls)
+        if accuracy < 1.2 / len(controls.class_names):
+            raise GenerationError(
+                f"references: {model.name} gets {accuracy:.0%} of the control images right, which "
+                "is chance; give a trained one, or more --reference-epochs or images"
+            )
+
+
+def comparable_models(
+    models: Sequence[PoolModel], controls: ImageSet, *, floor: float, at_least: int = 0
+) -> list[PoolModel]:
+    """Return the models that an audit would not call "not comparable".
+
+    What is no suspect any more says nothing about suspects: such a model would mislead the queries,
+    or widen the undecided range.
+
+    Args:
+        models: Derived from the source.
+        controls: Judge them.
+        floor: Share of the control images that a suspect must get right.
+        at_least: So many are kept in any case, the most accurate ones.
+    """
+    accuracies = [control_accuracy_of(model, controls) for model in models]
+    best = set(np.argsort(accuracies, kind="stable")[::-1][:at_least].tolist())
+    return [
+        model
+        for number, (model, accuracy) in enumerate(zip(models, accuracies, strict=True))
+        if accuracy >= floor or number in best
+    ]
+
+
+def control_accuracy_of(model: PoolModel, controls: ImageSet) -> float:
+    """Return the share of the control images that a model gets right."""
+    labels = answer_all(model.suspect, controls.images).argmax(axis=1)
+    return float((labels == controls.labels).mean())

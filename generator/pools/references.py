@@ -1,0 +1,154 @@
+"""Innocent models to compare with: made from the owner's images, or taken as ONNX files.
+
+Half of them shape the queries, the other half only sets thresholds.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from adapters.suspect import Suspect
+from audit.bundle.manifest import ModelRecord
+from audit.verdict.p_values import innocents_needed
+from generator.errors import GenerationError
+from generator.images.labelled import ImageSet
+from generator.pools.reference_kinds import ReferenceRecipe, make_reference, untrained_reference
+from generator.sources.source import Source, weights_digest
+from generator.sources.torch_suspect import TorchSuspect
+from generator.training.ranks import current_ranks
+
+Role = Literal["innocent", "derived"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolModel:
+    """A model that takes part in crafting: who it is, and how it is asked."""
+
+    name: str
+    role: Role
+    stratum: str
+    provenance: str
+    weights_sha256: str
+    suspect: Suspect
+    """Gives probabilities."""
+    network: nn.Module | None = None
+    """Pixels in [0, 1] to logits, where gradients can be had."""
+
+    def record(self, use: Literal["selection", "calibration"], accuracy: float) -> ModelRecord:
+        """Return the model's entry in the manifest."""
+        return ModelRecord(
+            name=self.name,
+            role=self.role,
+            use=use,
+            stratum=self.stratum,
+            provenance=self.provenance,
+            weights_sha256=self.weights_sha256,
+            control_accuracy=accuracy,
+        )
+
+
+def torch_pool_model(
+    model: nn.Module, *, name: str, role: Role, stratum: str, provenance: str
+) -> PoolModel:
+    """Wrap a torch model that takes pixels in [0, 1]."""
+    return PoolModel(
+        name=name,
+        role=role,
+        stratum=stratum,
+        provenance=provenance,
+        weights_sha256=weights_digest(model),
+        suspect=TorchSuspect(name, model),
+        network=model,
+    )
+
+
+def train_references(
+    source: Source,
+    data: ImageSet,
+    *,
+    num_references: int,
+    epochs: float,
+    learning_rate: float,
+    seed: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[PoolModel]:
+    """Train innocents on the owner's images, from scratch (`generator.pools.reference_kinds`).
+
+    Args:
+        source: Gives the architecture; its weights are not used.
+        data: The owner's labelled images.
+        num_references: How many; their kinds are taken in turn.
+        epochs: Of the full recipe.
+        learning_rate: Peak rate of SGD.
+        seed: Source of every random draw.
+        on_step: Called with (steps done, steps in all).
+    """
+    recipe = ReferenceRecipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
+    ranks = current_ranks()
+    models = []
+    for number in range(num_references):
+
+        def report(step: int, total: int, number: int = number) -> None:
+            if on_step is not None:
+                on_step(number * 1000 + 1000 * step // total, num_references * 1000)
+
+        if ranks.owner(number) == ranks.rank:
+            models.append(make_reference(source, data, number, recipe, on_step=report))
+        else:
+            models.append(untrained_reference(source, data, number, recipe))
+    references = []
+    for number, made in enumerate(models):
+        ranks.share(made.model, ranks.owner(number))
+        references.append(
+            torch_pool_model(
+                made.model,
+                name=f"reference-{number:02d}",
+                role="innocent",
+                stratum=made.kind.stratum,
+                provenance=made.provenance,
+            )
+        )
+    return references
+
+
+def split_for_use(
+    models: Sequence[PoolModel],
+) -> tuple[list[PoolModel], list[PoolModel]]:
+    """Split models into selection and calibration, stratum by stratum in turn.
+
+    Where a stratum is odd, the surplus goes to calibration first.
+    """
+    selection: list[PoolModel] = []
+    calibration: list[PoolModel] = []
+    for stratum in sorted({model.stratum for model in models}):
+        for model in (one for one in models if one.stratum == stratum):
+            (calibration if len(calibration) <= len(selection) else selection).append(model)
+    return selection, calibration
+
+
+def require_enough(
+    num_calibration: int, rate: float, role: Role, *, is_halved: bool = True
+) -> None:
+    """Refuse an error rate that so few calibration models cannot support.
+
+    Args:
+        num_calibration: How many there are.
+        rate: The rate.
+        role: Of these models.
+        is_halved: Whether as many again serve to craft.
+
+    Raises:
+        GenerationError: States how many are needed.
+    """
+    needed = innocents_needed(rate)
+    if num_calibration < needed:
+        field = "alpha" if role == "innocent" else "beta"
+        given = f"half of all {role} models calibrate, so give {2 * needed}"
+        if not is_halved:
+            given = f"give {needed} ('kinprint references' makes them)"
+        raise GenerationError(
+            f"{field}: {rate:g} needs at least {needed} {role} calibration models, got "
+            f"{num_calibration}; {given} or raise --{field} to {1 / (num_calibration + 1):.3f}"
+        )

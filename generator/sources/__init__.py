@@ -1,0 +1,1 @@
+"""Models as owners have them: read from weights, code or ONNX, and written as ONNX."""

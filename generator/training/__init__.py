@@ -1,0 +1,1 @@
+"""How any network here is trained, on which device, by how many processes."""
