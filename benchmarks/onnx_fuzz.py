@@ -1,7 +1,7 @@
 """Thousands of broken ONNX files through a real audit's door.
 
-Variants of the models of `tests/onnx_builders.py` and of any files named, from a seed. The auditing
-process must stay alive, answer or refuse within its limits, and leave nothing behind.
+Variants of the models of `tests/worlds/onnx_builders.py` and of any files named, from a seed. The
+auditing process must stay alive, answer or refuse within its limits, and leave nothing behind.
 
     python -m benchmarks onnx_fuzz [--cases 2000] [--seed 1] [--onnx FILE ...]
 """
@@ -18,8 +18,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from onnx_builders import brightest_channel, with_two_heads
-from onnx_mutations import LIMITS, SLACK_S, Outcome, audit_variant, mutate
+from worlds.onnx_builders import brightest_channel, with_two_heads
+from worlds.onnx_mutations import LIMITS, SLACK_S, Outcome, audit_variant, mutate
 
 from benchmarks.results_file import write_results
 

@@ -11,7 +11,7 @@ os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="kinprint-tests-")
 os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_DATA_HOME"]
 
 import pytest
-from tiny_world import TinyWorld, make_tiny_world
+from worlds.tiny_world import TinyWorld, make_tiny_world
 
 LONG = ("test_demo.py", "test_arena.py", "test_servers.py", "test_references.py")
 """Files that take minutes: begun first, so that nobody waits for the last of them alone."""

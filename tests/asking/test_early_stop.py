@@ -1,0 +1,200 @@
+"""Audits that stop when the verdict is certain enough: asked, resumed, recorded, recomputed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from worlds.audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, QUERY, KnownSuspect, known_bundle
+from worlds.bundle_builder import OWNER_KEY
+from worlds.record_builder import AUDITOR_KEY, TRUST, draft_id, forged
+
+from audit.asking.events import Finished
+from audit.asking.session import AuditSession
+from audit.bundle.bundle_file import read_bundle, write_bundle
+from audit.bundle.manifest import BundleContents
+from audit.journal.journal import Journal
+from audit.records.check import Status
+from audit.records.from_journal import export_record
+from audit.records.verify import Result, Verification, verify_record
+from audit.verdict.outcome import Verdict
+from audit.verdict.rule import choose_rule
+
+Lines = list[dict[str, object]]
+
+
+def wide_bundle() -> BundleContents:
+    """`known_bundle` with models that take after the other kind, so that much is undecided.
+
+    One innocent answers 32 of 40 queries like derived models, two derived ones the other way round:
+    with L the score of the others, bounds are 0.6 L and -0.6 L, thresholds 0.8 L and -0.8 L.
+    """
+    known = known_bundle()
+    labels = known.arrays.model_query_labels.copy()
+    labels[0, :32], labels[-2:, :32] = 0, 1
+    return replace(known, arrays=replace(known.arrays, model_query_labels=labels))
+
+
+@pytest.fixture
+def bundle_path(tmp_path: Path) -> Path:
+    known, path = wide_bundle(), tmp_path / "known.kinprint"
+    write_bundle(path, known.manifest, known.arrays, OWNER_KEY)
+    return path
+
+
+def stopping_session(
+    bundle: BundleContents, suspect: KnownSuspect, journal: Journal, **options: bool | int
+) -> AuditSession:
+    rule = choose_rule(bundle.manifest, alpha=None, beta=0.2, stop_early=True)
+    return AuditSession(bundle, suspect, journal, rule=rule, **options)  # type: ignore[arg-type]
+
+
+def record_of(tmp_path: Path, bundle_path: Path, suspect: KnownSuspect) -> Path:
+    bundle, journal = read_bundle(bundle_path, TRUST), Journal(tmp_path / "journal.sqlite")
+    list(stopping_session(bundle, suspect, journal).run())
+    out = tmp_path / "out.kinrecord"
+    export_record(journal, draft_id(journal), out, AUDITOR_KEY)
+    journal.close()
+    return out
+
+
+def failure(verification: Verification) -> tuple[str, str]:
+    assert verification.result is Result.REFUSED
+    (found,) = [check for check in verification.checks if check.status is Status.FAILED]
+    return found.name, found.text
+
+
+@pytest.mark.parametrize(
+    ("label", "verdict"),
+    [(0, Verdict.DERIVED), (1, Verdict.INDEPENDENT), (2, Verdict.INCONCLUSIVE)],
+)
+def test_nothing_is_asked_that_the_verdict_does_not_need(
+    tmp_path: Path, label: int, verdict: Verdict
+) -> None:
+    suspect = KnownSuspect(lambda kind, index: label)
+    journal = Journal(tmp_path / "journal.sqlite")
+    *_, last = stopping_session(wide_bundle(), suspect, journal).run()
+    assert isinstance(last, Finished)
+    assert (last.outcome.verdict, last.is_complete) == (verdict, True)
+    num_queries = last.outcome.scores[0].num_queries
+    assert num_queries < NUM_QUERIES
+    num_controls = last.outcome.control.num_images
+    assert suspect.asked == [
+        *((CONTROL, index) for index in range(num_controls)),
+        *((QUERY, index) for index in range(num_queries)),
+    ]
+
+
+def test_requests_in_flight_are_all_that_is_asked_beyond(tmp_path: Path) -> None:
+    suspect = KnownSuspect(lambda kind, index: 0, concurrency=4)
+    journal = Journal(tmp_path / "journal.sqlite")
+    *_, last = stopping_session(wide_bundle(), suspect, journal).run()
+    assert isinstance(last, Finished)
+    (score,) = last.outcome.scores
+    num_queries = sum(kind == QUERY for kind, _ in suspect.asked)
+    assert score.num_queries <= num_queries <= score.num_queries + 4
+
+
+def test_a_late_answer_keeps_the_others_from_running_ahead(tmp_path: Path) -> None:
+    class Late(KnownSuspect):
+        def predict(self, images):  # type: ignore[no-untyped-def]
+            if tuple(images[0, 0, 0, :2]) == (QUERY, 10):
+                time.sleep(0.3)
+                self.ahead = max(index for kind, index in self.asked if kind == QUERY)
+            return super().predict(images)
+
+    suspect = Late(lambda kind, index: 0, concurrency=4)
+    journal = Journal(tmp_path / "journal.sqlite")
+    *_, last = stopping_session(wide_bundle(), suspect, journal).run()
+    assert isinstance(last, Finished)
+    assert suspect.ahead == 13
+
+
+def test_a_suspect_that_fails_the_controls_is_found_out_early(tmp_path: Path) -> None:
+    class Wrong(KnownSuspect):
+        def predict(self, images):  # type: ignore[no-untyped-def]
+            answer = super().predict(images)
+            answer.labels[:] = (answer.labels + 1) % 3
+            return answer
+
+    suspect = Wrong(lambda kind, index: 0)
+    journal = Journal(tmp_path / "journal.sqlite")
+    *_, last = stopping_session(wide_bundle(), suspect, journal).run()
+    assert isinstance(last, Finished)
+    assert last.outcome.verdict is Verdict.NOT_COMPARABLE
+    # ten controls and a floor of 6: five wrong ones rule it out
+    assert len(suspect.asked) == last.outcome.control.num_images <= 5
+
+
+def test_an_interrupted_audit_goes_on_to_the_same_stop(tmp_path: Path) -> None:
+    bundle, journal = wide_bundle(), Journal(tmp_path / "journal.sqlite")
+    events = stopping_session(bundle, KnownSuspect(lambda kind, index: 0), journal).run()
+    interrupted = list(islice(events, NUM_CONTROLS + 4))
+    del events
+    assert not any(isinstance(event, Finished) for event in interrupted)
+    suspect = KnownSuspect(lambda kind, index: 0)
+    *_, last = stopping_session(bundle, suspect, journal, resume=True).run()
+    whole = KnownSuspect(lambda kind, index: 0)
+    other = Journal(tmp_path / "other.sqlite")
+    *_, expected = stopping_session(bundle, whole, other).run()
+    assert isinstance(last, Finished)
+    assert isinstance(expected, Finished)
+    assert last.outcome.scores == expected.outcome.scores
+    assert 0 < len(suspect.asked) < len(whole.asked)
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_a_record_of_an_early_stop_is_recomputed(
+    tmp_path: Path, bundle_path: Path, label: int
+) -> None:
+    out = record_of(tmp_path, bundle_path, KnownSuspect(lambda kind, index: label, concurrency=3))
+    verification = verify_record(out, bundle_path, TRUST)
+    assert verification.result is Result.HOLDS
+    assert verification.outcome is not None
+    assert verification.outcome.scores[0].e_value is not None
+    told = {check.name: check for check in verification.checks}
+    assert "were not needed" in told["completeness"].text
+    # beta was the auditor's choice, and a reader is told
+    assert told["error rates"].status is Status.OPEN
+    assert "chosen by the auditor; the bundle names 0.1 and 0.1" in told["error rates"].text
+
+
+def drop_last(lines: Lines) -> None:
+    del lines[-2]
+    lines[-1]["num_answers"] = len(lines) - 2
+
+
+def allow_more_error(lines: Lines) -> None:
+    settings = lines[0]["settings"]
+    assert isinstance(settings, dict)
+    settings["stopping_error"] = "0.5"
+
+
+def no_rate(lines: Lines) -> None:
+    settings = lines[0]["settings"]
+    assert isinstance(settings, dict)
+    settings["alpha"] = "often"
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "told"),
+    [
+        (drop_last, "completeness", "expected an answer, got none"),
+        (allow_more_error, "recomputation", "does not follow from the answers"),
+        (no_rate, "completeness", "settings: alpha: expected a rate, got 'often'"),
+    ],
+)
+def test_a_record_that_stopped_where_it_should_not_is_refused(
+    tmp_path: Path,
+    bundle_path: Path,
+    change: Callable[[Lines], None],
+    check: str,
+    told: str,
+) -> None:
+    out = record_of(tmp_path, bundle_path, KnownSuspect(lambda kind, index: 0))
+    out.write_bytes(forged(out.read_bytes(), change, AUDITOR_KEY))
+    name, text = failure(verify_record(out, bundle_path, TRUST))
+    assert name == check
+    assert told in text

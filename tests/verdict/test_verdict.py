@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+from worlds.audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, K, KnownSuspect, known_bundle
+
+from adapters.suspect import REFUSED
+from audit.answer import Answer
+from audit.errors import AuditError
+from audit.scores.likelihood_ratio import GRID
+from audit.verdict.judge import judge
+from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.rule import DecisionRule, choose_rule
+
+LIKE_DERIVED = np.log(0.75 / 0.20)
+"""Evidence of answering 0 to a query of the known bundle."""
+
+
+def answers(label: int, num: int = NUM_QUERIES, right: int = NUM_CONTROLS) -> dict[str, Answer]:
+    given = {
+        f"control/{i}": Answer(label=i % K if i < right else (i + 1) % K, log_probabilities=None)
+        for i in range(NUM_CONTROLS)
+    }
+    return given | {f"query/{i}": Answer(label=label, log_probabilities=None) for i in range(num)}
+
+
+def outcome(label: int, num: int = NUM_QUERIES, right: int = NUM_CONTROLS) -> Outcome:
+    return judge(known_bundle(), answers(label, num, right), ("likelihood-ratio",))
+
+
+def test_a_suspect_that_answers_like_derived_models_is_derived() -> None:
+    (score,) = (result := outcome(0)).scores
+    assert result.verdict is Verdict.DERIVED
+    assert score.value == pytest.approx(LIKE_DERIVED, abs=GRID)
+    # innocents score -log(0.75/0.20), derived +log(0.75/0.20): half-way
+    assert score.derived_above == pytest.approx(0, abs=GRID)
+    assert score.independent_below == pytest.approx(0, abs=GRID)
+    assert score.p_value == score.smallest_p_value == pytest.approx(0.1)
+
+
+def test_a_suspect_that_answers_like_innocents_is_independent() -> None:
+    (score,) = (result := outcome(1)).scores
+    assert result.verdict is Verdict.INDEPENDENT
+    assert score.p_value == 1.0
+
+
+def test_p_values_are_told_for_each_stratum() -> None:
+    (score,) = outcome(0).scores
+    # nine innocents: numbers 0, 2, 4, 6, 8 are "even", four are "odd"
+    assert score.strata == pytest.approx({"even": 1 / 6, "odd": 1 / 5})
+
+
+def test_the_text_says_what_the_verdict_rests_on() -> None:
+    assert outcome(0).text == (
+        "The score 1.322 is above the threshold 0.000. Of 9 innocent models of 2 kinds, none "
+        "scored as high: p = 0.100, the smallest that so many can give. Taken alone, the kind "
+        "'odd' says least: p = 0.200."
+    )
+
+
+def test_wrong_controls_make_a_suspect_not_comparable_and_no_score_is_computed() -> None:
+    result = outcome(0, right=5)
+    assert result.verdict is Verdict.NOT_COMPARABLE
+    assert result.scores == ()
+    assert "order of the classes" in result.text
+
+
+def test_controls_at_the_least_accuracy_are_comparable() -> None:
+    assert outcome(0, right=6).control.comparable
+
+
+def test_too_few_queries_decide_nothing() -> None:
+    assert outcome(0, num=19).verdict is Verdict.INCONCLUSIVE
+    assert outcome(0, num=20).verdict is Verdict.DERIVED
+
+
+def test_a_suspect_that_refuses_much_is_not_called_independent() -> None:
+    given = answers(1)
+    for index in range(3):  # 7.5 % of 40
+        given[f"query/{index}"] = Answer(label=REFUSED, log_probabilities=None)
+    result = judge(known_bundle(), given, ("likelihood-ratio",))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "refused 8% of the queries" in result.text
+
+
+def test_an_alpha_that_the_innocents_cannot_support_never_gives_derived() -> None:
+    result = judge(known_bundle(alpha=0.05), answers(0), ("likelihood-ratio",))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.scores[0].derived_above is None
+
+
+def test_the_papers_scores_find_a_copy_and_clear_a_stranger() -> None:
+    bundle = known_bundle()
+    controls = answers(0, num=0)
+    copy, stranger = np.log([0.8, 0.1, 0.1]), np.log([0.2, 0.4, 0.4])
+    for row, expected in ((copy, Verdict.DERIVED), (stranger, Verdict.INDEPENDENT)):
+        given = controls | {
+            f"trigger/{i}": Answer(label=0, log_probabilities=row) for i in range(30)
+        }
+        assert judge(bundle, given, ("mfue-w",)).verdict is expected
+    for hits, expected in ((2, Verdict.DERIVED), (0, Verdict.INDEPENDENT)):
+        given = controls | {
+            f"probe/{i}/{j}": Answer(label=0 if j < hits else 1, log_probabilities=None)
+            for i in range(30)
+            for j in range(4)
+        }
+        assert judge(bundle, given, ("mfue-b",)).verdict is expected
+
+
+def early(label: int) -> Outcome:
+    rule = choose_rule(known_bundle().manifest, alpha=None, beta=None, stop_early=True)
+    return judge(known_bundle(), answers(label), ("likelihood-ratio",), rule)
+
+
+def test_an_audit_that_may_stop_early_is_judged_by_the_answers_up_to_there() -> None:
+    for label, expected in ((0, Verdict.DERIVED), (1, Verdict.INDEPENDENT)):
+        result = early(label)
+        (score,) = result.scores
+        assert result.verdict is score.verdict is expected
+        assert score.num_queries < NUM_QUERIES == score.num_in_bundle
+        assert score.e_value is not None
+        assert score.e_value >= 1 / result.stopping_error == pytest.approx(100)
+        # the same answers but for those after the stop
+        rule = DecisionRule(alpha=0.1, beta=0.1, stopping_error=0.01)
+        shorter = answers(label, num=score.num_queries)
+        again = judge(known_bundle(), shorter, ("likelihood-ratio",), rule)
+        assert again.scores == result.scores
+
+
+def test_stopping_early_adds_its_error_to_the_p_value() -> None:
+    (score,) = early(0).scores
+    # rank 1 of 10, and a tenth of alpha = 0.1
+    assert score.p_value == pytest.approx(0.1 + 0.01)
+    assert score.strata == pytest.approx({"even": 1 / 6 + 0.01, "odd": 1 / 5 + 0.01})
+    assert early(1).scores[0].p_value == 1.0
+
+
+def test_answers_stop_at_the_same_query_in_whatever_order_they_came_back() -> None:
+    bundle, given = known_bundle(), answers(0)
+    rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=True)
+    backwards = dict(reversed(given.items()))
+    assert judge(bundle, given, ("likelihood-ratio",), rule) == judge(
+        bundle, backwards, ("likelihood-ratio",), rule
+    )
+
+
+def test_an_answer_that_is_missing_ends_what_an_early_stop_looks_at() -> None:
+    given = answers(0)
+    del given["query/1"]
+    rule = choose_rule(known_bundle().manifest, alpha=None, beta=None, stop_early=True)
+    (score,) = judge(known_bundle(), given, ("likelihood-ratio",), rule).scores
+    assert (score.e_value, score.num_queries) == (None, NUM_QUERIES - 1)
+
+
+def test_a_rate_that_the_bundles_models_cannot_support_is_refused() -> None:
+    manifest = known_bundle().manifest
+    with pytest.raises(
+        AuditError, match=r"alpha: 0\.01 needs 99 innocent calibration models, this"
+    ):
+        choose_rule(manifest, alpha=0.01, beta=None, stop_early=False)
+    with pytest.raises(AuditError, match="beta: expected a rate between 0 and 1, got 1"):
+        choose_rule(manifest, alpha=None, beta=1.0, stop_early=False)
+
+
+def test_a_trigger_with_a_missing_probe_is_left_out_of_the_label_only_score() -> None:
+    given = answers(0, num=0) | {
+        f"probe/{i}/{j}": Answer(label=0 if j < 2 else 1, log_probabilities=None)
+        for i in range(30)
+        for j in range(4 if i < 25 else 3)
+    }
+    assert judge(known_bundle(), given, ("mfue-b",)).scores[0].num_queries == 25
+
+
+def test_known_suspect_answers_controls_rightly() -> None:
+    suspect = KnownSuspect(lambda kind, index: 0)
+    labels = suspect.predict(known_bundle().arrays.controls).labels
+    assert labels.tolist() == [index % K for index in range(NUM_CONTROLS)]
+    assert suspect.asked[0] == (CONTROL, 0)

@@ -1,0 +1,1 @@
+"""What tests share: bundles whose every answer is known, suspects, servers, builders."""

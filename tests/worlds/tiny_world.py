@@ -1,0 +1,81 @@
+"""A whole owner's desk, made once a test run: model, images, keys, a bundle, ONNX suspects."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from generator.pools.removal import prune
+from generator.sources.onnx_export import export_onnx
+from worlds.tiny_task import NORMALISE, tiny_images, trained_net, write_images, write_weights
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class TinyWorld:
+    """Where everything lies."""
+
+    folder: Path
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "tiny.kinprint"
+
+    @property
+    def public_key(self) -> Path:
+        return self.folder / "owner.pub"
+
+    def craft_arguments(self, target: Path, **changes: str) -> list[str]:
+        """Return the arguments of ``kinprint craft`` for a small, fast bundle."""
+        options = {
+            "model": f"{HERE / 'tiny_task.py'}:tiny_net",
+            "weights": str(self.folder / "source.safetensors"),
+            "normalise": NORMALISE,
+            "images": str(self.folder / "train"),
+            "held-out": str(self.folder / "held-out"),
+            "out": str(target),
+            "key": str(self.folder / "owner.key"),
+            "created": "2026-01-01T00:00:00Z",
+            "triggers": "12",
+            "queries": "60",
+            "num-probes": "8",
+            "reference-epochs": "10",
+            "reference-learning-rate": "0.02",
+            "device": "cpu",
+            "work": str(target.parent / "work"),
+            **{name.replace("_", "-"): value for name, value in changes.items()},
+        }
+        return ["craft", *(f"--{name}={value}" for name, value in options.items())]
+
+
+def kinprint(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "kinprint", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=1200,  # the demo takes two minutes on a quiet machine, more on a busy one
+        env={**os.environ, **environment},
+    )
+
+
+def make_tiny_world(folder: Path) -> TinyWorld:
+    world = TinyWorld(folder)
+    train, held_out = tiny_images(300, 1), tiny_images(420, 2)
+    write_images(folder / "train", train)
+    write_images(folder / "held-out", held_out)
+    source = trained_net(1, train)
+    write_weights(folder / "source.safetensors", source)
+    shape = (12, 12, 3)
+    export_onnx(source.network, folder / "copy.onnx", image_shape=shape)
+    pruned = prune(source, 0.1)
+    export_onnx(pruned.get_submodule("network"), folder / "pruned.onnx", image_shape=shape)
+    stranger = trained_net(77, tiny_images(300, 9))
+    export_onnx(stranger.network, folder / "stranger.onnx", image_shape=shape)
+    made = kinprint("keygen", folder / "owner.key")
+    assert made.returncode == 0, made.stderr
+    crafted = kinprint(*world.craft_arguments(world.bundle))
+    assert crafted.returncode == 0, crafted.stderr
+    return world
