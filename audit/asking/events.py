@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from audit.asking.class_order import ClassOrder
 from audit.journal.attempt_log import Spending
-from audit.scores.comparison import QueryEvidence
+from audit.scores.evidence import QueryEvidence
 from audit.verdict.outcome import ControlCheck, Outcome, ScoreOutcome
 
 

@@ -42,7 +42,7 @@ from audit.errors import NothingToResumeError
 from audit.journal.attempt_log import AttemptLog, Spending, spending
 from audit.journal.journal import AskedBundle, Journal
 from audit.library_versions import environment_versions
-from audit.scores.comparison import query_evidence
+from audit.scores.evidence import query_evidence
 from audit.signing.canonical import canonical_bytes
 from audit.verdict.early_stop import Follower, follow_controls, follow_queries
 from audit.verdict.judge import check_controls, judge

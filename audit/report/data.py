@@ -20,7 +20,7 @@ from audit.records.endpoint_identity import said, shown
 from audit.records.record import Record, read_record, seconds
 from audit.records.verify import LIMITS, Result, verify_record
 from audit.report.words import Agreement, Words, words
-from audit.scores.comparison import QueryEvidence, shown_evidence
+from audit.scores.evidence import QueryEvidence, shown_evidence
 from audit.signing.keys import Trust
 from audit.verdict.outcome import Outcome
 
@@ -111,7 +111,9 @@ def report_data(
         record, bundle = verification.record, verification.bundle
     evidence = None
     if bundle is not None:
-        evidence = shown_evidence(bundle, record.answers, record.opening.scores)
+        evidence = shown_evidence(
+            bundle, record.answers, record.opening.scores, num_first=_stopped_after(record)
+        )
     return ReportData(
         record=record,
         outcome=record.closing.outcome,
@@ -124,6 +126,11 @@ def report_data(
         telling=_telling(bundle, evidence) if bundle and evidence else (),
         facts=facts_of(record),
     )
+
+
+def _stopped_after(record: Record) -> int | None:
+    outcome = record.closing.outcome
+    return outcome.scores[0].stopped_after if outcome and outcome.scores else None
 
 
 def telling_order(evidence: QueryEvidence) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from audit.records.record import State
 from audit.report.data import ReportData
-from audit.scores.comparison import reference_scores
+from audit.scores.comparison import compare
 from audit.verdict.outcome import ScoreOutcome, Verdict
 
 SCHEMA_VERSION = 1
@@ -193,7 +193,8 @@ def _figures(data: ReportData) -> dict[str, Markup]:
 
 def _groups(data: ReportData, score: ScoreOutcome) -> tuple[dict[str, list[float]], int]:
     assert data.bundle is not None
-    pairs = reference_scores(data.bundle, data.record.answers, score.name)
+    found = compare(data.bundle, data.record.answers, score.name, num_first=score.stopped_after)
+    pairs = found.by_model(data.bundle)
     kinds = sorted({(model.role != "innocent", model.stratum) for model, _ in pairs})
     groups = {
         f"{'derived' if is_derived else 'innocent'}: {_shown(stratum)}": [

@@ -1,114 +1,102 @@
-"""What the calibration models score on the questions that a suspect answered.
+"""A suspect's score beside those of the calibration models, on the same questions.
 
-The thresholds and p-values of `audit.verdict.judge` come from these numbers; a report shows them.
+The one place that says which questions are compared and what everybody scores on them: thresholds
+and p-values of `audit.verdict.judge` come from these numbers, and reports and screens show them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.suspect import REFUSED
 from audit.answer import Answer
-from audit.bundle.manifest import BundleContents, ModelRecord, innocents
-from audit.scores.mfue import cross_entropy, estimated_loss, matching_rate, probe_hits
-from audit.scores.query_scores import (
-    MEAN_SCORES,
-    QUERY_SCORES,
-    answer_values,
-    calibration_answers,
-    can_score,
-    query_scores,
-    suspect_answers,
+from audit.bundle.manifest import BundleContents, ModelRecord
+from audit.scores.mfue import (
+    bounded_matches,
+    cross_entropy,
+    estimated_loss,
+    loss_bounds,
+    matching_rate,
+    probe_hits,
 )
+from audit.scores.query_scores import calibration_answers, query_scores, suspect_answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueryEvidence:
-    """What each answered query says, for a score that is a mean over queries."""
+class Comparison:
+    """What a suspect and the calibration models score."""
 
     score: str
-    """Which one, out of `audit.scores.query_scores.MEAN_SCORES`."""
-
-    queries: NDArray[np.int64]
-    """Indices into the bundle's queries, in the order of asking, ``[Q]``."""
+    access: str
+    """What the suspect told: ``labels``, ``top-k`` or ``probabilities``."""
+    asked: NDArray[np.int64]
+    """Indices of the queries or triggers that everybody is compared on, ``[n]``."""
     labels: NDArray[np.int64]
-    """The suspect's classes, ``[Q]``."""
-    suspect: NDArray[np.float64]
-    """What each answer is worth, ``[Q]``; larger speaks for derivation."""
+    """The suspect's classes, ``[n]``, or ``[n, M]`` for M probes a trigger; `REFUSED` for none."""
+    value: float
+    """The suspect's score; larger speaks for derivation."""
     models: NDArray[np.float64]
-    """What the calibration models' answers are worth, ``[R, Q]``."""
-    weights: NDArray[np.float64]
-    """How far each answer sets the suspect apart from innocents, in either direction, ``[Q]``."""
+    """The calibration models' scores, ``[R]``; zeros where nothing was asked."""
+    num_in_bundle: int
+    """Queries or triggers that the bundle has."""
+    num_undecided: int = 0
+    """Triggers that may or may not match, because the suspect tells too little of them."""
+
+    @property
+    def num_refused(self) -> int:
+        """Answers that were none."""
+        return int((self.labels == REFUSED).sum())
+
+    def by_model(self, bundle: BundleContents) -> tuple[tuple[ModelRecord, float], ...]:
+        """Return each calibration model with its score; nothing where nothing was asked."""
+        if not len(self.asked):
+            return ()
+        return tuple(zip(bundle.manifest.calibration_models, map(float, self.models), strict=True))
 
 
-def reference_scores(
-    bundle: BundleContents, answers: Mapping[str, Answer], score: str
-) -> tuple[tuple[ModelRecord, float], ...]:
-    """Return the score of each calibration model on the questions that were answered.
+def compare(
+    bundle: BundleContents,
+    answers: Mapping[str, Answer],
+    score: str,
+    *,
+    num_first: int | None = None,
+) -> Comparison:
+    """Score a suspect and the calibration models on the questions that the suspect answered.
 
     Args:
         bundle: What was asked.
-        answers: The suspect's, by question.
-        score: One of `audit.asking.plan.SCORES`.
+        answers: By question id.
+        score: One of `audit.scores.query_scores.QUERY_SCORES`, ``mfue-w`` or ``mfue-b``.
+        num_first: Compare on so many queries from the first one on, because the audit stopped
+            there; answers that were on their way then do not count.
 
-    Returns:
-        Models and scores, empty if nothing of this score was answered.
+    Raises:
+        AuditError: An unknown score.
     """
-    arrays, tau = bundle.arrays, bundle.manifest.tau
-    if score in QUERY_SCORES:
-        asked = answered(answers, "query", len(arrays.queries))
-        given = suspect_answers(bundle, answers, asked)
-        has_probabilities = given.log_probabilities is not None
-        compared = calibration_answers(
-            bundle, asked, with_probabilities=has_probabilities, boundaries=given.boundaries
-        )
-        values = query_scores(bundle, score, compared)
-    elif score == "mfue-w":
-        asked = answered(answers, "trigger", len(arrays.triggers))
-        labels = arrays.trigger_labels[asked]
-        source = cross_entropy(arrays.source_trigger_log_probabilities[asked], labels)
-        values = matching_rate(arrays.model_trigger_losses[:, asked], source, tau)
-    else:
-        asked, values = _probe_scores(bundle, answers)
-    if not len(asked):
-        return ()
-    models = bundle.manifest.calibration_models
-    return tuple(zip(models, map(float, values), strict=True))
+    if score == "mfue-w":
+        return _by_losses(bundle, answers)
+    if score == "mfue-b":
+        return _by_probes(bundle, answers)
+    return _by_queries(bundle, answers, score, num_first)
 
 
-def query_evidence(
-    bundle: BundleContents, answers: Mapping[str, Answer], score: str
-) -> QueryEvidence | None:
-    """Return what each answer is worth; None without answers, or where the score is no mean."""
-    asked = answered(answers, "query", len(bundle.arrays.queries))
-    if not len(asked) or score not in MEAN_SCORES or not can_score(bundle, score):
-        return None
-    given = suspect_answers(bundle, answers, asked)
-    models = calibration_answers(bundle, asked, with_probabilities=False)
-    suspect = answer_values(bundle, score, given)[0]
-    compared = answer_values(bundle, score, models)
-    # A log-ratio is a comparison by itself; a match says much where innocents rarely match.
-    usual = compared[innocents(bundle)].mean(axis=0) if score == "matching-rate" else 0.0
-    return QueryEvidence(
-        score=score,
-        queries=asked,
-        labels=given.labels[0],
-        suspect=suspect,
-        models=compared,
-        weights=np.abs(suspect - usual),
-    )
+def whole_scores(
+    bundle: BundleContents, score: str, *, with_probabilities: bool = False
+) -> NDArray[np.float64]:
+    """Return what the calibration models score on all queries of the bundle, ``[R]``.
 
+    After an early stop these set the thresholds, because what was bet on is the score over all.
 
-def shown_evidence(
-    bundle: BundleContents, answers: Mapping[str, Answer], scores: Sequence[str]
-) -> QueryEvidence | None:
-    """Return what to show of single answers: by the first score that is a mean over queries.
-
-    A score that looks at many answers at once is shown by its matches.
+    Args:
+        bundle: Its queries.
+        score: One of `audit.scores.query_scores.QUERY_SCORES`.
+        with_probabilities: Compare by probabilities where the bundle has them.
     """
-    names = [*(score for score in scores if score in MEAN_SCORES), "matching-rate"]
-    return query_evidence(bundle, answers, names[0])
+    every = np.arange(len(bundle.arrays.queries))
+    models = calibration_answers(bundle, every, with_probabilities=with_probabilities)
+    return query_scores(bundle, score, models)
 
 
 def answered(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.int64]:
@@ -116,19 +104,101 @@ def answered(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.i
     return np.flatnonzero([f"{kind}/{index}" in answers for index in range(num)])
 
 
-def _probe_scores(
-    bundle: BundleContents, answers: Mapping[str, Answer]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _by_queries(
+    bundle: BundleContents, answers: Mapping[str, Answer], score: str, num_first: int | None
+) -> Comparison:
+    num_in_bundle = len(bundle.arrays.queries)
+    asked = answered(answers, "query", num_in_bundle) if num_first is None else np.arange(num_first)
+    given = suspect_answers(bundle, answers, asked)
+    uses_probabilities = score == "sample-correlation" and given.log_probabilities is not None
+    # Models are compared by no more than the suspect tells.
+    models = calibration_answers(
+        bundle, asked, with_probabilities=uses_probabilities, boundaries=given.boundaries
+    )
+    access = "probabilities" if uses_probabilities else "labels"
+    return Comparison(
+        score=score,
+        access=given.access if score == "rank-correlation" else access,
+        asked=asked,
+        labels=given.labels[0],
+        value=_share(query_scores(bundle, score, given)[0], len(asked)),
+        models=_none_without(asked, query_scores(bundle, score, models)),
+        num_in_bundle=num_in_bundle,
+    )
+
+
+def _by_losses(bundle: BundleContents, answers: Mapping[str, Answer]) -> Comparison:
+    arrays, tau = bundle.arrays, bundle.manifest.tau
+    asked = answered(answers, "trigger", len(arrays.triggers))
+    given = [answers[f"trigger/{index}"] for index in asked]
+    num_classes = bundle.manifest.task.num_classes
+    rows = np.array(
+        [
+            np.full(num_classes, np.nan) if one.log_probabilities is None else one.log_probabilities
+            for one in given
+        ]
+    ).reshape(-1, num_classes)
+    labels = arrays.trigger_labels[asked]
+    source = cross_entropy(arrays.source_trigger_log_probabilities[asked], labels)
+    # Where only bounds are known, a trigger matches if every loss within them does.
+    low, high = loss_bounds(rows, labels)
+    matches, is_open = bounded_matches(low, high, source, tau)
+    is_answered = np.array([one.label != REFUSED for one in given], dtype=bool)
+    return Comparison(
+        score="mfue-w",
+        access="top-k" if np.isnan(rows[is_answered]).any() else "probabilities",
+        asked=asked,
+        labels=np.array([one.label for one in given], dtype=np.int64),
+        value=int(matches.sum()) / max(1, len(asked)),
+        models=_none_without(
+            asked, matching_rate(arrays.model_trigger_losses[:, asked], source, tau)
+        ),
+        num_in_bundle=len(arrays.triggers),
+        num_undecided=int((is_open & is_answered).sum()),
+    )
+
+
+def _by_probes(bundle: BundleContents, answers: Mapping[str, Answer]) -> Comparison:
     arrays, manifest = bundle.arrays, bundle.manifest
     assert manifest.probes is not None, "a score of probes needs a bundle with probes"
     num_probes = manifest.probes.num_probes
-    complete = [
-        index
-        for index in range(len(arrays.triggers))
-        if len(answered(answers, f"probe/{index}", num_probes)) == num_probes
-    ]
-    asked = np.array(complete, dtype=np.int64)
-    hits = probe_hits(arrays.source_probe_labels[asked], arrays.trigger_labels[asked])
-    source = estimated_loss(hits, num_probes)
-    suspect = estimated_loss(arrays.model_probe_hits[:, asked], num_probes)
-    return asked, matching_rate(suspect, source, manifest.tau)
+    # A loss is estimated from all probes of a trigger or not at all.
+    asked = np.array(
+        [
+            index
+            for index in range(len(arrays.triggers))
+            if len(answered(answers, f"probe/{index}", num_probes)) == num_probes
+        ],
+        dtype=np.int64,
+    )
+    labels = np.array(
+        [
+            [answers[f"probe/{index}/{probe}"].label for probe in range(num_probes)]
+            for index in asked
+        ],
+        dtype=np.int64,
+    ).reshape(-1, num_probes)
+    trigger_labels = arrays.trigger_labels[asked]
+    source = estimated_loss(
+        probe_hits(arrays.source_probe_labels[asked], trigger_labels), num_probes
+    )
+    suspect = estimated_loss(probe_hits(labels, trigger_labels), num_probes)
+    models = estimated_loss(arrays.model_probe_hits[:, asked], num_probes)
+    return Comparison(
+        score="mfue-b",
+        access="labels",
+        asked=asked,
+        labels=labels,
+        value=_share(matching_rate(suspect, source, manifest.tau), len(asked)),
+        models=_none_without(asked, matching_rate(models, source, manifest.tau)),
+        num_in_bundle=len(arrays.triggers),
+    )
+
+
+def _share(value: NDArray[np.float64], num: int) -> float:
+    return float(value) if num else 0.0
+
+
+def _none_without(asked: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    # The mean of nothing is no number.
+    return scores if len(asked) else np.zeros(len(scores))

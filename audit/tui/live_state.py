@@ -18,7 +18,7 @@ from audit.asking.events import (
 from audit.bundle.manifest import BundleContents
 from audit.journal.attempt_log import Spending
 from audit.report.question_view import source_label
-from audit.scores.comparison import query_evidence
+from audit.scores.evidence import query_evidence
 from audit.tui.widgets.evidence_plot import Curve, curve_of
 from audit.tui.widgets.query_grid import Mark
 from audit.tui.widgets.verdict_banner import BannerData

@@ -3,23 +3,24 @@
 The words are those of the report, the numbers those of the outcome; nothing is judged here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from audit.answer import Answer
-from audit.bundle.manifest import BundleContents
+from audit.bundle.manifest import BundleContents, ModelRecord
 from audit.journal.journal import Journal
 from audit.records.from_journal import draft_record, unsigned_preview
 from audit.records.record import Record, State
 from audit.report.data import agreement_of, facts_of
 from audit.report.words import Words, words
-from audit.scores.comparison import QueryEvidence, query_evidence, reference_scores, shown_evidence
+from audit.scores.comparison import compare
+from audit.scores.evidence import QueryEvidence, query_evidence, shown_evidence
 from audit.suspects.found_files import FoundBundle
 from audit.tui.widgets.evidence_plot import Curve, curve_of
 from audit.tui.widgets.score_strip import StripData, strip_data
 from audit.verdict.control_confusion import ControlConfusion, control_confusion
-from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,13 @@ def result_data(
     evidence: QueryEvidence | None = None
     confusion = None
     if bundle is not None:
-        strips = tuple(
-            strip_data(score, reference_scores(bundle, answers, score.name)) for score in scores
-        )
+        strips = tuple(strip_data(score, _models(bundle, answers, score)) for score in scores)
         if scores:
-            evidence = shown_evidence(bundle, answers, [score.name for score in scores])
-            own = query_evidence(bundle, answers, scores[0].name)
+            first = scores[0].stopped_after
+            evidence = shown_evidence(
+                bundle, answers, [score.name for score in scores], num_first=first
+            )
+            own = query_evidence(bundle, answers, scores[0].name, num_first=first)
             curve = curve_of(scores[0], own)
         if outcome is not None and outcome.verdict is Verdict.NOT_COMPARABLE:
             confusion = control_confusion(bundle, answers)
@@ -122,6 +124,14 @@ def result_data(
         evidence=evidence,
         confusion=confusion,
     )
+
+
+def _models(
+    bundle: BundleContents, answers: Mapping[str, Answer], score: ScoreOutcome
+) -> tuple[tuple[ModelRecord, float], ...]:
+    """Return the calibration models as the verdict compared them."""
+    found = compare(bundle, answers, score.name, num_first=score.stopped_after)
+    return found.by_model(bundle)
 
 
 def _bundle_with(

@@ -12,8 +12,9 @@ import numpy as np
 from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, innocents, min_control_accuracy
+from audit.scores.comparison import whole_scores
 from audit.scores.likelihood_ratio import answer_evidence
-from audit.scores.query_scores import MEAN_SCORES, calibration_answers, query_scores, query_table
+from audit.scores.query_scores import MEAN_SCORES, query_table
 from audit.verdict.betting import EarlyStop, SequentialTest
 from audit.verdict.rule import MAX_REFUSED, MIN_QUERIES, DecisionRule
 from audit.verdict.thresholds import Thresholds, conformal_thresholds
@@ -97,9 +98,7 @@ def whole_thresholds(
     bundle: BundleContents, rule: DecisionRule, score: str, *, with_probabilities: bool = False
 ) -> Thresholds:
     """Return the thresholds of a score over all queries."""
-    every = np.arange(len(bundle.arrays.queries))
-    answers = calibration_answers(bundle, every, with_probabilities=with_probabilities)
-    scores = query_scores(bundle, score, answers)
+    scores = whole_scores(bundle, score, with_probabilities=with_probabilities)
     is_innocent = innocents(bundle)
     return conformal_thresholds(
         scores[is_innocent], scores[~is_innocent], alpha=rule.alpha, beta=rule.beta

@@ -6,8 +6,8 @@ answered, from the calibration models' stored answers to the same questions; whe
 early, on all of them, because that is what was bet on.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +15,8 @@ from numpy.typing import NDArray
 from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, innocents, min_control_accuracy
-from audit.scores.mfue import (
-    bounded_matches,
-    cross_entropy,
-    estimated_loss,
-    loss_bounds,
-    matching_rate,
-    probe_hits,
-)
-from audit.scores.query_scores import (
-    QUERY_SCORES,
-    QueryAnswers,
-    calibration_answers,
-    can_score,
-    query_scores,
-    suspect_answers,
-)
+from audit.scores.comparison import Comparison, compare, whole_scores
+from audit.scores.query_scores import QUERY_SCORES, can_score
 from audit.verdict.betting import EarlyStop
 from audit.verdict.early_stop import follow_controls, follow_queries
 from audit.verdict.outcome import ControlCheck, Outcome, Repeats, ScoreOutcome, Verdict
@@ -69,7 +55,7 @@ def judge(
     control = check_controls(bundle, answers, rule)
     results: tuple[ScoreOutcome, ...] = ()
     if control.comparable:
-        deciding, *others = (_SCORERS[name](bundle, answers, rule) for name in scores)
+        deciding, *others = (_judge_score(bundle, answers, rule, name) for name in scores)
         results = (deciding, *(one for one in others if one.num_queries))
     return Outcome(
         verdict=results[0].verdict if results else Verdict.NOT_COMPARABLE,
@@ -105,49 +91,91 @@ def check_controls(
     )
 
 
-def _query_score(
-    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule, *, name: str
+def _judge_score(
+    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule, name: str
 ) -> ScoreOutcome:
-    num_in_bundle = len(bundle.arrays.queries)
     follower = follow_queries(bundle, rule, name)
     stop = follower.follow(answers) if follower else None
-    if stop is None:
-        asked = compared = _asked(answers, "query", num_in_bundle)
-    else:
-        # The bet was about the score over all queries, so that is what innocents are compared by.
-        asked, compared = np.arange(stop.num_values), np.arange(num_in_bundle)
-    given = suspect_answers(bundle, answers, asked)
-    uses_probabilities = name == "sample-correlation" and given.log_probabilities is not None
-    repeats = compare_repeats(answers)
-    is_unlike_models = looks_random(bundle, given.labels[0], asked)
-    calibration = calibration_answers(
-        bundle,
-        compared,
-        with_probabilities=uses_probabilities,
-        boundaries=None if stop else given.boundaries,
+    found = compare(bundle, answers, name, num_first=stop.num_values if stop else None)
+    decides = len(found.asked) >= MIN_QUERIES
+    suspicion = _suspicion(bundle, answers, found) if name in QUERY_SCORES else _UNSUSPECTED
+    # The bet was about the score over all queries, so that is what sets the thresholds then.
+    thresholds_from = whole_scores(bundle, name) if stop else found.models
+    models, is_innocent = bundle.manifest.calibration_models, innocents(bundle)
+    thresholds = conformal_thresholds(
+        thresholds_from[is_innocent],
+        thresholds_from[~is_innocent],
+        alpha=rule.alpha,
+        beta=rule.beta,
     )
-    return _decide(
-        bundle,
-        rule,
+    kinds = np.array([model.stratum for model in models])
+
+    def p_value(chosen: NDArray[np.bool_]) -> float:
+        scores = thresholds_from[chosen & is_innocent]
+        if stop is None:
+            return rank_p_value(found.value, scores)
+        if stop.place == "below":
+            return 1.0
+        # The score over all queries is above this, but for the error of stopping early.
+        passed = thresholds.derived_above if stop.is_above else thresholds.independent_below
+        just_above = float(np.nextafter(passed, np.inf))
+        return min(1.0, rank_p_value(just_above, scores) + rule.stopping_error)
+
+    strata = {
+        str(kind): p_value(kinds == kind) for kind in sorted(set(kinds[is_innocent].tolist()))
+    }
+    num_innocents = int(is_innocent.sum())
+    is_hiding = suspicion.is_evasive and decides
+    result = ScoreOutcome(
         name=name,
-        access=_access(name, given, uses_probabilities=uses_probabilities),
-        value=_mean(query_scores(bundle, name, given)[0], len(asked)),
-        calibration=query_scores(bundle, name, calibration),
-        num_queries=len(asked),
-        num_in_bundle=num_in_bundle,
-        num_refused=int((given.labels == REFUSED).sum()),
-        is_evasive=_is_evasive(bundle, given.labels[0], asked)
-        or (is_unlike_models and repeats is not None and repeats.p_value <= CHANCE_LEVEL),
+        access=found.access,
+        value=found.value,
+        num_queries=len(found.asked),
+        num_in_bundle=found.num_in_bundle,
+        num_refused=found.num_refused,
+        num_undecided=found.num_undecided,
+        is_evasive=is_hiding,
+        looks_random=suspicion.looks_random and decides,
+        repeats=suspicion.repeats,
+        derived_above=_finite(thresholds.derived_above),
+        independent_below=_finite(thresholds.independent_below),
+        e_value=stop.e_value if stop else None,
+        p_value=p_value(np.ones(len(models), dtype=bool)),
+        smallest_p_value=smallest_p_value(num_innocents),
+        num_innocents=num_innocents,
+        num_as_high=int((found.models[is_innocent] >= found.value).sum()),
+        num_derived=len(models) - num_innocents,
+        strata=strata,
+        verdict=Verdict.INCONCLUSIVE if is_hiding else _verdict(found, thresholds, stop),
+        reason="",
+    )
+    return result.model_copy(update={"reason": verdict_words(result, rule)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Suspicion:
+    """What speaks for answers that are no model's."""
+
+    is_evasive: bool = False
+    looks_random: bool = False
+    repeats: Repeats | None = None
+
+
+_UNSUSPECTED = _Suspicion()
+
+
+def _suspicion(
+    bundle: BundleContents, answers: Mapping[str, Answer], found: Comparison
+) -> _Suspicion:
+    repeats = compare_repeats(answers)
+    is_unlike_models = looks_random(bundle, found.labels, found.asked)
+    has_changed = repeats is not None and repeats.p_value <= CHANCE_LEVEL
+    return _Suspicion(
+        is_evasive=_is_evasive(bundle, found.labels, found.asked)
+        or (is_unlike_models and has_changed),
         looks_random=is_unlike_models,
         repeats=repeats,
-        stop=stop,
     )
-
-
-def _access(name: str, given: QueryAnswers, *, uses_probabilities: bool) -> str:
-    if name == "rank-correlation":
-        return given.access
-    return "probabilities" if uses_probabilities else "labels"
 
 
 def _is_evasive(
@@ -166,150 +194,6 @@ def _is_evasive(
     )
 
 
-def _mfue_w(
-    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule
-) -> ScoreOutcome:
-    arrays, tau = bundle.arrays, bundle.manifest.tau
-    asked = _asked(answers, "trigger", len(arrays.triggers))
-    given = [answers[f"trigger/{index}"] for index in asked]
-    num_classes = bundle.manifest.task.num_classes
-    rows = np.array(
-        [
-            np.full(num_classes, np.nan) if one.log_probabilities is None else one.log_probabilities
-            for one in given
-        ]
-    ).reshape(-1, num_classes)
-    labels = arrays.trigger_labels[asked]
-    source = cross_entropy(arrays.source_trigger_log_probabilities[asked], labels)
-    # Where only bounds are known, a trigger matches if every loss within them does.
-    low, high = loss_bounds(rows, labels)
-    matches, is_open = bounded_matches(low, high, source, tau)
-    is_answered = np.array([one.label != REFUSED for one in given], dtype=bool)
-    return _decide(
-        bundle,
-        rule,
-        name="mfue-w",
-        access="top-k" if np.isnan(rows[is_answered]).any() else "probabilities",
-        value=int(matches.sum()) / max(1, len(asked)),
-        calibration=matching_rate(arrays.model_trigger_losses[:, asked], source, tau),
-        num_queries=len(asked),
-        num_in_bundle=len(arrays.triggers),
-        num_refused=int((~is_answered).sum()),
-        num_undecided=int((is_open & is_answered).sum()),
-    )
-
-
-def _mfue_b(
-    bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule
-) -> ScoreOutcome:
-    arrays, manifest = bundle.arrays, bundle.manifest
-    assert manifest.probes is not None
-    num_probes = manifest.probes.num_probes
-    asked = np.array(
-        [
-            index
-            for index in range(len(arrays.triggers))
-            if len(_asked(answers, f"probe/{index}", num_probes)) == num_probes
-        ],
-        dtype=np.int64,
-    )
-    labels = np.array(
-        [_labels(answers, f"probe/{index}", num_probes) for index in asked], dtype=np.int64
-    ).reshape(-1, num_probes)
-    trigger_labels = arrays.trigger_labels[asked]
-    source = estimated_loss(
-        probe_hits(arrays.source_probe_labels[asked], trigger_labels), num_probes
-    )
-    suspect = estimated_loss(probe_hits(labels, trigger_labels), num_probes)
-    calibration = estimated_loss(arrays.model_probe_hits[:, asked], num_probes)
-    return _decide(
-        bundle,
-        rule,
-        name="mfue-b",
-        access="labels",
-        value=_mean(matching_rate(suspect, source, manifest.tau), len(asked)),
-        calibration=matching_rate(calibration, source, manifest.tau),
-        num_queries=len(asked),
-        num_in_bundle=len(arrays.triggers),
-        num_refused=int((labels == REFUSED).sum()),
-    )
-
-
-_SCORERS: dict[str, Callable[..., ScoreOutcome]] = {
-    **{name: partial(_query_score, name=name) for name in QUERY_SCORES},
-    "mfue-w": _mfue_w,
-    "mfue-b": _mfue_b,
-}
-
-
-def _decide(
-    bundle: BundleContents,
-    rule: DecisionRule,
-    *,
-    name: str,
-    access: str,
-    value: float,
-    calibration: NDArray[np.float64],
-    num_queries: int,
-    num_in_bundle: int,
-    num_refused: int,
-    num_undecided: int = 0,
-    is_evasive: bool = False,
-    looks_random: bool = False,
-    repeats: Repeats | None = None,
-    stop: EarlyStop | None = None,
-) -> ScoreOutcome:
-    models, is_innocent = bundle.manifest.calibration_models, innocents(bundle)
-    if num_queries == 0:
-        calibration = np.zeros(len(models))
-    thresholds = conformal_thresholds(
-        calibration[is_innocent], calibration[~is_innocent], alpha=rule.alpha, beta=rule.beta
-    )
-    kinds = np.array([model.stratum for model in models])
-
-    def p_value(chosen: NDArray[np.bool_]) -> float:
-        scores = calibration[chosen & is_innocent]
-        if stop is None:
-            return rank_p_value(value, scores)
-        if stop.place == "below":
-            return 1.0
-        # The score over all queries is above this, but for the error of stopping early.
-        passed = thresholds.derived_above if stop.is_above else thresholds.independent_below
-        just_above = float(np.nextafter(passed, np.inf))
-        return min(1.0, rank_p_value(just_above, scores) + rule.stopping_error)
-
-    strata = {
-        str(kind): p_value(kinds == kind) for kind in sorted(set(kinds[is_innocent].tolist()))
-    }
-    num_innocents = int(is_innocent.sum())
-    verdict = _verdict(value, thresholds, num_queries, num_refused + num_undecided, stop)
-    is_hiding = is_evasive and num_queries >= MIN_QUERIES
-    result = ScoreOutcome(
-        name=name,
-        access=access,
-        value=value,
-        num_queries=num_queries,
-        num_in_bundle=num_in_bundle,
-        num_refused=num_refused,
-        num_undecided=num_undecided,
-        is_evasive=is_hiding,
-        looks_random=looks_random and num_queries >= MIN_QUERIES,
-        repeats=repeats,
-        derived_above=_finite(thresholds.derived_above),
-        independent_below=_finite(thresholds.independent_below),
-        e_value=stop.e_value if stop else None,
-        p_value=p_value(np.ones(len(models), dtype=bool)),
-        smallest_p_value=smallest_p_value(num_innocents),
-        num_innocents=num_innocents,
-        num_as_high=int((calibration[is_innocent] >= value).sum()),
-        num_derived=len(models) - num_innocents,
-        strata=strata,
-        verdict=Verdict.INCONCLUSIVE if is_hiding else verdict,
-        reason="",
-    )
-    return result.model_copy(update={"reason": verdict_words(result, rule)})
-
-
 _STOPPED = {
     "above": Verdict.DERIVED,
     "below": Verdict.INDEPENDENT,
@@ -317,20 +201,16 @@ _STOPPED = {
 }
 
 
-def _verdict(
-    value: float,
-    thresholds: Thresholds,
-    num_queries: int,
-    num_unknown: int,
-    stop: EarlyStop | None,
-) -> Verdict:
+def _verdict(found: Comparison, thresholds: Thresholds, stop: EarlyStop | None) -> Verdict:
     if stop is not None:
         return _STOPPED[stop.place]
-    if num_queries < MIN_QUERIES:
+    if len(found.asked) < MIN_QUERIES:
         return Verdict.INCONCLUSIVE
-    if value > thresholds.derived_above:
+    if found.value > thresholds.derived_above:
         return Verdict.DERIVED
-    if value < thresholds.independent_below and num_unknown <= MAX_REFUSED * num_queries:
+    num_unknown = found.num_refused + found.num_undecided
+    tells_enough = num_unknown <= MAX_REFUSED * len(found.asked)
+    if found.value < thresholds.independent_below and tells_enough:
         return Verdict.INDEPENDENT
     return Verdict.INCONCLUSIVE
 
@@ -339,14 +219,6 @@ def _labels(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.in
     """Return labels ``[num]``, `REFUSED` also where there is no answer yet."""
     found = (answers.get(f"{kind}/{index}") for index in range(num))
     return np.array([REFUSED if one is None else one.label for one in found], dtype=np.int64)
-
-
-def _asked(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.int64]:
-    return np.flatnonzero([f"{kind}/{index}" in answers for index in range(num)])
-
-
-def _mean(value: NDArray[np.float64], num: int) -> float:
-    return float(value) if num else 0.0
 
 
 def _finite(value: float) -> float | None:

@@ -82,6 +82,11 @@ class ScoreOutcome(FrozenModel):
     verdict: Verdict
     reason: str
 
+    @property
+    def stopped_after(self) -> int | None:
+        """Number of queries after which asking stopped early; None where it did not."""
+        return None if self.e_value is None else self.num_queries
+
 
 class Outcome(FrozenModel):
     """The result of an audit."""

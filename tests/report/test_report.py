@@ -35,7 +35,7 @@ from audit.errors import SignatureInvalidError, UntrustedKeyError
 from audit.records.record import State
 from audit.report.data import ReportData, report_data
 from audit.report.write import render_html, render_json, render_junit, render_markdown, verdict_of
-from audit.scores.comparison import reference_scores
+from audit.scores.comparison import compare
 from audit.signing.keys import Trust
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
@@ -261,7 +261,7 @@ def test_the_thresholds_follow_from_the_scores_that_are_drawn(
     data = data_of(tmp_path, signed(fixed_draft(audited_contents(), rule)))
     assert data.bundle is not None
     assert data.outcome is not None
-    pairs = reference_scores(data.bundle, data.record.answers, "likelihood-ratio")
+    pairs = compare(data.bundle, data.record.answers, "likelihood-ratio").by_model(data.bundle)
     innocent = [value for model, value in pairs if model.role == "innocent"]
     derived = [value for model, value in pairs if model.role == "derived"]
     # alpha = 0.05 allows floor(0.05 * 22) - 1 = 0 innocents above the bound. Each threshold is

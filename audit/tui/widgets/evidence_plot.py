@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from textual.widgets import Static
 from textual_plotext import PlotextPlot
 
-from audit.scores.comparison import QueryEvidence
+from audit.scores.evidence import QueryEvidence
 from audit.tui.words import plot_colour
 from audit.verdict.outcome import ScoreOutcome
 

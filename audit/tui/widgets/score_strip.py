@@ -41,7 +41,7 @@ def strip_data(score: ScoreOutcome, pairs: Sequence[tuple[ModelRecord, float]]) 
 
     Args:
         score: The suspect's.
-        pairs: Models and their scores (`audit.scores.comparison.reference_scores`).
+        pairs: Models and their scores (`audit.scores.comparison.Comparison.by_model`).
     """
     kinds = sorted({(model.role != "innocent", model.stratum) for model, _ in pairs})
     return StripData(
