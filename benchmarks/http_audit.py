@@ -23,7 +23,6 @@ from adapters.http.suspect import open_endpoint
 from audit.asking.events import Answered
 from audit.asking.session import AuditSession
 from audit.journal.journal import Journal
-from audit.verdict.rule import choose_rule
 from benchmarks.plain_bundle import plain_bundle
 
 
@@ -58,10 +57,9 @@ def main() -> int:
         arrays = dataclasses.replace(bundle.arrays, control_labels=labels)
         bundle = dataclasses.replace(bundle, arrays=arrays)
     endpoint = open_endpoint(path, bundle_classes=bundle.manifest.task.class_names)
-    rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=False)
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal.sqlite")
-        session = AuditSession(bundle, endpoint, journal, rule=rule)
+        session = AuditSession(bundle, endpoint, journal)
         cpu_s, started, ended = -_cpu_s(), time.perf_counter(), 0.0
         for event in session.run():
             # Made-up probabilities may make a suspect look odd, and then some are asked again.

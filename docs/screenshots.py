@@ -13,8 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from audit.api import open_bundle
-from audit.asking.run import audit_suspect
+from audit.api import audit_suspect, open_bundle
 from audit.suspects.found_files import describe_suspect
 from audit.suspects.opening import open_file
 from audit.tui.app import KinprintApp

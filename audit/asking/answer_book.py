@@ -4,7 +4,7 @@ Batches are numbered when they are taken, answers written when they have come, b
 threads in turn: the caller holds `Journal.turn`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,13 +54,21 @@ class AnswerBook:
         self._answers = journal.answers(audit)
         self._sequence = journal.last_sequence(audit)
         self._run, self._request = 0, 0
+        self.num_questions = 0
+        """Questions of the plan, second ones included."""
         self.num_answered = 0
-        """Answers to questions of the plan, second ones included."""
+        """Answers to them."""
 
     @property
     def answers(self) -> Mapping[str, Answer]:
         """Return the answers by question id; it grows while questions are asked."""
         return self._answers
+
+    def expect(self, groups: Sequence[QuestionGroup]) -> None:
+        """Count a plan's questions among those that are asked, answered ones included."""
+        num = sum(group.num_questions for group in groups)
+        self.num_questions += num
+        self.num_answered += num - sum(len(self.missing(group)) for group in groups)
 
     def begin_run(self, run: int) -> None:
         """Note which run asks from now on."""

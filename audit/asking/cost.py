@@ -7,6 +7,7 @@ from decimal import Decimal
 from adapters.attempts import Watchable, watchable
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits, Tariff, money
+from audit.asking.options import AuditOptions
 from audit.asking.plan import Plan, make_plan
 from audit.asking.second_questions import num_possible_repeats, with_repeats
 from audit.bundle.manifest import BundleContents
@@ -126,21 +127,15 @@ class SpendingPlan:
 
 
 def plan_spending(
-    bundle: BundleContents,
-    suspect: Suspect,
-    scores: tuple[str, ...],
-    *,
-    budget: int | None = None,
-    limits: SpendingLimits | None = None,
+    bundle: BundleContents, suspect: Suspect, options: AuditOptions
 ) -> SpendingPlan | None:
     """Work out how far an audit may go, before anything is sent.
 
     Args:
         bundle: What is asked.
         suspect: Whom.
-        scores: Scores to compute.
-        budget: Largest number of questions.
-        limits: Count before those of the endpoint file.
+        options: What is asked, settled for both; its limits count before those of the endpoint
+            file.
 
     Returns:
         The plan; None for a suspect that is a file, which may be asked for nothing.
@@ -152,13 +147,13 @@ def plan_spending(
     endpoint = watchable(suspect)
     if endpoint is None:
         return None
-    limits, tariff = endpoint.limits.unless(limits or SpendingLimits()), endpoint.tariff
+    limits, tariff = endpoint.limits.unless(options.limits), endpoint.tariff
     if limits.max_cost is not None and tariff.is_free:
         raise AuditError(
             "max_cost: expected price_per_request or price_per_image in the endpoint file, got "
             "neither; without a price nothing limits the cost"
         )
-    plan = make_plan(bundle, scores, suspect.capability)
+    plan, budget = make_plan(bundle, options.scores, suspect.capability), options.budget
     reach = affordable_questions(plan, suspect.batch_size, tariff, limits)
     if reach is None and plan is not (more := with_repeats(plan)):
         # What may be asked again must not exhaust what the audit itself needs.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.suspect import Capability
+from adapters.suspect import Capability, Suspect
 from audit.bundle.manifest import BundleContents
 from audit.bundle.probes import probes
 from audit.errors import AuditError
@@ -140,3 +140,37 @@ def _probe_groups(bundle: BundleContents) -> Iterator[QuestionGroup]:
             )
 
         yield QuestionGroup(kind=f"probe/{index}", num_questions=settings.num_probes, images=images)
+
+
+def scores_to_ask(bundle: BundleContents, suspect: Suspect) -> tuple[str, ...]:
+    """Return the scores of an audit for which nobody chose any.
+
+    The bundle's own score decides. Others are shown beside it where they cost nothing: files that
+    give probabilities; an endpoint is asked for nothing more than the verdict needs.
+    """
+    return default_scores(
+        bundle, is_file=suspect.identity.kind == "onnx", capability=suspect.capability
+    )
+
+
+def default_scores(
+    bundle: BundleContents, *, is_file: bool, capability: Capability
+) -> tuple[str, ...]:
+    """Return the scores of an audit for which nobody chose any, before the suspect is open.
+
+    Args:
+        bundle: What is asked.
+        is_file: The suspect is a model file, so that asking is free.
+        capability: What it tells.
+    """
+    default = bundle.manifest.default_score
+    is_free = is_file and capability is Capability.PROBABILITIES
+    beside = [
+        name
+        for name, is_there in (
+            ("rank-correlation", can_score(bundle, "rank-correlation")),
+            ("mfue-w", len(bundle.arrays.triggers) > 0),
+        )
+        if is_free and is_there and name != default
+    ]
+    return (default, *beside)

@@ -8,6 +8,7 @@ from the binomial distribution: with m models, k or more of them at a rate of al
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,10 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from adapters.suspect import Suspect, SuspectError
-from audit.asking.run import audit_suspect
+from audit.asking.options import AuditOptions
+from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
 from audit.calibrating.model_folder import PanelRefusal, answered_labels, open_panel
 from audit.errors import AuditError
+from audit.journal.journal import Journal
 from audit.records.ask_again import MAX_DIFFERING
 from audit.scores.query_scores import can_score, query_table
 from audit.verdict.outcome import Outcome, Verdict
@@ -147,9 +150,9 @@ def _audited(
     bundle: BundleContents, suspect: Suspect, path: Path, journal: Path
 ) -> ChallengedModel | PanelRefusal:
     try:
-        outcome = audit_suspect(
-            bundle, suspect, scores=(bundle.manifest.default_score,), journal=journal
-        )
+        options = AuditOptions(scores=(bundle.manifest.default_score,))
+        with closing(Journal(journal)) as opened:
+            outcome = run_audit(opened, bundle, suspect, options)
     except (SuspectError, AuditError) as error:
         return PanelRefusal(path=path, reason=str(error))
     if outcome.verdict is Verdict.NOT_COMPARABLE:

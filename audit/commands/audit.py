@@ -1,13 +1,24 @@
 """``kinprint audit``: ask suspects, one after another, and say what each one is."""
 
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from audit.commands.option_groups import (
+    AskingOptions,
+    OutputOptions,
+    RecordOptions,
+    SuspectOptions,
+    gathered,
+)
+
 if TYPE_CHECKING:
-    from adapters.onnx.suspect import OutputKindChoice
+    from collections.abc import Callable
+
     from adapters.suspect import Suspect
+    from audit.asking.options import AuditOptions
     from audit.bundle.manifest import BundleContents
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -121,163 +132,130 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
     show_default=True,
     help="Which verdicts give a non-zero exit status.",
 )
+@gathered(suspects=SuspectOptions, asking=AskingOptions, record=RecordOptions, output=OutputOptions)
 def command(
     bundle_path: Path,
-    files: tuple[Path, ...],
-    described: tuple[Path, ...],
-    endpoints: tuple[Path, ...],
-    output: str | None,
-    output_kind: "OutputKindChoice",
-    infer_classes: bool,
+    suspects: SuspectOptions,
+    asking: AskingOptions,
+    record: RecordOptions,
+    output: OutputOptions,
     trust: tuple[Path, ...],
-    scores: tuple[str, ...],
-    labels_only: bool,
-    device: Literal["auto", "cpu", "cuda"],
-    rate: float | None,
-    budget: int | None,
-    max_cost: str | None,
-    max_requests: int | None,
-    yes: bool,
-    ca_bundle: Path | None,
-    insecure: bool,
-    alpha: float | None,
-    beta: float | None,
-    stop_early: bool | None,
-    resume: bool,
     journal: Path | None,
-    record_path: Path | None,
-    auditor_key: Path | None,
-    passphrase_env: str | None,
-    timestamp_url: str | None,
-    as_json: bool,
-    junit_path: Path | None,
-    quiet: bool,
-    fail_on: str,
+    yes: bool,
 ) -> int:
     """Audit suspects with BUNDLE and print a verdict for each.
 
     Exit status: 0 nothing derived found, 10 derived, 11 inconclusive, 12 stopped and resumable,
     13 signature wrong, 14 suspect unreachable or without usable answers, 15 not comparable.
     """
-    from adapters.tariff import SpendingLimits
-    from audit.asking.cost import plan_spending
-    from audit.asking.run import scores_to_ask
     from audit.bundle.bundle_file import read_bundle
-    from audit.commands.agreement import agree, amount
-    from audit.commands.audit_row import adjust_p_values, audit_row
+    from audit.commands.audit_row import adjust_p_values
     from audit.commands.recording import prepare_recording
     from audit.errors import AuditError
     from audit.exit_codes import ExitCode, code_for_error, gravest
+    from audit.journal.journal import default_journal
     from audit.signing.keys import load_trust
-    from audit.suspects.opening import open_described, open_file, open_remote
 
-    paths = [*files, *described, *endpoints]
-    if not paths:
-        raise click.UsageError(
-            "no suspect: give --onnx FILE, --suspect FILE.toml or --endpoint FILE.toml"
-        )
-    if (output is not None or output_kind != "auto") and not files:
-        raise click.UsageError(
-            "--output and --output-kind are for --onnx; a suspect file says it under [model]"
-        )
-    if (max_cost or max_requests or ca_bundle or insecure or rate is not None) and not endpoints:
-        raise click.UsageError(
-            "--max-cost, --max-requests, --rate, --ca-bundle and --insecure are for --endpoint"
-        )
-    limits = SpendingLimits(
-        max_requests=max_requests, max_cost=None if max_cost is None else amount(max_cost)
-    )
-    recording = prepare_recording(
-        record_path,
-        auditor_key,
-        passphrase_env,
-        timestamp_url,
-        num_suspects=len(paths),
-    )
+    suspects.check()
+    _check_endpoint_options(suspects, asking)
+    options = asking.audit_options()
+    recording = prepare_recording(record, num_suspects=len(suspects.paths))
     bundle = read_bundle(bundle_path, load_trust(trust))
-
-    def opened(path: Path) -> "Suspect":
-        if path in files:
-            return open_file(
-                bundle,
-                path,
-                device=device,
-                labels_only=labels_only,
-                output=output,
-                output_kind=output_kind,
-            )
-        if path in described:
-            return open_described(bundle, path, device=device, labels_only=labels_only)
-        return open_remote(
-            bundle,
-            path,
-            labels_only=labels_only,
-            ca_bundle=ca_bundle,
-            allow_plain_http=insecure,
-            rate=rate,
-        )
-
+    journal = journal or default_journal()
     rows: list[dict[str, Any]] = []
     unwritten: AuditError | None = None
-    for path in paths:
+    for path in suspects.paths:
         try:
-            suspect = opened(path)
-            try:
-                asked = scores or scores_to_ask(bundle, suspect)
-                spending = plan_spending(bundle, suspect, asked, budget=budget, limits=limits)
-                if spending is not None:
-                    agree(
-                        path.name,
-                        spending,
-                        is_resumed=resume,
-                        has_budget=budget is not None,
-                        is_agreed=yes,
-                        is_quiet=quiet,
-                    )
+            with closing(suspects.open(bundle, path)) as suspect:
                 rows.append(
-                    audit_row(
+                    _audited(
                         bundle,
                         suspect,
                         path,
-                        is_shown=not quiet,
-                        scores=scores,
-                        budget=budget,
-                        resume=resume,
-                        alpha=alpha,
-                        beta=beta,
-                        stop_early=stop_early,
-                        limits=limits,
+                        options,
                         journal=journal,
                         stamp=recording.stamp if recording else None,
-                        infer_classes=infer_classes,
+                        is_agreed=yes,
+                        is_quiet=output.quiet,
                     )
                 )
                 if recording is not None:
                     unwritten = recording.write(journal, rows[-1]["run"]["audit"])
-            finally:
-                suspect.close()
         except Exception as error:
             code = code_for_error(error)
-            if code is None or (len(paths) == 1 and not (as_json or junit_path)):
+            is_alone = len(suspects.paths) == 1 and not (output.as_json or output.junit_path)
+            if code is None or is_alone:
                 raise
             rows.append({"suspect": {"path": str(path)}, "error": str(error), "exit_code": code})
     if len(rows) > 1:
         adjust_p_values(rows)
-    status = gravest([ExitCode(row["exit_code"]) for row in rows], fail_on)
+    status = gravest([ExitCode(row["exit_code"]) for row in rows], output.fail_on)
     if unwritten is not None:
         status = code_for_error(unwritten) or ExitCode.UNEXPECTED
-    if junit_path is not None:
-        from audit.atomic_file import write_atomically
-        from audit.report.junit import junit_bytes
-
-        try:
-            write_atomically(junit_path, [junit_bytes(_told_bundle(bundle), rows, fail_on)])
-        except OSError as error:
-            raise AuditError(f"junit: cannot write {junit_path}: {error.strerror}") from error
-    _print(bundle, rows, as_json=as_json, status=status)
+    if output.junit_path is not None:
+        _write_junit(output.junit_path, bundle, rows, output.fail_on)
+    _print(bundle, rows, as_json=output.as_json, status=status)
     if unwritten is not None:
         raise unwritten
     return status
+
+
+def _check_endpoint_options(suspects: SuspectOptions, asking: AskingOptions) -> None:
+    given = (
+        asking.max_cost,
+        asking.max_requests,
+        suspects.ca_bundle,
+        suspects.insecure,
+        suspects.rate is not None,
+    )
+    if any(given) and not suspects.endpoints:
+        raise click.UsageError(
+            "--max-cost, --max-requests, --rate, --ca-bundle and --insecure are for --endpoint"
+        )
+
+
+def _audited(
+    bundle: "BundleContents",
+    suspect: "Suspect",
+    path: Path,
+    options: "AuditOptions",
+    *,
+    journal: Path,
+    stamp: "Callable[[bytes], bytes] | None",
+    is_agreed: bool,
+    is_quiet: bool,
+) -> dict[str, Any]:
+    """Audit one suspect, after somebody agreed to what it costs."""
+    from audit.asking.cost import plan_spending
+    from audit.commands.agreement import agree
+    from audit.commands.audit_row import audit_row
+
+    spending = plan_spending(bundle, suspect, options.settled_for(bundle, suspect))
+    if spending is not None:
+        agree(
+            path.name,
+            spending,
+            is_resumed=options.resume,
+            has_budget=options.budget is not None,
+            is_agreed=is_agreed,
+            is_quiet=is_quiet,
+        )
+    return audit_row(
+        bundle, suspect, path, options, journal=journal, stamp=stamp, is_shown=not is_quiet
+    )
+
+
+def _write_junit(
+    path: Path, bundle: "BundleContents", rows: list[dict[str, Any]], fail_on: str
+) -> None:
+    from audit.atomic_file import write_atomically
+    from audit.errors import AuditError
+    from audit.report.junit import junit_bytes
+
+    try:
+        write_atomically(path, [junit_bytes(_told_bundle(bundle), rows, fail_on)])
+    except OSError as error:
+        raise AuditError(f"junit: cannot write {path}: {error.strerror}") from error
 
 
 def _print(

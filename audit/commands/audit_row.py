@@ -1,6 +1,7 @@
 """One audit as a row of the JSON document and of the table."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,15 @@ import click
 import numpy as np
 
 from adapters.suspect import Suspect
-from adapters.tariff import SpendingLimits
 from audit.asking.class_order import order_text
 from audit.asking.events import AuditEvent, OrderFound, Started
-from audit.asking.run import audit_suspect
+from audit.asking.options import AuditOptions
+from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
 from audit.commands.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
 from audit.journal.attempt_log import Spending
+from audit.journal.journal import Journal
 from audit.verdict.p_values import benjamini_hochberg
 
 
@@ -23,18 +25,11 @@ def audit_row(
     bundle: BundleContents,
     suspect: Suspect,
     path: Path,
+    options: AuditOptions,
     *,
-    is_shown: bool = True,
-    scores: tuple[str, ...] = (),
-    budget: int | None = None,
-    resume: bool = False,
-    alpha: float | None = None,
-    beta: float | None = None,
-    stop_early: bool | None = None,
-    limits: SpendingLimits | None = None,
-    journal: Path | None = None,
+    journal: Path,
     stamp: Callable[[bytes], bytes] | None = None,
-    infer_classes: bool = False,
+    is_shown: bool = True,
 ) -> dict[str, Any]:
     """Audit one suspect, with progress on a terminal.
 
@@ -42,17 +37,10 @@ def audit_row(
         bundle: What to ask.
         suspect: Whom; stays open.
         path: File that describes the suspect.
+        options: How; an order of classes that is found goes to standard error.
+        journal: SQLite file for the answers.
+        stamp: See `audit.asking.run.run_audit`.
         is_shown: Show progress.
-        scores: See `audit.asking.run.audit_suspect`, like the rest.
-        budget: Likewise.
-        resume: Likewise.
-        alpha: Likewise.
-        beta: Likewise.
-        stop_early: Likewise.
-        limits: Likewise.
-        journal: Likewise.
-        stamp: Likewise.
-        infer_classes: Likewise; what was found goes to standard error.
 
     Returns:
         The suspect's entry under ``audits``: everything but ``run`` depends on the bundle and the
@@ -70,24 +58,13 @@ def audit_row(
                 click.echo(f"{path.name}: {sentence}", err=True)
         progress.show(event)
 
-    with AuditProgress(path.name, is_shown=is_shown) as progress:
-        audit_suspect(
-            bundle,
-            suspect,
-            scores=scores,
-            budget=budget,
-            resume=resume,
-            alpha=alpha,
-            beta=beta,
-            stop_early=stop_early,
-            limits=limits,
-            journal=journal,
-            stamp=stamp,
-            infer_classes=infer_classes,
-            on_event=follow,
-        )
+    with (
+        AuditProgress(path.name, is_shown=is_shown) as progress,
+        closing(Journal(journal)) as opened,
+    ):
+        run_audit(opened, bundle, suspect, options, stamp=stamp, on_event=follow)
     finished, identity = progress.finished, suspect.identity
-    assert finished is not None, "audit_suspect returns after Finished"
+    assert finished is not None, "run_audit returns after Finished"
     code = code_for_verdict(finished.outcome.verdict, is_complete=finished.is_complete)
     return {
         "suspect": {

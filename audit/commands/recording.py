@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from audit.commands.option_groups import RecordOptions
 from audit.commands.passphrase import passphrase_from
 from audit.errors import AuditError
 from audit.journal.journal import Journal, default_journal
@@ -23,14 +24,14 @@ class Recording:
     key: PrivateKey
     stamp: Callable[[bytes], bytes] | None
 
-    def write(self, journal: Path | None, audit: str) -> AuditError | None:
+    def write(self, journal: Path, audit: str) -> AuditError | None:
         """Sign and write the record of an audit that has ended.
 
         Returns:
             Why it could not be written, to be raised after the verdict is told; the audit is kept.
         """
         try:
-            opened = Journal(journal or default_journal())
+            opened = Journal(journal)
             try:
                 export_record(opened, audit, self.path, self.key, stamp=self.stamp)
             finally:
@@ -38,20 +39,13 @@ class Recording:
         except AuditError as error:
             return type(error)(
                 f"{error}; the audit is kept, write its record with kinprint record export {audit} "
-                f"OUT.kinrecord{f' --journal {journal}' if journal else ''}"
+                f"OUT.kinrecord{'' if journal == default_journal() else f' --journal {journal}'}"
             )
         click.echo(f"record: {self.path}", err=True)
         return None
 
 
-def prepare_recording(
-    path: Path | None,
-    auditor_key: Path | None,
-    passphrase_env: str | None,
-    timestamp_url: str | None,
-    *,
-    num_suspects: int,
-) -> Recording | None:
+def prepare_recording(options: RecordOptions, *, num_suspects: int) -> Recording | None:
     """Check everything about a record that can be wrong, before anything is asked.
 
     Returns:
@@ -61,8 +55,13 @@ def prepare_recording(
         click.UsageError: The options do not fit each other, or the folder cannot be written.
         AuditError: The key cannot be used, or the extra for timestamps is missing.
     """
+    path, auditor_key, timestamp_url = (
+        options.record_path,
+        options.auditor_key,
+        options.timestamp_url,
+    )
     if path is None:
-        if auditor_key or passphrase_env or timestamp_url:
+        if auditor_key or options.passphrase_env or timestamp_url:
             raise click.UsageError("--auditor-key and --timestamp-url need --record OUT.kinrecord")
         return None
     if auditor_key is None:
@@ -80,6 +79,6 @@ def prepare_recording(
         raise click.UsageError(f"--record: cannot write to the folder {path.parent}")
     return Recording(
         path=path,
-        key=load_private_key(auditor_key, passphrase_from(passphrase_env)),
+        key=load_private_key(auditor_key, passphrase_from(options.passphrase_env)),
         stamp=None if timestamp_url is None else stamp_at(timestamp_url),
     )

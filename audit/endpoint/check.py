@@ -23,8 +23,7 @@ from adapters.tariff import SpendingLimits, Tariff, money
 from audit.answer import Answer
 from audit.asking.class_order import ClassOrder, confusion, order_of
 from audit.asking.cost import Estimate, estimate
-from audit.asking.plan import Plan, QuestionGroup, make_plan
-from audit.asking.run import scores_to_ask
+from audit.asking.plan import Plan, QuestionGroup, make_plan, scores_to_ask
 from audit.bundle.manifest import BundleContents, min_control_accuracy
 from audit.endpoint.altered_images import Alteration, alterations_of
 from audit.errors import AuditError

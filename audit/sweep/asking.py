@@ -19,7 +19,7 @@ from adapters.onnx.suspect import OutputKindChoice, adapt_model, check_one_runti
 from adapters.onnx.suspect_file import PreprocessingTable, merged_options, read_suspect_file
 from adapters.suspect import OtherTaskError, Suspect, SuspectError
 from audit.asking.events import AuditEvent, Finished, Started
-from audit.asking.run import audit_into
+from audit.asking.run import run_audit
 from audit.bundle.bundle_file import parse_bundle
 from audit.bundle.manifest import BundleContents
 from audit.errors import MismatchError
@@ -113,17 +113,8 @@ class FileAsker:
                 on_event(event)
 
             try:
-                audit_into(
-                    self._journal,
-                    bundle,
-                    loaded.suspect_for(bundle),
-                    scores=settings.scores or (bundle.manifest.default_score,),
-                    budget=settings.budget,
-                    alpha=settings.alpha,
-                    beta=settings.beta,
-                    stop_early=settings.stop_early,
-                    on_event=follow,
-                )
+                suspect = loaded.suspect_for(bundle)
+                run_audit(self._journal, bundle, suspect, settings.options(bundle), on_event=follow)
             finally:
                 copies = [take_audit(self._journal, audit) for audit in audits]
             return copies[0]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from adapters.attempts import Watchable, watchable
 from audit.asking.cost import plan_spending
 from audit.asking.events import AuditEvent, Started
-from audit.asking.run import audit_into
+from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError, NothingToResumeError
 from audit.exit_codes import code_for_verdict
@@ -130,16 +130,14 @@ class EndpointEngine:
             allow_plain_http=settings.allow_plain_http,
             rate=settings.rate,
         )
-        scores = settings.scores or (bundle.manifest.default_score,)
+        options = settings.options(bundle, resume=resume)
         endpoint = watchable(suspect)
         assert endpoint is not None, "endpoints can be watched"
         self._open.add(endpoint)
         if self._ending.is_set():
             endpoint.stop()
         try:
-            spending = plan_spending(
-                bundle, suspect, scores, budget=settings.budget, limits=settings.limits
-            )
+            spending = plan_spending(bundle, suspect, options)
             is_limited = settings.budget is not None or (spending and spending.limits.are_set)
             if spending and not (spending.tariff.is_free or is_limited or settings.is_agreed):
                 raise AuditError(
@@ -147,25 +145,11 @@ class EndpointEngine:
                     "--max-cost, --max-requests or --budget, or --yes. Nothing was sent."
                 )
 
-            def audit(resume: bool) -> None:
-                audit_into(
-                    self._journal,
-                    bundle,
-                    suspect,
-                    scores=scores,
-                    budget=settings.budget,
-                    resume=resume,
-                    alpha=settings.alpha,
-                    beta=settings.beta,
-                    stop_early=settings.stop_early,
-                    limits=settings.limits,
-                    on_event=on_event,
-                )
-
             try:
-                audit(resume)
+                run_audit(self._journal, bundle, suspect, options, on_event=on_event)
             except NothingToResumeError:
-                audit(False)
+                options = settings.options(bundle)
+                run_audit(self._journal, bundle, suspect, options, on_event=on_event)
         finally:
             self._open.discard(endpoint)
             suspect.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from adapters.onnx.model import Device
 from adapters.tariff import SpendingLimits
+from audit.asking.options import AuditOptions
 from audit.bundle.manifest import BundleContents
 from audit.journal.transfer import AuditCopy
 from audit.signing.keys import PublicKey
@@ -57,6 +58,18 @@ class SweepSettings:
         return SpendingLimits(
             max_requests=self.max_requests,
             max_cost=None if self.max_cost is None else Decimal(self.max_cost),
+        )
+
+    def options(self, bundle: BundleContents, *, resume: bool = False) -> AuditOptions:
+        """Return how one pair with this bundle is asked."""
+        return AuditOptions(
+            scores=self.scores or (bundle.manifest.default_score,),
+            budget=self.budget,
+            resume=resume,
+            alpha=self.alpha,
+            beta=self.beta,
+            stop_early=self.stop_early,
+            limits=self.limits,
         )
 
     def asked_as(self, bundle: BundleContents) -> str:

@@ -13,8 +13,8 @@ from adapters.attempts import watchable
 from adapters.suspect import Capability, SuspectError
 from adapters.tariff import SpendingLimits
 from audit.asking.cost import affordable_questions, estimate
-from audit.asking.plan import Plan, make_plan
-from audit.asking.run import default_scores
+from audit.asking.options import AuditOptions
+from audit.asking.plan import Plan, default_scores, make_plan
 from audit.bundle.inspection import SignatureState
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
@@ -94,14 +94,16 @@ def check_form(form: Form, desk: Desk, library: Library) -> Checked:
             bundle=contents,
             bundle_path=bundle.path,
             suspect=suspect,
-            scores=(form.score,) if form.score else (),
+            options=AuditOptions(
+                scores=(form.score,) if form.score else (),
+                alpha=alpha,
+                beta=beta,
+                stop_early=form.stop_early,
+                budget=budget,
+                limits=SpendingLimits(max_cost=max_cost),
+            ),
             labels_only=form.labels_only,
-            alpha=alpha,
-            beta=beta,
-            stop_early=form.stop_early,
-            budget=budget,
             rate=rate,
-            limits=SpendingLimits(max_cost=max_cost),
         )
         _check_rates(order, checking)
         unfinished = _unfinished(order, desk, checking)
@@ -160,10 +162,10 @@ def _check_suspect(form: Form, desk: Desk, checking: _Checking) -> FoundSuspect 
 
 
 def _check_rates(order: Order, checking: _Checking) -> None:
-    manifest = order.bundle.manifest
+    manifest, options = order.bundle.manifest, order.options
     checking.notes.setdefault("alpha", "innocents accused, at most")
     checking.notes.setdefault("beta", "derived models missed, at most")
-    for name, alpha, beta in (("alpha", order.alpha, None), ("beta", None, order.beta)):
+    for name, alpha, beta in (("alpha", options.alpha, None), ("beta", None, options.beta)):
         if name in checking.problems:
             continue
         try:
@@ -200,7 +202,7 @@ def _endpoint_plan(order: Order) -> str:
         told = _in_words(plan, order)
         if (watched := watchable(endpoint)) is not None:
             told += f". It {estimate(plan, endpoint.batch_size, watched).text}"
-            limits = watched.limits.unless(order.limits)
+            limits = watched.limits.unless(order.options.limits)
             if limits.are_set:
                 reach = affordable_questions(plan, endpoint.batch_size, watched.tariff, limits)
                 if reach is not None:
@@ -215,10 +217,10 @@ def _assumed_capability(order: Order) -> Capability:
 
 
 def _planned(bundle: BundleContents, order: Order, capability: Capability) -> Plan:
-    scores = order.scores or default_scores(
+    scores = order.options.scores or default_scores(
         bundle, is_file=order.suspect.kind is not SuspectKind.ENDPOINT, capability=capability
     )
-    return make_plan(bundle, scores, capability).within(order.budget)
+    return make_plan(bundle, scores, capability).within(order.options.budget)
 
 
 def _in_words(plan: Plan, order: Order) -> str:
@@ -230,7 +232,7 @@ def _in_words(plan: Plan, order: Order) -> str:
     words = {"query": "queries", "trigger": "triggers", "probe": "probes"}
     scored = " and ".join(f"{num} {words[kind]}" for kind, num in counts.items())
     told = f"{controls.num_questions} control images first, then {scored}"
-    stops = order.stop_early and plan.scores[0] in MEAN_SCORES
+    stops = order.options.stop_early and plan.scores[0] in MEAN_SCORES
     return f"{told}; stops as soon as the verdict is certain" if stops else told
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from textual.message import Message
 
 from adapters.suspect import Capability, Suspect
-from adapters.tariff import SpendingLimits
 from audit.asking.events import Answered, AuditEvent, Finished, Started
+from audit.asking.options import AuditOptions
 from audit.asking.pause_and_stop import AuditControl
-from audit.asking.run import scores_to_ask
 from audit.asking.session import AuditSession
 from audit.bundle.manifest import BundleContents
 from audit.journal.journal import Journal
@@ -24,7 +23,7 @@ from audit.suspects.found_files import FoundSuspect, SuspectKind
 from audit.suspects.opening import open_described, open_file, open_remote
 from audit.tui.desk import Desk
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
-from audit.verdict.rule import choose_rule, read_rule
+from audit.verdict.rule import read_rule
 
 POST_EVERY_S = 0.15
 """At most one bunch of events in so many seconds."""
@@ -38,24 +37,14 @@ class Order:
     bundle: BundleContents
     bundle_path: Path
     suspect: FoundSuspect
-    scores: tuple[str, ...] = ()
-    """Empty: the bundle's own."""
+    options: AuditOptions = field(default_factory=lambda: AuditOptions(stop_early=False))
     labels_only: bool = False
-    alpha: float | None = None
-    """None: the bundle's own, as for beta."""
-    beta: float | None = None
-    stop_early: bool = False
-    budget: int | None = None
-    """Most images that are asked."""
     rate: float | None = None
     """Most requests a second to an endpoint; its own file's where this is None."""
-    limits: SpendingLimits = field(default_factory=SpendingLimits)
-    """What an endpoint may charge; its own file's limits where these are None."""
-    resume: bool = False
 
     def resuming(self, resume: bool = True) -> "Order":
         """Return the order to go on with an unfinished audit."""
-        return replace(self, resume=resume)
+        return replace(self, options=replace(self.options, resume=resume))
 
     def as_begun(self, settings: Mapping[str, str]) -> "Order":
         """Return the order to go on with an audit as it began.
@@ -66,17 +55,20 @@ class Order:
         rule = read_rule(settings, self.bundle.manifest)
         return replace(
             self,
-            scores=tuple(settings["scores"].split(",")),
             labels_only=settings["capability"] == Capability.LABELS.name,
-            alpha=rule.alpha,
-            beta=rule.beta,
-            stop_early=rule.stopping_error > 0,
-            resume=True,
+            options=replace(
+                self.options,
+                scores=tuple(settings["scores"].split(",")),
+                alpha=rule.alpha,
+                beta=rule.beta,
+                stop_early=rule.stopping_error > 0,
+                resume=True,
+            ),
         )
 
     def with_budget(self, budget: int) -> "Order":
         """Return the order with another budget."""
-        return replace(self, budget=budget)
+        return replace(self, options=replace(self.options, budget=budget))
 
 
 def open_ordered(order: Order, desk: Desk) -> Suspect:
@@ -150,21 +142,11 @@ def _follow(
     # SQLite connections stay in their thread.
     journal = Journal(desk.journal)
     try:
-        scores = order.scores or scores_to_ask(order.bundle, suspect)
         session = AuditSession(
             order.bundle,
             suspect,
             journal,
-            scores=scores,
-            budget=order.budget,
-            resume=order.resume,
-            rule=choose_rule(
-                order.bundle.manifest,
-                alpha=order.alpha,
-                beta=order.beta,
-                stop_early=order.stop_early,
-            ),
-            limits=order.limits,
+            order.options.settled_for(order.bundle, suspect),
             control=control,
             standing_every_s=STANDING_EVERY_S,
         )

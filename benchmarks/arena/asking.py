@@ -14,7 +14,8 @@ import numpy as np
 from adapters.narrowed import LabelsOnly
 from adapters.suspect import Suspect
 from audit.answer import Answer
-from audit.asking.run import scores_to_ask
+from audit.asking.options import AuditOptions
+from audit.asking.plan import scores_to_ask
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle
 from audit.bundle.manifest import BundleContents, FrozenModel
@@ -190,7 +191,7 @@ def _answers(
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "journal.sqlite")
         try:
-            session = AuditSession(bundle, suspect, journal, scores=scores)
+            session = AuditSession(bundle, suspect, journal, AuditOptions(scores=scores))
             for _ in session.run():
                 pass  # every answer is kept by the session
         finally:

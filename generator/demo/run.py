@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from adapters.preprocessing import InputRecipe, apply
+from audit.asking.options import AuditOptions
 from audit.bundle.bundle_file import creation_time, read_bundle, write_bundle
 from audit.commands.audit_row import audit_row
 from audit.signing.keys import PrivateKey, load_trust, write_key_pair
@@ -162,7 +163,14 @@ def run_demo(
             try:
                 journal = folder / "journal.sqlite"
                 rows.append(
-                    audit_row(bundle, suspect, demo_suspect.path, is_shown=False, journal=journal)
+                    audit_row(
+                        bundle,
+                        suspect,
+                        demo_suspect.path,
+                        AuditOptions(),
+                        journal=journal,
+                        is_shown=False,
+                    )
                 )
             finally:
                 suspect.close()

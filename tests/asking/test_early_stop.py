@@ -12,6 +12,7 @@ from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import AUDITOR_KEY, TRUST, draft_id, forged
 
 from audit.asking.events import Finished
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle, write_bundle
 from audit.bundle.manifest import BundleContents
@@ -20,7 +21,6 @@ from audit.records.check import Status
 from audit.records.from_journal import export_record
 from audit.records.verify import Result, Verification, verify_record
 from audit.verdict.outcome import Verdict
-from audit.verdict.rule import choose_rule
 
 Lines = list[dict[str, object]]
 
@@ -45,10 +45,10 @@ def bundle_path(tmp_path: Path) -> Path:
 
 
 def stopping_session(
-    bundle: BundleContents, suspect: KnownSuspect, journal: Journal, **options: bool | int
+    bundle: BundleContents, suspect: KnownSuspect, journal: Journal, *, resume: bool = False
 ) -> AuditSession:
-    rule = choose_rule(bundle.manifest, alpha=None, beta=0.2, stop_early=True)
-    return AuditSession(bundle, suspect, journal, rule=rule, **options)  # type: ignore[arg-type]
+    options = AuditOptions(beta=0.2, stop_early=True, resume=resume)
+    return AuditSession(bundle, suspect, journal, options)
 
 
 def record_of(tmp_path: Path, bundle_path: Path, suspect: KnownSuspect) -> Path:

@@ -9,6 +9,7 @@ from worlds.audit_world import NUM_CONTROLS, NUM_QUERIES, KnownSuspect, known_bu
 
 from adapters.suspect import Predictions
 from audit.asking.events import Answered, AuditEvent, Finished, Standing, Stopped
+from audit.asking.options import AuditOptions
 from audit.asking.pause_and_stop import AuditControl
 from audit.asking.session import AuditSession
 from audit.journal.journal import Journal
@@ -42,7 +43,7 @@ def test_a_stopped_audit_ends_with_stopped_and_asks_nothing_twice_when_resumed(
             control.stop()
     assert events[-1] == Stopped(num_questions=ALL, num_answered=len(first.asked))
     second = KnownSuspect(lambda kind, index: 0)
-    *_, last = AuditSession(known_bundle(), second, journal, resume=True).run()
+    *_, last = AuditSession(known_bundle(), second, journal, AuditOptions(resume=True)).run()
     assert sorted(first.asked + second.asked) == sorted(set(first.asked) | set(second.asked))
     assert len(first.asked) + len(second.asked) == ALL
     assert isinstance(last, Finished)

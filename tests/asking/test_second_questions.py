@@ -25,10 +25,11 @@ from worlds.vendor_server import vendor
 
 from adapters.suspect import Capability, Predictions
 from adapters.tariff import SpendingLimits
+from audit.api import audit_suspect
 from audit.asking.cost import Estimate
 from audit.asking.events import Answered, Finished, Stopped
+from audit.asking.options import AuditOptions
 from audit.asking.plan import make_plan
-from audit.asking.run import audit_suspect
 from audit.asking.second_questions import NUM_REPEATS, num_possible_repeats
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle, write_bundle
@@ -44,7 +45,6 @@ from audit.tui.looking import looked_at
 from audit.verdict.betting import EarlyStop, SequentialTest
 from audit.verdict.outcome import Outcome, Verdict
 from audit.verdict.p_values import fisher_p_value
-from audit.verdict.rule import choose_rule
 
 NUM_AGAIN = NUM_CONTROLS + NUM_REPEATS
 """`known_bundle` has fewer control images than are asked again at most."""
@@ -80,8 +80,8 @@ def audited(
     tmp_path: Path, suspect: KnownSuspect, *, budget: int | None = None, stop_early: bool = False
 ) -> Outcome:
     bundle, journal = known_bundle(), Journal(tmp_path / "journal.sqlite")
-    rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=stop_early)
-    *_, last = AuditSession(bundle, suspect, journal, budget=budget, rule=rule).run()
+    options = AuditOptions(budget=budget, stop_early=stop_early)
+    *_, last = AuditSession(bundle, suspect, journal, options).run()
     journal.close()
     assert isinstance(last, Finished)
     return last.outcome
@@ -232,7 +232,7 @@ def test_an_audit_that_is_stopped_while_asking_again_goes_on_there(tmp_path: Pat
     assert first[-1].questions[0].startswith("again/")
 
     suspect = KnownSuspect(dice(1.0))
-    *_, last = AuditSession(bundle, suspect, journal, resume=True).run()
+    *_, last = AuditSession(bundle, suspect, journal, AuditOptions(resume=True)).run()
 
     assert isinstance(last, Finished)
     assert len(suspect.asked) < NUM_AGAIN

@@ -12,6 +12,7 @@ from worlds.audit_world import NUM_CONTROLS, NUM_QUERIES, QUERY, KnownSuspect, k
 
 from adapters.suspect import Predictions, SuspectError, SuspectIdentity
 from audit.asking.events import Answered, ControlsChecked, Finished, Started
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.errors import AuditError, JournalError, MismatchError
 from audit.journal.journal import AskedBundle, Asking, Journal
@@ -126,7 +127,7 @@ def test_an_interrupted_audit_goes_on_and_asks_nothing_twice(journal: Journal) -
                 break
         events.close()  # type: ignore[attr-defined]  # a generator
         second = KnownSuspect(lambda kind, index: int(index % 3 > 0))
-        resumed = finished(AuditSession(known_bundle(), second, journal, resume=True))
+        resumed = finished(AuditSession(known_bundle(), second, journal, AuditOptions(resume=True)))
         assert not set(first.asked) & set(second.asked)
         assert len(first.asked) + len(second.asked) == ALL
         assert resumed.outcome == whole.outcome
@@ -144,14 +145,16 @@ def test_answers_under_way_when_the_suspect_fails_are_kept(journal: Journal) -> 
     with pytest.raises(SuspectError, match="gone"):
         finished(AuditSession(known_bundle(), first, journal))
     second = KnownSuspect(lambda kind, index: 0)
-    finished(AuditSession(known_bundle(), second, journal, resume=True))
+    finished(AuditSession(known_bundle(), second, journal, AuditOptions(resume=True)))
     assert not set(first.asked) & set(second.asked)
     assert len(first.asked) + len(second.asked) == ALL
 
 
 def test_resume_without_anything_to_resume_says_so(journal: Journal) -> None:
     with pytest.raises(AuditError, match="no unfinished audit of known"):
-        AuditSession(known_bundle(), KnownSuspect(lambda kind, index: 0), journal, resume=True)
+        AuditSession(
+            known_bundle(), KnownSuspect(lambda kind, index: 0), journal, AuditOptions(resume=True)
+        )
 
 
 def test_an_audit_is_not_resumed_with_another_preprocessing(journal: Journal) -> None:
@@ -164,40 +167,48 @@ def test_an_audit_is_not_resumed_with_another_preprocessing(journal: Journal) ->
             return SuspectIdentity(kind="test", name="known", digest="0" * 64, details=details)
 
     suspect = Read(lambda kind, index: 0)
-    finished(AuditSession(known_bundle(), suspect, journal, budget=NUM_CONTROLS + 5))
+    finished(AuditSession(known_bundle(), suspect, journal, AuditOptions(budget=NUM_CONTROLS + 5)))
     suspect.preprocessing = "BGR"
     with pytest.raises(AuditError, match="no unfinished audit"):
-        AuditSession(known_bundle(), suspect, journal, resume=True)
+        AuditSession(known_bundle(), suspect, journal, AuditOptions(resume=True))
     suspect.preprocessing = "RGB"
-    AuditSession(known_bundle(), suspect, journal, resume=True)
+    AuditSession(known_bundle(), suspect, journal, AuditOptions(resume=True))
 
 
 def test_a_finished_audit_is_not_resumed(journal: Journal) -> None:
     finished(AuditSession(known_bundle(), KnownSuspect(lambda kind, index: 0), journal))
     with pytest.raises(AuditError, match="no unfinished audit"):
-        AuditSession(known_bundle(), KnownSuspect(lambda kind, index: 0), journal, resume=True)
+        AuditSession(
+            known_bundle(), KnownSuspect(lambda kind, index: 0), journal, AuditOptions(resume=True)
+        )
 
 
 def test_a_budget_that_decides_finishes_the_audit(journal: Journal) -> None:
     suspect = KnownSuspect(lambda kind, index: 0)
-    last = finished(AuditSession(known_bundle(), suspect, journal, budget=NUM_CONTROLS + 25))
+    last = finished(
+        AuditSession(known_bundle(), suspect, journal, AuditOptions(budget=NUM_CONTROLS + 25))
+    )
     assert (last.is_complete, last.outcome.verdict) == (True, Verdict.DERIVED)
     assert len(suspect.asked) == NUM_CONTROLS + 25
 
 
 def test_a_budget_that_is_too_small_can_be_resumed_with_a_larger_one(journal: Journal) -> None:
     first = KnownSuspect(lambda kind, index: 0)
-    last = finished(AuditSession(known_bundle(), first, journal, budget=NUM_CONTROLS + 5))
+    last = finished(
+        AuditSession(known_bundle(), first, journal, AuditOptions(budget=NUM_CONTROLS + 5))
+    )
     assert (last.is_complete, last.outcome.verdict) == (False, Verdict.INCONCLUSIVE)
     second = KnownSuspect(lambda kind, index: 0)
-    last = finished(AuditSession(known_bundle(), second, journal, resume=True))
+    last = finished(AuditSession(known_bundle(), second, journal, AuditOptions(resume=True)))
     assert (last.is_complete, last.outcome.verdict) == (True, Verdict.DERIVED)
     assert not set(first.asked) & set(second.asked)
 
 
 def test_a_budget_within_the_controls_is_refused(journal: Journal) -> None:
     with pytest.raises(AuditError, match="budget: expected more than the 10 control images"):
-        AuditSession(known_bundle(), KnownSuspect(lambda kind, index: 0), journal, budget=10)
+        AuditSession(
+            known_bundle(), KnownSuspect(lambda kind, index: 0), journal, AuditOptions(budget=10)
+        )
 
 
 def test_a_class_outside_the_bundle_stops_the_audit(journal: Journal) -> None:
@@ -209,19 +220,21 @@ def test_a_class_outside_the_bundle_stops_the_audit(journal: Journal) -> None:
 def test_an_unknown_score_names_the_known_ones(journal: Journal) -> None:
     suspect = KnownSuspect(lambda kind, index: 0)
     with pytest.raises(AuditError, match=r"likelihood-ratio, matching-rate, .*mfue-b, got .auc."):
-        AuditSession(known_bundle(), suspect, journal, scores=("auc",))
+        AuditSession(known_bundle(), suspect, journal, AuditOptions(scores=("auc",)))
 
 
 def test_a_score_that_needs_probabilities_is_refused_for_labels(journal: Journal) -> None:
     suspect = KnownSuspect(lambda kind, index: 0)
     with pytest.raises(AuditError, match="mfue-w needs probabilities"):
-        AuditSession(known_bundle(), suspect, journal, scores=("mfue-w",))
+        AuditSession(known_bundle(), suspect, journal, AuditOptions(scores=("mfue-w",)))
 
 
 def test_all_scores_are_computed_side_by_side_from_one_audit(journal: Journal) -> None:
     suspect = KnownSuspect(lambda kind, index: 0, batch_size=16, probability=0.8)
     scores = ("likelihood-ratio", "mfue-w")
-    outcome = finished(AuditSession(known_bundle(), suspect, journal, scores=scores)).outcome
+    outcome = finished(
+        AuditSession(known_bundle(), suspect, journal, AuditOptions(scores=scores))
+    ).outcome
     assert [score.name for score in outcome.scores] == list(scores)
     assert outcome.scores[1].value == 1.0  # the same loss as the source on every trigger
 
@@ -261,7 +274,9 @@ class SlowSuspect(KnownSuspect):
 
 
 def _run_slowly(path: Path, log: Path, resume: bool) -> None:
-    session = AuditSession(known_bundle(), SlowSuspect(log), Journal(path), resume=resume)
+    session = AuditSession(
+        known_bundle(), SlowSuspect(log), Journal(path), AuditOptions(resume=resume)
+    )
     for _ in session.run():
         pass
 

@@ -24,6 +24,7 @@ from worlds.record_builder import (
 from adapters.suspect import REFUSED, Capability, Predictions
 from audit.answer import Answer
 from audit.asking.events import Finished
+from audit.asking.options import AuditOptions
 from audit.asking.plan import make_plan
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle, write_bundle
@@ -44,7 +45,6 @@ from audit.report.write import render_html, render_markdown
 from audit.scores.query_budget import query_budget
 from audit.verdict.judge import judge
 from audit.verdict.outcome import Outcome, Verdict
-from audit.verdict.rule import DecisionRule
 
 Rule = Callable[[str, int, int], int]
 RULES: tuple[tuple[Rule, Verdict], ...] = (
@@ -68,13 +68,16 @@ def audited(
     tmp_path: Path,
     bundle: BundleContents,
     suspect: FakeSuspect,
-    rule: DecisionRule | None = None,
     scores: tuple[str, ...] = (),
+    *,
+    stop_early: bool = False,
 ) -> tuple[Outcome, Path]:
     """Audit, and write the signed record."""
     journal = Journal(tmp_path / "journal.sqlite")
     try:
-        *_, last = AuditSession(bundle, suspect, journal, rule=rule, scores=scores).run()
+        *_, last = AuditSession(
+            bundle, suspect, journal, AuditOptions(scores=scores, stop_early=stop_early)
+        ).run()
         assert isinstance(last, Finished)
         ((audit,),) = journal.read_rows("SELECT id FROM audits ORDER BY rowid DESC LIMIT 1")
         draft = draft_record(journal, str(audit))
@@ -110,9 +113,7 @@ def test_an_audit_by_matching_rate_stops_early_and_its_record_holds(
     bundle = fingerprint_bundle(path, "matching-rate")
     suspect = FakeSuspect(bundle, answering)
     suspect.batch_size = 1
-    outcome, record = audited(
-        tmp_path, bundle, suspect, DecisionRule(alpha=0.05, beta=0.05, stopping_error=0.005)
-    )
+    outcome, record = audited(tmp_path, bundle, suspect, stop_early=True)
     (score,) = outcome.scores
     assert outcome.verdict is verdict
     assert score.num_queries < NUM_QUERIES
@@ -127,9 +128,7 @@ def test_an_audit_by_matching_rate_stops_early_and_its_record_holds(
 def test_a_score_that_is_no_mean_asks_all_its_queries(tmp_path: Path, score: str) -> None:
     bundle = fingerprint_bundle(tmp_path / "b.kinprint", score)
     suspect = FakeSuspect(bundle, copy_rule)
-    outcome, _ = audited(
-        tmp_path, bundle, suspect, DecisionRule(alpha=0.05, beta=0.05, stopping_error=0.005)
-    )
+    outcome, _ = audited(tmp_path, bundle, suspect, stop_early=True)
     (found,) = outcome.scores
     assert (found.num_queries, found.e_value) == (NUM_QUERIES, None)
 

@@ -9,8 +9,7 @@ import pytest
 from worlds.tiny_task import tiny_images, trained_net
 from worlds.tiny_world import TinyWorld, kinprint
 
-from audit.api import open_bundle
-from audit.asking.run import audit_suspect
+from audit.api import audit_suspect, open_bundle
 from audit.suspects.opening import open_file
 from generator.sources.onnx_export import export_onnx
 

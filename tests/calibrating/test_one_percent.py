@@ -11,8 +11,7 @@ from worlds.in_process import run
 from worlds.record_builder import NUM_PER_STRATUM, STRATA, audited_bundle, copy_rule
 from worlds.ui_desk import answering_model
 
-from audit.api import open_bundle
-from audit.asking.run import audit_suspect
+from audit.api import audit_suspect, open_bundle
 from audit.suspects.opening import open_file
 from audit.verdict.outcome import Verdict
 from audit.verdict.thresholds import conformal_thresholds

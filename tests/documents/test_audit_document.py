@@ -20,6 +20,7 @@ from worlds.record_builder import (
 )
 from worlds.vendor_server import Rule, vendor
 
+from audit.asking.options import AuditOptions
 from audit.commands.audit_row import audit_row
 from audit.documents.audit_document import SCHEMA_VERSION, make_schema, schema_text
 from audit.report.junit import junit_bytes
@@ -86,8 +87,15 @@ def test_every_outcome_fits_the_schema_and_the_status(
     assert done.returncode == document["exit_code"] == status, done.stdout
 
 
-def test_a_file_fits_the_schema_too() -> None:
-    row = audit_row(BUNDLE, FakeSuspect(BUNDLE, copy_rule), Path("a.onnx"), is_shown=False)
+def test_a_file_fits_the_schema_too(tmp_path: Path) -> None:
+    row = audit_row(
+        BUNDLE,
+        FakeSuspect(BUNDLE, copy_rule),
+        Path("a.onnx"),
+        AuditOptions(),
+        journal=tmp_path / "journal.sqlite",
+        is_shown=False,
+    )
     assert row["run"]["spent"] is None
     bundle = {
         "sha256": "0" * 64,

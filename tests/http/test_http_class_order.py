@@ -28,6 +28,7 @@ from worlds.vendor_server import Rule, Vendor, vendor
 
 from adapters.suspect import Capability, Predictions
 from audit.asking.events import Finished, OrderFound
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.journal.journal import Journal
 from audit.signing.keys import write_key_pair
@@ -151,7 +152,9 @@ def test_probabilities_are_put_into_the_order_like_labels(tmp_path: Path) -> Non
             return Predictions(labels=labels, log_probabilities=rows)
 
     journal = Journal(tmp_path / "journal.sqlite")
-    session = AuditSession(BUNDLE, Sure(BUNDLE, moved(copy_rule)), journal, infer_classes=True)
+    session = AuditSession(
+        BUNDLE, Sure(BUNDLE, moved(copy_rule)), journal, AuditOptions(infer_classes=True)
+    )
     events = list(session.run())
     journal.close()
     assert isinstance(events[-1], Finished)

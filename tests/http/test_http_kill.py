@@ -25,6 +25,7 @@ from worlds.vendor_server import Vendor, vendor
 from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint
 from audit.asking.events import Answered, Finished
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.errors import AuditError
 from audit.journal.journal import Journal
@@ -84,7 +85,7 @@ def _audit(endpoint_path: Path, journal_path: Path, told_path: Path) -> None:
     told = os.open(told_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     endpoint, journal = open_endpoint(endpoint_path), Journal(journal_path)
     try:
-        session = AuditSession(BUNDLE, endpoint, journal, resume=True)
+        session = AuditSession(BUNDLE, endpoint, journal, AuditOptions(resume=True))
     except AuditError:  # killed before it began, or finished
         session = AuditSession(BUNDLE, endpoint, journal)
     for event in session.run():

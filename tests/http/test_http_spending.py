@@ -21,8 +21,9 @@ from worlds.vendor_server import Vendor, vendor
 from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint
 from adapters.tariff import SpendingLimits
+from audit.api import audit_suspect
 from audit.asking.events import Finished
-from audit.asking.run import audit_suspect
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.errors import BudgetSpentError
 from audit.exit_codes import ExitCode
@@ -191,7 +192,9 @@ def test_the_file_may_set_the_limit_and_prices_by_image(tmp_path: Path) -> None:
         with pytest.raises(BudgetSpentError, match=r"exceed 0\.03 USD"):
             list(AuditSession(BUNDLE, endpoint, journal).run())
         limits = SpendingLimits(max_cost=Decimal("1"))
-        *_, last = AuditSession(BUNDLE, endpoint, journal, resume=True, limits=limits).run()
+        *_, last = AuditSession(
+            BUNDLE, endpoint, journal, AuditOptions(resume=True, limits=limits)
+        ).run()
         endpoint.close()
         journal.close()
     assert isinstance(last, Finished)

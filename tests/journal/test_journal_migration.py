@@ -15,6 +15,7 @@ from worlds.record_builder import (
     finish_audit,
 )
 
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.errors import JournalError
 from audit.journal.journal import Journal
@@ -39,7 +40,7 @@ def version_2(path: Path) -> Path:
 def test_an_audit_of_the_version_before_is_resumed_and_its_record_holds(tmp_path: Path) -> None:
     path, bundle = version_2(tmp_path / "journal.sqlite"), audited_contents()
     journal, suspect = Journal(path), FakeSuspect(audited_contents(), copy_rule)
-    list(AuditSession(bundle, suspect, journal, resume=True).run())
+    list(AuditSession(bundle, suspect, journal, AuditOptions(resume=True)).run())
     assert sum(suspect.asked) == 32 - 10
     (stored,) = stored_audits(journal)
     export_record(journal, stored.audit, tmp_path / "out.kinrecord", AUDITOR_KEY)

@@ -17,6 +17,7 @@ from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.suspect import OnnxSuspect, open_onnx
 from adapters.suspect import SuspectError
 from audit.asking.events import ControlsChecked, Finished, Started
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.journal.journal import Journal
 from audit.verdict.outcome import Verdict
@@ -129,7 +130,7 @@ def test_a_crash_is_an_error_and_the_audit_goes_on_from_there(
             list(events)
     assert stored(tmp_path / "journal.sqlite") == NUM_CONTROLS
     with opened(path) as suspect:
-        started, *_, last = AuditSession(bundle, suspect, journal, resume=True).run()
+        started, *_, last = AuditSession(bundle, suspect, journal, AuditOptions(resume=True)).run()
     assert isinstance(started, Started)
     assert started.num_answered == NUM_CONTROLS
     assert isinstance(last, Finished)
@@ -144,7 +145,9 @@ def test_a_query_that_costs_too_much_ends_the_audit_and_not_the_journal(
     path = save(table_model(cost), tmp_path / "model.onnx")
     for is_resumed in (False, True):  # the second time it comes to the same query
         with opened(path) as suspect:
-            events = AuditSession(known_bundle(), suspect, journal, resume=is_resumed).run()
+            events = AuditSession(
+                known_bundle(), suspect, journal, AuditOptions(resume=is_resumed)
+            ).run()
             started = next(events)
             assert isinstance(started, Started)
             assert started.num_answered == (NUM_CONTROLS if is_resumed else 0)

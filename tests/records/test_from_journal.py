@@ -26,6 +26,7 @@ from worlds.record_builder import (
 )
 
 from adapters.suspect import Predictions
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.errors import AuditError, JournalError, NoJournalError
 from audit.exit_codes import ExitCode, code_for_error
@@ -98,7 +99,7 @@ def test_an_audit_ended_by_its_budget_verifies_as_incomplete_and_then_goes_on(
     assert verification.outcome is not None
     assert verification.outcome.verdict is Verdict.INCONCLUSIVE
     suspect = FakeSuspect(bundle, copy_rule)
-    list(AuditSession(bundle, suspect, journal, resume=True).run())
+    list(AuditSession(bundle, suspect, journal, AuditOptions(resume=True)).run())
     export_record(journal, audit, out, AUDITOR_KEY)
     assert verify_record(out, GOLDEN_BUNDLE, TRUST).result is Result.HOLDS
     record = read_record(out, TRUST)
@@ -122,7 +123,11 @@ def test_a_killed_audit_is_remembered_exported_as_incomplete_and_resumed(
     out = tmp_path / "out.kinrecord"
     export_record(journal, stored.audit, out, AUDITOR_KEY)
     assert verify_record(out, GOLDEN_BUNDLE, TRUST).result is Result.INCOMPLETE
-    list(AuditSession(bundle, FakeSuspect(bundle, copy_rule), journal, resume=True).run())
+    list(
+        AuditSession(
+            bundle, FakeSuspect(bundle, copy_rule), journal, AuditOptions(resume=True)
+        ).run()
+    )
     export_record(journal, stored.audit, out, AUDITOR_KEY)
     assert verify_record(out, GOLDEN_BUNDLE, TRUST).result is Result.HOLDS
 

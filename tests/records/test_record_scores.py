@@ -9,6 +9,7 @@ from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import AUDITOR_KEY, TRUST, draft_id
 
 from adapters.suspect import REFUSED
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle, write_bundle
 from audit.journal.journal import Journal
@@ -29,7 +30,7 @@ def recorded(
     known, path = known_bundle(), tmp_path / "known.kinprint"
     write_bundle(path, known.manifest, known.arrays, OWNER_KEY)
     bundle, journal = read_bundle(path, TRUST), Journal(tmp_path / "journal.sqlite")
-    list(AuditSession(bundle, suspect, journal, scores=scores).run())
+    list(AuditSession(bundle, suspect, journal, AuditOptions(scores=scores)).run())
     out = tmp_path / "out.kinrecord"
     export_record(journal, draft_id(journal), out, AUDITOR_KEY)
     journal.close()

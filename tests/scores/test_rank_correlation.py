@@ -14,8 +14,8 @@ from adapters.http.class_map import class_map
 from adapters.suspect import REFUSED, Capability, Predictions
 from audit.answer import Answer
 from audit.asking.events import Finished
-from audit.asking.plan import make_plan
-from audit.asking.run import default_scores
+from audit.asking.options import AuditOptions
+from audit.asking.plan import default_scores, make_plan
 from audit.asking.session import AuditSession
 from audit.bundle.manifest import BundleContents, ModelRecord
 from audit.errors import AuditError
@@ -238,7 +238,7 @@ def ranked_bundle() -> BundleContents:
 
 def audit(tmp_path: Path, suspect: KnownSuspect, *scores: str) -> Finished:
     with closing(Journal(tmp_path / "j.sqlite")) as journal:
-        session = AuditSession(ranked_bundle(), suspect, journal, scores=scores)
+        session = AuditSession(ranked_bundle(), suspect, journal, AuditOptions(scores=scores))
         *_, last = session.run()
     assert isinstance(last, Finished)
     return last

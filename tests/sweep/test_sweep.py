@@ -20,7 +20,9 @@ from worlds.ui_desk import mixed_rule, wrong_rule
 from adapters.onnx.model import OnnxModel, load_model
 from adapters.onnx.suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml
 from adapters.suspect import Capability, Predictions, SuspectIdentity
-from audit.asking.run import audit_into, audit_suspect
+from audit.api import audit_suspect
+from audit.asking.options import AuditOptions
+from audit.asking.run import run_audit
 from audit.journal.journal import Journal
 from audit.suspects.opening import open_file
 from audit.sweep.run import JOURNAL, PairDone, Swept
@@ -193,8 +195,8 @@ def test_a_clear_file_is_asked_a_fraction_of_the_questions(tmp_path: Path) -> No
 
     journal = Journal(None)
     asked = {
-        stop_early: audit_into(
-            journal, plain_bundle(1000), Constant(), stop_early=stop_early
+        stop_early: run_audit(
+            journal, plain_bundle(1000), Constant(), AuditOptions(stop_early=stop_early)
         ).num_questions
         for stop_early in (True, False)
     }

@@ -4,7 +4,6 @@ import gc
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
@@ -32,14 +31,13 @@ def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path)
 
 
-def order_for(folder: Path, suspect: str, **settings: Any) -> Order:
+def order_for(folder: Path, suspect: str) -> Order:
     found = describe_suspect(folder / suspect)
     assert found is not None
     return Order(
         bundle=audited_contents(),
         bundle_path=folder / "model.kinprint",
         suspect=found,
-        **settings,
     )
 
 
@@ -136,7 +134,7 @@ def test_at_the_end_the_newest_question_is_the_one_looked_at(
 
 def test_a_budget_that_is_too_small_can_be_raised(folder: Path) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await begin(app, order_for(folder, "copy.onnx", budget=14))
+        await begin(app, order_for(folder, "copy.onnx").with_budget(14))
         await shows(pilot, "The budget ended the audit before it could decide: b asks more.")
         await pilot.press("b")
         await shows(pilot, "Ask at most how many images")
@@ -151,7 +149,7 @@ def test_a_budget_that_is_too_small_can_be_raised(folder: Path) -> None:
 
 def test_a_budget_is_raised_while_the_audit_asks(folder: Path) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        screen = await begin(app, order_for(folder, "api.toml", budget=20))
+        screen = await begin(app, order_for(folder, "api.toml").with_budget(20))
         await until(pilot, lambda: num_answered(screen) == 5)
         await pilot.press("b")
         await shows(pilot, "Ask at most how many images")
@@ -268,11 +266,11 @@ def test_a_suspect_file_that_changes_during_the_audit_changes_nothing(folder: Pa
 
 def test_a_suspect_file_that_changed_is_another_suspect(folder: Path) -> None:
     async def stop(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await begin(app, order_for(folder, "copy.onnx", budget=14))
+        await begin(app, order_for(folder, "copy.onnx").with_budget(14))
         await shows(pilot, "The budget ended the audit")
 
     async def go_on(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await begin(app, order_for(folder, "copy.onnx", resume=True))
+        await begin(app, order_for(folder, "copy.onnx").resuming())
         await shows(pilot, "no unfinished audit of copy.onnx")
 
     drive(make_desk(folder), stop)

@@ -19,6 +19,7 @@ from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import AUDITOR_KEY, TRUST, draft_id
 
 from audit.answer import Answer
+from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle, write_bundle
 from audit.bundle.manifest import BundleContents
@@ -99,10 +100,9 @@ def test_report_and_screen_show_what_the_verdict_counted(tmp_path: Path) -> None
     late = late_bundle()
     write_bundle(path, late.manifest, late.arrays, OWNER_KEY)
     bundle, journal = read_bundle(path, TRUST), Journal(tmp_path / "journal.sqlite")
-    rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=True)
     # 16 at once, so that answers beyond the stop are in the record, too
     suspect = KnownSuspect(lambda kind, index: 0 if kind == QUERY else 1, batch_size=16)
-    list(AuditSession(bundle, suspect, journal, rule=rule).run())
+    list(AuditSession(bundle, suspect, journal, AuditOptions(stop_early=True)).run())
     audit = draft_id(journal)
     export_record(journal, audit, tmp_path / "out.kinrecord", AUDITOR_KEY)
     journal.close()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import Capability, Predictions, SuspectIdentity
+from audit.asking.options import AuditOptions
 from audit.asking.plan import make_plan
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import parse_bundle, write_bundle
@@ -133,7 +134,7 @@ def finish_audit(
     journal: Journal, suspect: FakeSuspect, bundle: BundleContents, *, budget: int | None = None
 ) -> str:
     """Audit to the end and return the audit's id."""
-    list(AuditSession(bundle, suspect, journal, budget=budget).run())
+    list(AuditSession(bundle, suspect, journal, AuditOptions(budget=budget)).run())
     return draft_id(journal)
 
 

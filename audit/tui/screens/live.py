@@ -366,7 +366,7 @@ connection at any time and go on later; nothing is asked twice.
         self.app.push_screen(
             AskNumber(
                 "Ask at most how many images, control images included?",
-                value=self._order.budget or state.num_questions,
+                value=self._order.options.budget or state.num_questions,
                 at_least=state.num_answered + 1,
             ),
             chosen,

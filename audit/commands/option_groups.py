@@ -1,0 +1,177 @@
+"""Options that travel together: taken from the command line as one frozen value.
+
+Nothing heavy is imported before a command runs, so that ``--help`` stays quick.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from adapters.onnx.suspect import OutputKindChoice
+    from adapters.suspect import Suspect
+    from audit.asking.options import AuditOptions
+    from audit.bundle.manifest import BundleContents
+
+Result = TypeVar("Result")
+
+
+def gathered(**groups: type) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Hand options on as values of dataclasses; goes directly above the command's function.
+
+    Args:
+        groups: Dataclass by the name of the function's parameter. Each of its fields is an option
+            of the command.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Size:
+        ...     width: int
+        ...     height: int
+        >>> @gathered(size=Size)
+        ... def area(size: Size, unit: str) -> str:
+        ...     return f"{size.width * size.height} {unit}"
+        >>> area(width=2, height=3, unit="px")
+        '6 px'
+    """
+
+    def around(function: Callable[..., Result]) -> Callable[..., Result]:
+        @functools.wraps(function)
+        def command(**given: Any) -> Result:
+            values = {
+                name: group(**{field.name: given.pop(field.name) for field in fields(group)})
+                for name, group in groups.items()
+            }
+            return function(**values, **given)
+
+        return command
+
+    return around
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SuspectOptions:
+    """Whom to ask, and how each suspect is opened."""
+
+    files: tuple[Path, ...]
+    described: tuple[Path, ...]
+    endpoints: tuple[Path, ...]
+    output: str | None
+    output_kind: "OutputKindChoice"
+    labels_only: bool
+    device: Literal["auto", "cpu", "cuda"]
+    rate: float | None
+    ca_bundle: Path | None
+    insecure: bool
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All suspects, in the order of asking."""
+        return (*self.files, *self.described, *self.endpoints)
+
+    def check(self) -> None:
+        """Refuse options that speak of suspects which are not there.
+
+        Raises:
+            click.UsageError: No suspect, or an option that none of them can use.
+        """
+        if not self.paths:
+            raise click.UsageError(
+                "no suspect: give --onnx FILE, --suspect FILE.toml or --endpoint FILE.toml"
+            )
+        if (self.output is not None or self.output_kind != "auto") and not self.files:
+            raise click.UsageError(
+                "--output and --output-kind are for --onnx; a suspect file says it under [model]"
+            )
+
+    def open(self, bundle: "BundleContents", path: Path) -> "Suspect":
+        """Open one of `paths` for a bundle.
+
+        Raises:
+            SuspectError: It cannot be opened.
+        """
+        from audit.suspects.opening import open_described, open_file, open_remote
+
+        if path in self.files:
+            return open_file(
+                bundle,
+                path,
+                device=self.device,
+                labels_only=self.labels_only,
+                output=self.output,
+                output_kind=self.output_kind,
+            )
+        if path in self.described:
+            return open_described(bundle, path, device=self.device, labels_only=self.labels_only)
+        return open_remote(
+            bundle,
+            path,
+            labels_only=self.labels_only,
+            ca_bundle=self.ca_bundle,
+            allow_plain_http=self.insecure,
+            rate=self.rate,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AskingOptions:
+    """What to ask and when to stop."""
+
+    scores: tuple[str, ...]
+    budget: int | None
+    max_cost: str | None
+    max_requests: int | None
+    alpha: float | None
+    beta: float | None
+    stop_early: bool | None
+    resume: bool
+    infer_classes: bool
+
+    def audit_options(self) -> "AuditOptions":
+        """Return them as an audit takes them.
+
+        Raises:
+            click.UsageError: The amount is none.
+        """
+        from adapters.tariff import SpendingLimits
+        from audit.asking.options import AuditOptions
+        from audit.commands.agreement import amount
+
+        return AuditOptions(
+            scores=self.scores,
+            budget=self.budget,
+            resume=self.resume,
+            alpha=self.alpha,
+            beta=self.beta,
+            stop_early=self.stop_early,
+            limits=SpendingLimits(
+                max_requests=self.max_requests,
+                max_cost=None if self.max_cost is None else amount(self.max_cost),
+            ),
+            infer_classes=self.infer_classes,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordOptions:
+    """Where a record goes and who signs it."""
+
+    record_path: Path | None
+    auditor_key: Path | None
+    passphrase_env: str | None
+    timestamp_url: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """What is said, where, and which exit status it gives."""
+
+    as_json: bool
+    junit_path: Path | None
+    quiet: bool
+    fail_on: str
