@@ -41,6 +41,7 @@ def _with(name: str, index: tuple[int, ...], value: float) -> dict[str, Any]:
         ({"query_carriers": small_arrays().queries[:2]}, "query_carriers: .* queries .5. or none"),
         ({"query_groups": np.array([0, 1, 1, 3, 0])}, "query_groups: expected the numbers 0 to 2"),
         ({"query_groups": np.array([1, 2, 2, 1, 2])}, "query_groups: .* for 2 groups, got 1 to 2"),
+        ({"query_groups": np.array([-1, 0, 2, 2, 0])}, "query_groups: .* for 3 groups, got -1 to"),
         (
             {"source_query_log_probabilities": np.log(np.full((5, 4), 0.25))},
             r"model_query_log_probabilities: .* S = 5, got \[3, 0, 4\]",

@@ -213,6 +213,18 @@ def test_questions_asked_against_the_bundles_order_are_refused(tmp_path: Path) -
     assert text == "query/3: asked after query/4, against the bundle's order"
 
 
+def test_a_run_that_begins_before_the_last_one_ends_is_refused(tmp_path: Path) -> None:
+    def change(lines: Lines) -> None:
+        runs = lines[0]["runs"]
+        assert isinstance(runs, list)
+        runs.append({**runs[0], "number": 2})
+        lines[12]["run"] = 2  # and the rows behind it are of run 1 again
+
+    name, text = refused(tmp_path, change)
+    assert name == "order of asking"
+    assert text == "query/4: sequence: expected the rows in the order of asking"
+
+
 def test_an_answer_to_other_pixels_is_refused(tmp_path: Path) -> None:
     def change(lines: Lines) -> None:
         lines[12]["image_sha256"] = "0" * 64

@@ -83,6 +83,12 @@ def test_a_verdict_is_nearer_to_its_own_kind_than_to_the_bound_of_the_other() ->
     assert (limits.derived_above, limits.independent_below) == (8.5, 4.5)
 
 
+def test_a_rate_allows_what_its_product_says_before_it_is_rounded() -> None:
+    # 0.29 * 100 is 28.999999999999996 in floating point, and still allows 29 - 1 above the bound.
+    limits = conformal_thresholds(np.arange(99.0), np.empty(0), alpha=0.29, beta=0.1)
+    assert limits.derived_above == 70.0
+
+
 def test_too_few_models_for_a_rate_never_decide() -> None:
     limits = conformal_thresholds(np.zeros(8), np.ones(9), alpha=0.1, beta=0.1)
     assert limits.derived_above == math.inf

@@ -1,6 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from worlds.audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, K, KnownSuspect, known_bundle
+from worlds.audit_world import (
+    CONTROL,
+    NUM_CONTROLS,
+    NUM_MODELS,
+    NUM_QUERIES,
+    K,
+    KnownSuspect,
+    known_bundle,
+)
 
 from adapters.suspect import REFUSED
 from audit.answer import Answer
@@ -8,7 +18,7 @@ from audit.errors import AuditError
 from audit.scores.likelihood_ratio import GRID
 from audit.verdict.judge import judge
 from audit.verdict.outcome import Outcome, Verdict
-from audit.verdict.rule import DecisionRule, choose_rule
+from audit.verdict.rule import MIN_QUERIES, DecisionRule, choose_rule
 
 LIKE_DERIVED = np.log(0.75 / 0.20)
 """Evidence of answering 0 to a query of the known bundle."""
@@ -79,6 +89,39 @@ def test_a_suspect_that_refuses_much_is_not_called_independent() -> None:
     result = judge(known_bundle(), given, ("likelihood-ratio",))
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "refused 8% of the queries" in result.text
+
+
+def test_a_suspect_that_refuses_no_more_than_a_twentieth_may_be_independent() -> None:
+    given = answers(1)
+    for index in range(2):  # 5 % of 40
+        given[f"query/{index}"] = Answer(label=REFUSED, log_probabilities=None)
+    assert judge(known_bundle(), given, ("likelihood-ratio",)).verdict is Verdict.INDEPENDENT
+
+
+@pytest.mark.parametrize(
+    ("num_matches", "verdict"),
+    [(29, Verdict.INDEPENDENT), (30, Verdict.INCONCLUSIVE), (31, Verdict.DERIVED)],
+)
+def test_a_score_on_the_threshold_is_beyond_neither(num_matches: int, verdict: Verdict) -> None:
+    known = known_bundle()
+    labels = known.arrays.model_query_labels.copy()
+    labels[:NUM_MODELS, : NUM_QUERIES // 2] = 0
+    bundle = replace(known, arrays=replace(known.arrays, model_query_labels=labels))
+    given = answers(1) | {
+        f"query/{index}": Answer(label=0, log_probabilities=None) for index in range(num_matches)
+    }
+    result = judge(bundle, given, ("matching-rate",))
+    (score,) = result.scores
+    # innocents match 20 of 40, derived models all: both thresholds lie half-way, at 30
+    assert score.derived_above == score.independent_below == 0.75
+    assert not score.is_evasive
+    assert result.verdict is verdict
+
+
+def test_nothing_is_called_independent_before_it_can_be_told_from_random_answers() -> None:
+    # Derived and innocent answers are equally clear here, so that the same bet wins as early.
+    assert early(0).scores[0].num_queries < MIN_QUERIES
+    assert early(1).scores[0].num_queries == MIN_QUERIES
 
 
 def test_an_alpha_that_the_innocents_cannot_support_never_gives_derived() -> None:
