@@ -42,7 +42,8 @@ def run_audit(
     spending = plan_spending(bundle, suspect, options)
     if spending is not None:
         options = replace(options, budget=spending.budget)
-    for event in AuditSession(bundle, suspect, journal, options, stamp=stamp).run():
+    session = AuditSession(bundle, suspect, journal, options, stamp=stamp)
+    for event in session.run():
         on_event(event)
         if isinstance(event, Finished):
             return event.outcome

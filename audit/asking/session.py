@@ -4,7 +4,6 @@ Data flows one way. Every answer is in the journal before it is used, so that an
 killed anywhere goes on from there and ends with the same outcome.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from adapters.attempts import watchable
@@ -24,7 +23,6 @@ from audit.asking.events import (
     ControlsChecked,
     Finished,
     OrderFound,
-    Standing,
     Started,
     Stopped,
 )
@@ -33,12 +31,12 @@ from audit.asking.pause_and_stop import AuditControl
 from audit.asking.plan import Plan, QuestionGroup, make_plan
 from audit.asking.question_loop import QuestionLoop
 from audit.asking.second_questions import repeats_due
+from audit.asking.standings import Standings
 from audit.bundle.manifest import BundleContents
 from audit.errors import NothingToResumeError
 from audit.journal.attempt_log import AttemptLog, Spending
 from audit.journal.journal import AskedBundle, Journal
 from audit.library_versions import environment_versions
-from audit.scores.evidence import query_evidence
 from audit.signing.canonical import canonical_bytes
 from audit.verdict.early_stop import Follower, follow_controls, follow_queries
 from audit.verdict.judge import check_controls, judge
@@ -46,9 +44,6 @@ from audit.verdict.outcome import Outcome, Verdict
 
 _HOW_READ = ("preprocessing", "output", "output_kind", "class_order")
 """Details of a suspect that change what it answers."""
-
-_STANDING_SHARE = 0.05
-"""Largest share of the time that may go into computing standings."""
 
 
 class AuditSession:
@@ -84,11 +79,11 @@ class AuditSession:
         options = options or AuditOptions()
         self._bundle, self._suspect, self._journal = bundle, suspect, journal
         self._options, self._stamp, self._control = options, stamp, control or AuditControl()
-        self._standing_every_s, self._next_standing = standing_every_s, 0.0
         scores = options.scores or (bundle.manifest.default_score,)
         self._whole_plan = make_plan(bundle, scores, suspect.capability)
         self._plan: Plan = self._whole_plan.within(options.budget)
         self._rule = options.rule(bundle.manifest)
+        self._standings = Standings(bundle, self._rule, scores[0], every_s=standing_every_s)
         identity, digest = suspect.identity, bundle.manifest_sha256
         settings = {"scores": ",".join(scores), "capability": suspect.capability.name}
         settings |= self._rule.settings()
@@ -207,10 +202,11 @@ class AuditSession:
     def _ask(
         self, loop: QuestionLoop, group: QuestionGroup, follower: Follower | None = None
     ) -> Iterator[AuditEvent]:
+        assert self._book is not None
         for answered in loop.ask(group, follower):
             yield from answered
             if group.kind != "control":
-                yield from self._standing()
+                yield from self._standings.due(self._book.answers)
 
     def _ask_scored(
         self, loop: QuestionLoop, groups: Sequence[QuestionGroup]
@@ -234,18 +230,6 @@ class AuditSession:
     def _judged(self) -> Outcome:
         assert self._book is not None
         return judge(self._bundle, self._book.answers, self._plan.scores, self._rule)
-
-    def _standing(self) -> Iterator[Standing]:
-        start = time.monotonic()
-        if self._standing_every_s is None or start < self._next_standing:
-            return
-        first = self._plan.scores[0]
-        answers = self.answers  # others are coming in
-        outcome = judge(self._bundle, answers, (first,), self._rule)
-        evidence = query_evidence(self._bundle, answers, first)
-        end = time.monotonic()
-        self._next_standing = end + max(self._standing_every_s, (end - start) / _STANDING_SHARE)
-        yield from (Standing(score=score, evidence=evidence) for score in outcome.scores)
 
     def _finish(self, audit: str, run: int, outcome: Outcome) -> Finished:
         is_cut = self._plan is not self._whole_plan

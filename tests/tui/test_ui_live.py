@@ -101,7 +101,7 @@ def test_the_standing_and_its_two_lines_are_shown_while_it_asks(
 ) -> None:
     # After every answer, instead of now and then.
     monkeypatch.setattr("audit.tui.running.STANDING_EVERY_S", 0.0)
-    monkeypatch.setattr("audit.asking.session._STANDING_SHARE", 1e9)
+    monkeypatch.setattr("audit.asking.standings._SHARE", 1e9)
 
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
         await begin(app, order_for(folder, "api.toml"))
