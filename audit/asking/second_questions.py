@@ -14,9 +14,9 @@ from collections.abc import Mapping
 
 from audit.answer import Answer
 from audit.asking.plan import Plan, QuestionGroup
+from audit.question import AGAIN
 from audit.scores.query_scores import QUERY_SCORES
 from audit.verdict.outcome import Outcome, Verdict
-from audit.verdict.random_answers import AGAIN
 
 NUM_REPEATS = 20
 """Control images and queries, of each, that are asked again at most."""

@@ -58,8 +58,7 @@ def check_questions(record: Record, bundle: BundleContents) -> Check:
         images: dict[str, str] = {}
         plan = record_plan(record, bundle)
         for group in (*plan.groups, *possible_repeats(plan)):
-            needed = [row for row in record.rows if row.question.rpartition("/")[0] == group.kind]
-            if needed:
+            if any(row.question.rpartition("/")[0] == group.kind for row in record.rows):
                 pixels = group.images()
                 for index in range(group.num_questions):
                     images[group.question(index)] = array_sha256(pixels[index])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from audit.asking.plan import Plan
 from audit.bundle.manifest import Arrays, BundleContents
 from audit.bundle.probes import probes
-from audit.verdict.random_answers import AGAIN
+from audit.question import QuestionId
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ def question_view(bundle: BundleContents, question: str) -> QuestionView:
         A probe is made when it is looked at: ``question_view(bundle, "probe/3/17")``.
     """
     arrays = bundle.arrays
-    kind, *numbers = question.removeprefix(AGAIN).split("/")
-    index = int(numbers[0])
+    asked = QuestionId.parse(question)
+    kind, index = asked.kind, asked.index
     clean = None
     if kind == "control":
         image = arrays.controls[index]
@@ -55,7 +55,7 @@ def question_view(bundle: BundleContents, question: str) -> QuestionView:
             arrays.probe_ends[index],
             int(arrays.probe_alphas[index]),
             settings,
-        )[int(numbers[1])]
+        )[asked.probe or 0]
     return QuestionView(
         question=question,
         image=image,
@@ -67,15 +67,15 @@ def question_view(bundle: BundleContents, question: str) -> QuestionView:
 def source_label(bundle: BundleContents, question: str) -> int:
     """Return the source's class of a question's image; of a control image the true one."""
     arrays = bundle.arrays
-    kind, *numbers = question.removeprefix(AGAIN).split("/")
-    index = int(numbers[0])
+    asked = QuestionId.parse(question)
+    kind, index = asked.kind, asked.index
     if kind == "control":
         return int(arrays.control_labels[index])
     if kind == "query":
         return int(arrays.source_query_labels[index])
     if kind == "trigger":
         return int(arrays.source_trigger_log_probabilities[index].argmax())
-    return int(arrays.source_probe_labels[index, int(numbers[1])])
+    return int(arrays.source_probe_labels[index, asked.probe])
 
 
 def shows_carriers(arrays: Arrays) -> bool:

@@ -17,6 +17,7 @@ from audit.asking.events import (
 )
 from audit.bundle.manifest import BundleContents
 from audit.journal.attempt_log import Spending
+from audit.question import QuestionId
 from audit.report.question_view import source_label
 from audit.scores.evidence import query_evidence
 from audit.tui.widgets.evidence_plot import Curve, curve_of
@@ -243,8 +244,11 @@ def mark_of(bundle: BundleContents, question: str, label: int) -> Mark:
     if label < 0:
         return Mark.REFUSED
     is_same = label == source_label(bundle, question)
-    if question.startswith("control/"):
+    asked = QuestionId.parse(question)
+    if asked.is_again:
+        return Mark.SAME if is_same else Mark.OTHER
+    if asked.kind == "control":
         return Mark.RIGHT if is_same else Mark.WRONG
-    if question.startswith("query/"):
+    if asked.kind == "query":
         return Mark.MATCH if is_same else Mark.MISMATCH
     return Mark.SAME if is_same else Mark.OTHER

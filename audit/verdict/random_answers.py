@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents
+from audit.question import AGAIN, QuestionId
 from audit.scores.query_scores import can_score
 from audit.verdict.outcome import Repeats
 from audit.verdict.p_values import binomial_tail, fisher_p_value
 
-AGAIN = "again/"
-"""Begins the ids of questions that are asked a second time."""
 CHANCE_LEVEL = 0.01
 """Answers count as better than chance if chance gave so many hits less often than this; and answers
 to queries as less steady than those to control images if chance gave such a difference less
@@ -136,9 +135,10 @@ def looks_random(
 def compare_repeats(answers: Mapping[str, Answer]) -> Repeats | None:
     """Compare second answers with first ones; None where nothing was asked again."""
     pairs = [
-        (question.removeprefix(AGAIN).partition("/")[0], answers[first].label, again.label)
+        (asked.kind, answers[first].label, again.label)
         for question, again in answers.items()
-        if question.startswith(AGAIN) and (first := question.removeprefix(AGAIN)) in answers
+        if question.startswith(AGAIN)
+        and (first := str((asked := QuestionId.parse(question)).first)) in answers
     ]
     if not pairs:
         return None
