@@ -20,10 +20,10 @@ import numpy as np
 
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
+from audit.journal.sweep_tables import FORMAT_VERSION, TABLES
 from audit.suspects.found_files import SuspectKind
 from audit.sweep.identity import Identified
 from audit.sweep.listing import Entry
-from audit.sweep.table_schema import FORMAT_VERSION, TABLES
 from audit.sweep.tasks import PairResult, PairStatus, SuspectTask
 from audit.verdict.p_values import benjamini_hochberg
 
