@@ -6,7 +6,6 @@ one transaction: whoever is killed finds both or neither, and no control image i
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,6 +15,8 @@ from adapters.suspect import Predictions, Suspect, SuspectIdentity
 from audit.answer import Answer
 from audit.asking.class_order import ClassOrder, confusion, order_of, order_text
 from audit.bundle.manifest import BundleContents
+from audit.journal.audits import unfinished_audits
+from audit.journal.class_order import settle_class_order
 from audit.journal.journal import Journal
 
 SETTING = "class_order"
@@ -46,17 +47,12 @@ def order_so_far(
         suspect: Who is asked, without an order among its details.
         settings: Of the audit, without an order.
     """
-    rows = journal.read_rows(
-        "SELECT id, settings_json FROM audits WHERE bundle = ? AND suspect = ? "
-        "AND finished IS NULL ORDER BY started DESC, rowid DESC",
-        (bundle, suspect.digest),
-    )
-    for audit, text in rows:
-        stored = json.loads(text)
+    for earlier in unfinished_audits(journal, bundle, suspect):
+        stored = dict(earlier.settings)
         told = stored.pop(SETTING, None)
         if told is not None and stored == dict(settings):
             order = None if told == UNKNOWN else tuple(int(index) for index in told.split(","))
-            return AskedOrder(audit, order)
+            return AskedOrder(earlier.audit, order)
     return None
 
 
@@ -110,34 +106,10 @@ def settle_order(
         JournalError: They could not be written.
     """
     settled = {name: _reordered(answer, found.order) for name, answer in answers.items()}
-    told = order_text(found.order)
-    ((details,),) = journal.read_rows(
-        "SELECT details_json FROM runs WHERE audit = ? ORDER BY run DESC LIMIT 1", (so_far.audit,)
+    told = {SETTING: order_text(found.order)}
+    settle_class_order(
+        journal, so_far.audit, settings={**settings, **told}, details=told, answers=settled
     )
-    with journal.transaction():
-        journal.write_rows(
-            "UPDATE audits SET settings_json = ? WHERE id = ?",
-            [(json.dumps({**settings, SETTING: told}, sort_keys=True), so_far.audit)],
-        )
-        journal.write_rows(
-            "UPDATE runs SET details_json = ? WHERE audit = ?",
-            [(json.dumps({**json.loads(details), SETTING: told}, sort_keys=True), so_far.audit)],
-        )
-        journal.write_rows(
-            "UPDATE answers SET label = ?, log_probabilities = ? WHERE audit = ? AND question = ?",
-            [
-                (
-                    answer.label,
-                    None
-                    if answer.log_probabilities is None
-                    else answer.log_probabilities.tobytes(),
-                    so_far.audit,
-                    name,
-                )
-                for name, answer in settled.items()
-            ],
-        )
-    journal.sync()
     return settled
 
 

@@ -152,7 +152,8 @@ def export(
 @_journal_option
 def delete(audit: str, yes: bool, journal_path: Path | None) -> None:
     """Forget one audit and all its answers."""
-    from audit.records.from_journal import delete_audit, find_audit
+    from audit.journal.audits import delete_audit
+    from audit.records.from_journal import find_audit
 
     journal = _opened(journal_path)
     try:

@@ -5,7 +5,6 @@ keeps it from leaving. What an earlier run of the audit sent counts too, also wh
 when that run was killed: nobody knows whether it was paid.
 """
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +16,7 @@ from adapters.attempts import Attempt, AttemptEnd, Result
 from adapters.tariff import SpendingLimits, Tariff, money
 from audit.errors import BudgetSpentError
 from audit.journal.journal import Journal
-
-_ENCODER = json.JSONEncoder(sort_keys=True)
+from audit.journal.json_text import encoded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +86,7 @@ class AttemptLog:
             self._check(attempt.num_images)
             self._num_requests += 1
             self._num_images += attempt.num_images
-        handle = self._journal.write_soon(
+        handle = self._journal.file.write_soon(
             "INSERT INTO attempts (audit, run, request, attempt, started, num_images, "
             "request_sha256, is_charged) VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
             (
@@ -121,7 +119,7 @@ class AttemptLog:
         with self._lock:
             ends, self._ends = self._ends, []
         for handle, end in ends:
-            self._journal.write_soon(
+            self._journal.file.write_soon(
                 "UPDATE attempts SET result = ?, status = ?, latency_s = ?, answer_sha256 = ?, "
                 "metadata_json = ?, is_charged = ? WHERE id = ?",
                 (
@@ -129,7 +127,7 @@ class AttemptLog:
                     end.status,
                     end.latency_s,
                     end.answer_sha256,
-                    _ENCODER.encode(end.metadata),
+                    encoded(end.metadata),
                     int(self._tariff.is_charged(end.status)),
                     handle,
                 ),
@@ -154,7 +152,7 @@ class AttemptLog:
 
 def spending(journal: Journal, audit: str, tariff: Tariff) -> Spending:
     """Return what an audit has sent so far, priced by a tariff."""
-    ((num_requests, num_images),) = journal.read_rows(
+    ((num_requests, num_images),) = journal.file.read_rows(
         "SELECT COUNT(*), COALESCE(SUM(num_images), 0) FROM attempts "
         "WHERE audit = ? AND is_charged = 1",
         (audit,),

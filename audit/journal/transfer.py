@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from audit.journal.audits import delete_audit
 from audit.journal.journal import Journal
 
 _TABLES = ("audits", "runs", "answers", "attempts")
@@ -36,10 +37,10 @@ def take_audit(journal: Journal, audit: str) -> AuditCopy:
         table: f"SELECT * FROM {table} WHERE {_KEYS[table]} = ? ORDER BY rowid" for table in _TABLES
     }
     rows = tuple(
-        (table, tuple(journal.read_rows(statement, (audit,))))
+        (table, tuple(journal.file.read_rows(statement, (audit,))))
         for table, statement in statements.items()
     )
-    journal.write_rows("DELETE FROM audits WHERE id = ?", [(audit,)])
+    delete_audit(journal, audit)
     return AuditCopy(audit=audit, rows=rows)
 
 
@@ -51,7 +52,7 @@ def put_audits(journal: Journal, copies: Sequence[AuditCopy]) -> None:
     """
     if not copies:
         return
-    with journal.transaction():
+    with journal.file.transaction():
         for copy in copies:
             for table, rows in copy.rows:
                 if not rows:
@@ -59,5 +60,5 @@ def put_audits(journal: Journal, copies: Sequence[AuditCopy]) -> None:
                 # The number of an attempt is the other journal's.
                 kept = [(None, *row[1:]) if table == "attempts" else row for row in rows]
                 places = ", ".join("?" * len(rows[0]))
-                journal.write_rows(f"INSERT INTO {table} VALUES ({places})", kept)
+                journal.file.write_rows(f"INSERT INTO {table} VALUES ({places})", kept)
     journal.sync()

@@ -6,15 +6,23 @@ a record is drafted from there at any time, also of an audit that was interrupte
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from audit.bundle.manifest import Manifest
 from audit.errors import AuditError, JournalError
+from audit.journal.answers import AnswerEntry, answer_entries
+from audit.journal.audits import (
+    AuditEntry,
+    RunEntry,
+    audit_entry,
+    audit_ids,
+    audit_runs,
+    audit_summaries,
+)
 from audit.journal.journal import Journal
 from audit.records.record import (
     Draft,
@@ -58,24 +66,18 @@ def stored_audits(journal: Journal) -> tuple[StoredAudit, ...]:
     Raises:
         JournalError: The journal cannot be read.
     """
-    rows = journal.read_rows(
-        "SELECT id, started, bundle, manifest, suspect_json, outcome_json, finished, "
-        "(SELECT COUNT(*) FROM answers WHERE audit = id), "
-        "(SELECT ended FROM runs WHERE audit = id ORDER BY run DESC LIMIT 1) "
-        "FROM audits ORDER BY started DESC, rowid DESC"
-    )
     return tuple(
         StoredAudit(
-            audit=audit,
-            started=started,
-            bundle=bundle,
-            model_name=json.loads(manifest)["model_name"],
-            suspect=json.loads(suspect)["name"],
-            num_answers=num_answers,
-            state=_state(finished, ended),
-            outcome=_shown_outcome(outcome, _state(finished, ended)),
+            audit=one.audit,
+            started=one.started,
+            bundle=one.bundle,
+            model_name=json.loads(one.manifest)["model_name"],
+            suspect=one.suspect.name,
+            num_answers=one.num_answers,
+            state=_state(one.finished, one.last_run_ended),
+            outcome=_shown_outcome(one.outcome_json, _state(one.finished, one.last_run_ended)),
         )
-        for audit, started, bundle, manifest, suspect, outcome, finished, num_answers, ended in rows
+        for one in audit_summaries(journal)
     )
 
 
@@ -85,11 +87,7 @@ def find_audit(journal: Journal, prefix: str) -> str:
     Raises:
         AuditError: There is none, or more than one.
     """
-    found = [
-        str(audit)
-        for (audit,) in journal.read_rows("SELECT id FROM audits ORDER BY started")
-        if audit.startswith(prefix)
-    ]
+    found = [audit for audit in audit_ids(journal) if audit.startswith(prefix)]
     if len(found) != 1 or not prefix:
         told = "none" if not found else f"{len(found)} of them"
         raise AuditError(
@@ -110,67 +108,20 @@ def draft_record(journal: Journal, audit: str) -> Draft:
         AuditError: There is no such audit.
         JournalError: The journal cannot be read, or was changed by something else.
     """
-    columns = (
-        "started, bundle, bundle_signer, manifest, bundle_timestamp, suspect, suspect_json, "
-        "settings_json, finished, outcome_json"
-    )
-    found = journal.read_rows(f"SELECT {columns} FROM audits WHERE id = ?", (audit,))
-    if not found:
+    entry = audit_entry(journal, audit)
+    if entry is None:
         raise AuditError(f"audit: no {audit} in the journal; kinprint record list shows the ids")
-    (
-        started,
-        bundle,
-        signer,
-        manifest,
-        token,
-        digest,
-        description,
-        settings,
-        finished,
-        outcome,
-    ) = found[0]
-    if sha256_hex(manifest) != bundle:
+    if sha256_hex(entry.bundle.manifest) != entry.bundle.sha256:
         raise JournalError("journal: a manifest in it is not the one that was asked with")
-    runs = journal.read_rows(
-        "SELECT run, started, budget, details_json, libraries_json, ended FROM runs "
-        "WHERE audit = ? ORDER BY run",
-        (audit,),
-    )
-    ended = runs[-1][-1] if runs else None
-    state = _state(finished, ended)
-    try:
-        opening = Opening(
-            format="kinprint-record",
-            format_version=1,
-            audit=audit,
-            started=utc(started),
-            bundle=RecordedBundle(
-                sha256=bundle,
-                signer_key_id=signer,
-                manifest=Manifest.model_validate_json(manifest),
-                timestamp=encode_token(token),
-            ),
-            suspect=RecordedSuspect(digest=digest, **json.loads(description)),
-            settings=json.loads(settings),
-            runs=tuple(
-                Run(
-                    number=number,
-                    started=utc(begun),
-                    budget=budget,
-                    details=json.loads(details),
-                    libraries=json.loads(libraries),
-                )
-                for number, begun, budget, details, libraries, _ in runs
-            ),
-        )
-    except (ValidationError, ValueError) as error:
-        raise JournalError(f"journal: audit {audit} cannot be read ({error})") from error
+    runs = audit_runs(journal, audit)
+    ended = runs[-1].ended if runs else None
+    state = _state(entry.finished, ended)
     return Draft(
-        opening=opening,
-        rows=_rows(journal, audit),
+        opening=_opening(audit, entry, runs),
+        rows=[_row(one) for one in answer_entries(journal, audit)],
         state=state,
         finished=None if state is State.INTERRUPTED or ended is None else utc(ended),
-        outcome=_outcome(outcome, state),
+        outcome=_outcome(entry.outcome_json, state),
     )
 
 
@@ -203,15 +154,6 @@ def export_record(
     return parse_record(data, Trust(keys=(key.public_key,))).digest
 
 
-def delete_audit(journal: Journal, audit: str) -> None:
-    """Forget an audit and its answers; one that runs in another process ends with an error.
-
-    Raises:
-        JournalError: The journal cannot be written.
-    """
-    journal.write_rows("DELETE FROM audits WHERE id = ?", [(audit,)])
-
-
 def open_existing(path: Path) -> Journal:
     """Open a journal that must be there.
 
@@ -224,42 +166,52 @@ def open_existing(path: Path) -> Journal:
     return Journal(path)
 
 
-def _rows(journal: Journal, audit: str) -> list[dict[str, object]]:
-    rows = journal.read_rows(
-        "SELECT question, image_sha256, run, request, sequence, asked, latency_s, attempts, label, "
-        "log_probabilities, metadata_json FROM answers WHERE audit = ? ORDER BY sequence",
-        (audit,),
-    )
-    return [
-        {
-            "question": question,
-            "image_sha256": image_sha256,
-            "run": run,
-            "request": request,
-            "sequence": sequence,
-            "asked": utc(asked),
-            "latency_s": latency_s,
-            "attempts": attempts,
-            "label": label,
-            "log_probabilities": encode_log_probabilities(
-                None if blob is None else np.frombuffer(blob, np.float64)
+def _opening(audit: str, entry: AuditEntry, runs: Sequence[RunEntry]) -> Opening:
+    try:
+        return Opening(
+            format="kinprint-record",
+            format_version=1,
+            audit=audit,
+            started=utc(entry.started),
+            bundle=RecordedBundle(
+                sha256=entry.bundle.sha256,
+                signer_key_id=entry.bundle.signer_key_id,
+                manifest=Manifest.model_validate_json(entry.bundle.manifest),
+                timestamp=encode_token(entry.bundle.timestamp),
             ),
-            "metadata": json.loads(metadata),
-        }
-        for (
-            question,
-            image_sha256,
-            run,
-            request,
-            sequence,
-            asked,
-            latency_s,
-            attempts,
-            label,
-            blob,
-            metadata,
-        ) in rows
-    ]
+            suspect=RecordedSuspect(
+                digest=entry.suspect.digest, kind=entry.suspect.kind, name=entry.suspect.name
+            ),
+            settings=entry.settings,
+            runs=tuple(
+                Run(
+                    number=run.number,
+                    started=utc(run.started),
+                    budget=run.budget,
+                    details=run.details,
+                    libraries=run.libraries,
+                )
+                for run in runs
+            ),
+        )
+    except ValueError as error:
+        raise JournalError(f"journal: audit {audit} cannot be read ({error})") from error
+
+
+def _row(entry: AnswerEntry) -> dict[str, object]:
+    return {
+        "question": entry.question,
+        "image_sha256": entry.image_sha256,
+        "run": entry.run,
+        "request": entry.request,
+        "sequence": entry.sequence,
+        "asked": utc(entry.asked),
+        "latency_s": entry.latency_s,
+        "attempts": entry.attempts,
+        "label": entry.answer.label,
+        "log_probabilities": encode_log_probabilities(entry.answer.log_probabilities),
+        "metadata": entry.metadata,
+    }
 
 
 def _state(finished: float | None, ended: float | None) -> State:

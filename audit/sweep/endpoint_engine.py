@@ -19,6 +19,7 @@ from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError, NothingToResumeError
 from audit.exit_codes import code_for_verdict
+from audit.journal.audits import final_outcome
 from audit.journal.journal import Journal
 from audit.journal.transfer import AuditCopy
 from audit.suspects.opening import open_remote
@@ -156,14 +157,12 @@ class EndpointEngine:
 
     def _finished(self, bundle: BundleContents, audit: str) -> PairResult | None:
         """Return the result of an audit that ended just before an earlier run did."""
-        rows = self._journal.read_rows(
-            "SELECT outcome_json FROM audits WHERE id = ? AND finished IS NOT NULL", (audit,)
-        )
-        try:
-            outcome = Outcome.model_validate_json(rows[0][0]) if rows else None
-        except ValidationError:  # another version judged it
+        told = final_outcome(self._journal, audit)
+        if told is None:
             return None
-        if outcome is None:
+        try:
+            outcome = Outcome.model_validate_json(told)
+        except ValidationError:  # another version judged it
             return None
         return PairResult(
             bundle=bundle.manifest_sha256,

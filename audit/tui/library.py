@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit.errors import AuditError
+from audit.journal.audits import delete_audit
 from audit.journal.journal import Journal
-from audit.records.from_journal import StoredAudit, delete_audit, stored_audits
+from audit.records.from_journal import StoredAudit, stored_audits
 from audit.signing.keys import Trust
 from audit.suspects.found_files import (
     FoundBundle,

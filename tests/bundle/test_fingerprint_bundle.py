@@ -19,6 +19,7 @@ from worlds.record_builder import (
     TRUST,
     FakeSuspect,
     copy_rule,
+    draft_id,
 )
 
 from adapters.suspect import REFUSED, Capability, Predictions
@@ -79,8 +80,7 @@ def audited(
             bundle, suspect, journal, AuditOptions(scores=scores, stop_early=stop_early)
         ).run()
         assert isinstance(last, Finished)
-        ((audit,),) = journal.read_rows("SELECT id FROM audits ORDER BY rowid DESC LIMIT 1")
-        draft = draft_record(journal, str(audit))
+        draft = draft_record(journal, draft_id(journal))
     finally:
         journal.close()
     record = tmp_path / "audit.kinrecord"

@@ -242,7 +242,7 @@ def test_an_answer_is_in_the_file_before_the_next_request_is_noted(tmp_path: Pat
     with vendor(BUNDLE, copy_rule) as server:
         path = server.endpoint_file(tmp_path / "vendor.toml", "concurrency = 4")
         endpoint, journal = open_endpoint(path), Journal(tmp_path / "journal.sqlite")
-        journal._connection.set_trace_callback(statements.append)
+        journal.file._connection.set_trace_callback(statements.append)
         *_, last = AuditSession(BUNDLE, endpoint, journal).run()
         endpoint.close()
         journal.close()

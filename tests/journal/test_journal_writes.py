@@ -27,7 +27,7 @@ class Desk:
         self._eyes = sqlite3.connect(folder / "journal.sqlite")
 
     def write(self, number: int, audit: str | None = None) -> None:
-        self.journal.write_soon(ROW, (audit or self.audit, number))
+        self.journal.file.write_soon(ROW, (audit or self.audit, number))
 
     def seen(self) -> list[int]:
         rows = self._eyes.execute("SELECT request FROM attempts ORDER BY request").fetchall()
@@ -47,7 +47,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def test_rows_of_one_turn_become_one_transaction_at_its_end(desk: Desk) -> None:
     statements: list[str] = []
-    desk.journal._connection.set_trace_callback(statements.append)
+    desk.journal.file._connection.set_trace_callback(statements.append)
     with desk.journal.turn:
         desk.write(1)
         with desk.journal.turn:
@@ -96,7 +96,7 @@ def test_a_transaction_undoes_what_stands_in_it_and_nothing_else(desk: Desk) -> 
     def write_and_fail() -> None:
         with desk.journal.turn:
             desk.write(6)
-            with desk.journal.transaction():
+            with desk.journal.file.transaction():
                 desk.write(8)
                 other.start()
                 raise ZeroDivisionError
@@ -112,8 +112,8 @@ def test_what_is_committed_outlives_a_full_disk_later_in_the_turn(desk: Desk) ->
         with desk.journal.turn:
             desk.write(1)
             desk.journal.commit()
-            ((pages,),) = desk.journal.read_rows("PRAGMA page_count")
-            desk.journal.read_rows(f"PRAGMA max_page_count = {pages}")
+            ((pages,),) = desk.journal.file.read_rows("PRAGMA page_count")
+            desk.journal.file.read_rows(f"PRAGMA max_page_count = {pages}")
             for number in range(2, 10_000):
                 desk.write(number)
 

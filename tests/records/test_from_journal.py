@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from worlds.bundle_builder import OWNER_KEY
+from worlds.raw_sql import run_sql
 from worlds.record_builder import (
     AUDITOR_KEY,
     GOLDEN_BUNDLE,
@@ -30,9 +31,9 @@ from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
 from audit.errors import AuditError, JournalError, NoJournalError
 from audit.exit_codes import ExitCode, code_for_error
+from audit.journal.audits import delete_audit
 from audit.journal.journal import Journal
 from audit.records.from_journal import (
-    delete_audit,
     draft_record,
     export_record,
     find_audit,
@@ -178,7 +179,7 @@ def test_an_audit_that_is_deleted_while_it_runs_ends_with_a_message(path: Path) 
 def test_an_outcome_of_another_version_is_listed_without_its_verdict(path: Path) -> None:
     bundle, journal = audited_contents(), Journal(path)
     audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
-    journal.write_rows("UPDATE audits SET outcome_json = ?", [('{"verdict": "derived"}',)])
+    run_sql(path, "UPDATE audits SET outcome_json = ?", '{"verdict": "derived"}')
     (stored,) = stored_audits(journal)
     assert (stored.state, stored.outcome, stored.num_answers) == (State.COMPLETE, None, 32)
     with pytest.raises(JournalError, match="judged by another version of Kinprint"):
@@ -190,7 +191,7 @@ def test_a_deleted_audit_leaves_no_answer_behind(path: Path) -> None:
     audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
     delete_audit(journal, audit)
     for table in ("audits", "runs", "answers"):
-        assert journal.read_rows(f"SELECT COUNT(*) FROM {table}") == [(0,)]
+        assert run_sql(path, f"SELECT COUNT(*) FROM {table}") == [(0,)]
 
 
 def test_an_id_is_found_by_its_beginning_and_never_guessed(path: Path) -> None:
@@ -205,8 +206,19 @@ def test_an_id_is_found_by_its_beginning_and_never_guessed(path: Path) -> None:
 def test_a_journal_whose_manifest_was_changed_gives_no_record(path: Path) -> None:
     bundle, journal = audited_contents(), Journal(path)
     audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
-    journal.write_rows("UPDATE audits SET manifest = ?", [(b"{}",)])
+    run_sql(path, "UPDATE audits SET manifest = ?", b"{}")
     with pytest.raises(JournalError, match="a manifest in it is not the one"):
+        draft_record(journal, audit)
+
+
+@pytest.mark.parametrize("description", ["{", "[]", "null", '{"kind": "onnx"}'])
+def test_a_journal_whose_suspect_was_changed_is_not_read(path: Path, description: str) -> None:
+    bundle, journal = audited_contents(), Journal(path)
+    audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
+    run_sql(path, "UPDATE audits SET suspect_json = ?", description)
+    with pytest.raises(JournalError, match=rf"audit {audit} cannot be read"):
+        stored_audits(journal)
+    with pytest.raises(JournalError, match=rf"audit {audit} cannot be read"):
         draft_record(journal, audit)
 
 

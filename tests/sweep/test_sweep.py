@@ -23,6 +23,7 @@ from adapters.suspect import Capability, Predictions, SuspectIdentity
 from audit.api import audit_suspect
 from audit.asking.options import AuditOptions
 from audit.asking.run import run_audit
+from audit.journal.audits import audit_entry, audit_ids, audit_runs
 from audit.journal.journal import Journal
 from audit.suspects.opening import open_file
 from audit.sweep.run import JOURNAL, PairDone, Swept
@@ -73,12 +74,11 @@ def test_the_journal_holds_every_answer_and_judges_the_same(world: World) -> Non
     for row in rows:
         answers = journal.answers(row["audit"])
         assert len(answers) == row["num_questions"]
-        ((outcome, text),) = journal.read_rows(
-            "SELECT outcome_json, suspect FROM audits WHERE id = ?", (row["audit"],)
-        )
-        assert json.loads(outcome)["verdict"] == row["verdict"]
-        assert text == row["suspect_sha256"]
-    assert len(journal.read_rows("SELECT id FROM audits")) == 3
+        entry = audit_entry(journal, row["audit"])
+        assert entry is not None
+        assert json.loads(entry.outcome_json or "")["verdict"] == row["verdict"]
+        assert entry.suspect.digest == row["suspect_sha256"]
+    assert len(audit_ids(journal)) == 3
     assert judge(audited_contents(), answers, ("likelihood-ratio",)).scores
     journal.close()
 
@@ -160,7 +160,7 @@ def test_suspects_of_another_task_are_not_asked_and_say_why(world: World) -> Non
     reasons = names(rows, "reason")
     assert "num_classes: expected 4" in reasons["three-classes.onnx"]
     assert "the bundle has 8x8x3, the model takes 16x16x3" in reasons["large.onnx"]
-    assert not Journal(world.results / JOURNAL).read_rows("SELECT id FROM audits")
+    assert not audit_ids(Journal(world.results / JOURNAL))
     rows = world.run(resize=True)[2]
     assert names(rows, "status")["large.onnx"] == "asked"
 
@@ -173,8 +173,11 @@ def test_a_model_that_a_suspect_file_describes_is_asked_as_it_says(world: World)
     path.with_suffix(".toml").write_text(to_toml(described))
     asked = world.run()[1]
     assert [Path(task.path).name for task in asked] == ["copy.toml"]
-    details = Journal(world.results / JOURNAL).read_rows("SELECT details_json FROM runs")
-    assert '\\"color_order\\": \\"BGR\\"' in details[0][0]
+    journal = Journal(world.results / JOURNAL)
+    (audit,) = audit_ids(journal)
+    (run,) = audit_runs(journal, audit)
+    journal.close()
+    assert '"color_order": "BGR"' in run.details["preprocessing"]
     # Another model behind the same description is another suspect.
     world.add("copy.onnx", innocent_rule)
     assert len(world.run()[1]) == 1

@@ -11,6 +11,7 @@ from worlds.record_builder import (
 from worlds.sweep_world import HereEngine, World, names
 
 from audit.errors import AuditError, JournalError
+from audit.journal.audits import audit_ids
 from audit.journal.journal import Journal
 from audit.sweep.run import JOURNAL
 
@@ -73,15 +74,15 @@ def test_a_full_disk_ends_the_sweep_and_loses_nothing(world: World) -> None:
         world.add(f"{number}.onnx")
     with world.sweep() as sweep:
         engine = HereEngine(sweep.parcel, sweep.results)
-        ((pages,),) = sweep._journal.read_rows("PRAGMA page_count")
-        sweep._journal.read_rows(f"PRAGMA max_page_count = {pages + 60}")
+        ((pages,),) = sweep._journal.file.read_rows("PRAGMA page_count")
+        sweep._journal.file.read_rows(f"PRAGMA max_page_count = {pages + 60}")
         with pytest.raises(JournalError, match="database or disk is full"):
             list(sweep.run(world.suspects, engine))
         engine.close()
         kept = [row for row in world.rows(sweep) if row["status"] == "asked"]
     assert 0 < len(kept) < 12
     journal = Journal(world.results / JOURNAL)
-    audits = [audit for (audit,) in journal.read_rows("SELECT id FROM audits")]
+    audits = audit_ids(journal)
     journal.close()
     assert sorted(audits) == sorted(row["audit"] for row in kept)
     _, asked, rows = world.run()

@@ -17,6 +17,7 @@ from worlds.onnx_builders import endless_loop, save
 from worlds.record_builder import copy_rule
 from worlds.sweep_world import World, names
 
+from audit.journal.audits import audit_ids
 from audit.journal.journal import Journal
 from audit.sweep.process_engine import TASKS_PER_SLOT, ProcessEngine
 from audit.sweep.run import JOURNAL, PAGE_NAME, Noted, Sweep
@@ -88,7 +89,7 @@ def wait_until(holds: Callable[[], object]) -> None:
 def audits(world: World) -> set[str]:
     journal = Journal(world.results / JOURNAL)
     try:
-        return {audit for (audit,) in journal.read_rows("SELECT id FROM audits")}
+        return set(audit_ids(journal))
     finally:
         journal.close()
 

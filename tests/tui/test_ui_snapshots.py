@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
+from worlds.raw_sql import run_sql
 from worlds.record_builder import audited_contents, finish_audit
 from worlds.sweep_world import World
 from worlds.ui_desk import drive, make_desk, make_folder, shows, until
@@ -88,7 +89,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
         finally:
             suspect.close()
         start = STARTED + 3600 * number
-        journal.write_rows("UPDATE audits SET started = ? WHERE id = ?", [(start, audit)])
+        run_sql(made.journal, "UPDATE audits SET started = ? WHERE id = ?", start, audit)
     journal.close()
     yield made
     monkeypatch.undo()

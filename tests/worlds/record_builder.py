@@ -20,6 +20,7 @@ from audit.asking.plan import make_plan
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import parse_bundle, write_bundle
 from audit.bundle.manifest import Arrays, BundleContents, Manifest, ModelRecord
+from audit.journal.audits import audit_ids
 from audit.journal.journal import Journal
 from audit.records.record import (
     SUBJECT,
@@ -140,8 +141,7 @@ def finish_audit(
 
 def draft_id(journal: Journal) -> str:
     """Return the id of the newest audit."""
-    ((audit,),) = journal.read_rows("SELECT id FROM audits ORDER BY rowid DESC LIMIT 1")
-    return str(audit)
+    return audit_ids(journal)[-1]
 
 
 def fixed_draft(bundle: BundleContents, rule: Callable[[str, int, int], int]) -> Draft:
