@@ -121,7 +121,7 @@ def run_once(world: Path, order: Order) -> dict[str, Any]:
     try:
         for event in sweep.run(listed, engine):
             if isinstance(event, PairDone):
-                assert event.row["status"] == "asked", event.row["reason"]
+                assert event.row.status == "asked", event.row.reason
                 num_done += 1
                 memory.append(_resident_mb())
             # Results that came together are counted together. The first ones wait until the workers

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
+    from audit.journal.sweep_table import SweepTable
     from audit.sweep.engine import Engine
     from audit.sweep.run import Sweep, Swept
-    from audit.sweep.table import SweepTable
 
 _EXISTING = click.Path(exists=True, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -295,9 +295,10 @@ def _write_page(sweep: "Sweep", folder: Path, fdr: float) -> Path:
     from audit.errors import AuditError
     from audit.sweep.page import render_page
     from audit.sweep.run import PAGE_NAME
+    from audit.verdict.p_values import benjamini_hochberg
 
     page = folder / PAGE_NAME
-    sweep.table.adjust()
+    sweep.table.adjust(benjamini_hochberg)
     try:
         write_atomically(page, [render_page(sweep.table, fdr=fdr).encode()])
     except OSError as error:
@@ -307,11 +308,9 @@ def _write_page(sweep: "Sweep", folder: Path, fdr: float) -> Path:
 
 def _status(table: "SweepTable", fail_on: str) -> int:
     from audit.exit_codes import ExitCode, gravest
+    from audit.journal.sweep_results import exit_codes
 
-    found = [
-        ExitCode(row["exit_code"])
-        for row in table.rows("SELECT DISTINCT exit_code FROM results WHERE exit_code IS NOT NULL")
-    ]
+    found = [ExitCode(code) for code in exit_codes(table)]
     # Of many suspects most are about something else.
     counted: list[ExitCode] = [code for code in found if code is not ExitCode.NOT_COMPARABLE]
     if not counted and found:

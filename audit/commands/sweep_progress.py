@@ -69,8 +69,8 @@ class SweepProgress:
                     self._bar.reset(self._task, total=num, description="suspects")
                     self._started = time.monotonic()
             case PairDone(row=row):
-                self._num_derived += row["verdict"] == "derived"
-                self._num_failed += row["status"] in ("failed", "broken off")
+                self._num_derived += row.verdict == "derived"
+                self._num_failed += row.status in ("failed", "broken off")
             case Progressed(num_done=done, num_names=num):
                 self._bar.update(self._task, completed=done, description=self._told())
                 self._line(done, num)

@@ -5,7 +5,7 @@ Each pair is a JSON line on standard output if that is asked for; all else goes 
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,5 +109,5 @@ def _look(
 
 def _lines(event: SweepEvent) -> Iterator[dict[str, Any]]:
     if isinstance(event, PairDone):
-        row = {name: value for name, value in event.row.items() if name not in _NOT_TOLD}
+        row = {name: value for name, value in asdict(event.row).items() if name not in _NOT_TOLD}
         yield {"type": "pair", **row, "is_duplicate": event.is_duplicate}

@@ -25,13 +25,13 @@ from audit.bundle.manifest import BundleContents
 from audit.errors import MismatchError
 from audit.exit_codes import ExitCode, code_for_error, code_for_verdict
 from audit.journal.journal import Journal
+from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy, take_audit
 from audit.signing.keys import Trust
 from audit.suspects.found_files import SuspectKind
 from audit.sweep.engine import SweepEndsError
 from audit.sweep.tasks import (
     PairResult,
-    PairStatus,
     Parcel,
     SuspectTask,
     SweepSettings,

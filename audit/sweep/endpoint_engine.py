@@ -21,11 +21,12 @@ from audit.errors import AuditError, NothingToResumeError
 from audit.exit_codes import code_for_verdict
 from audit.journal.audits import final_outcome
 from audit.journal.journal import Journal
+from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy
 from audit.suspects.opening import open_remote
 from audit.sweep.asking import ask_pair
 from audit.sweep.engine import Results, SweepEndsError, lost_task
-from audit.sweep.tasks import PairResult, PairStatus, SuspectTask, SweepSettings, TaskResult
+from audit.sweep.tasks import PairResult, SuspectTask, SweepSettings, TaskResult
 from audit.verdict.outcome import Outcome
 
 NUM_THREADS = 4

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from audit.errors import AuditError
 from audit.exit_codes import ExitCode
-from audit.sweep.tasks import PairResult, PairStatus, SuspectTask, TaskResult
+from audit.journal.sweep_rows import PairStatus
+from audit.sweep.tasks import PairResult, SuspectTask, TaskResult
 
 MAX_DEATHS = 2
 """Workers that one suspect may take along before it is left alone."""

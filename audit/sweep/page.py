@@ -14,8 +14,15 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined, Template
 
 from adapters.printable import printable
-from audit.sweep.summary import RANKING, RankedPair, Summary, ranked_pair, summarise
-from audit.sweep.table import SweepTable
+from audit.journal.sweep_results import (
+    ResultRow,
+    num_ranked,
+    ranked_files,
+    ranked_results,
+    results_of_file,
+)
+from audit.journal.sweep_table import SweepTable
+from audit.sweep.summary import RankedPair, Summary, ranked_pair, summarise
 
 MAX_SUSPECTS = 500
 """Rows of the heat map."""
@@ -83,22 +90,16 @@ def render_page(table: SweepTable, *, fdr: float) -> str:
         AuditError: The table cannot be read.
     """
     summary = summarise(table, fdr=fdr)
-    bundles = table.rows("SELECT * FROM bundles WHERE is_present ORDER BY model_name, bundle")
-    ranked = [
-        ranked_pair(row, fdr)
-        for row in table.rows(
-            f"SELECT * FROM results WHERE p_value IS NOT NULL ORDER BY {RANKING} LIMIT ?",
-            (MAX_PAIRS,),
-        )
-    ]
-    rows = _suspect_rows(table, [row["bundle"] for row in bundles])
+    bundles = table.bundles()
+    ranked = [ranked_pair(row, fdr) for row in ranked_results(table, MAX_PAIRS)]
+    rows = _suspect_rows(table, [one.bundle for one in bundles])
     return _template().render(
         summary=summary,
         bundles=bundles,
         rows=rows,
         num_left_out=max(0, summary.num_names - len(rows)),
         ranked=ranked,
-        num_ranked=_num_ranked(table),
+        num_ranked=num_ranked(table),
         counts=_counts(summary),
         record_link=_record_link,
         name_of=_name_of,
@@ -108,34 +109,27 @@ def render_page(table: SweepTable, *, fdr: float) -> str:
 def _suspect_rows(table: SweepTable, bundles: list[str]) -> list[SuspectRow]:
     """Return the suspects of the heat map, the most suspicious first, then what went wrong."""
     rows = []
-    for (file_id,) in table.rows(
-        "SELECT file_id FROM results GROUP BY file_id "
-        "ORDER BY MIN(COALESCE(verdict, '') != 'derived'), MIN(COALESCE(p_value, 2)), "
-        "MAX(CASE WHEN p_value IS NULL THEN -1e300 ELSE score END) DESC, MIN(suspect) LIMIT ?",
-        (MAX_SUSPECTS,),
-    ):
-        found = {
-            row["bundle_sha256"]: row
-            for row in table.rows("SELECT * FROM results WHERE file_id = ?", (file_id,))
-        }
-        path = next(iter(found.values()))["suspect"]
+    for file in ranked_files(table, MAX_SUSPECTS):
+        found = {row.bundle_sha256: row for row in results_of_file(table, file)}
+        path = next(iter(found.values())).suspect
         cells = tuple(_cell(found[bundle]) for bundle in bundles)
         rows.append(SuspectRow(name=_name_of(path), path=path, cells=cells))
     return rows
 
 
-def _cell(row: Any) -> Cell:
-    result = row["verdict"] if row["status"] == "asked" else row["status"]
+def _cell(row: ResultRow) -> Cell:
+    result = row.verdict if row.status == "asked" and row.verdict else row.status
     heat = 0.0
-    if row["p_value"] is not None and row["smallest_p_value"] < 1:
-        heat = (1 - row["p_value"]) / (1 - row["smallest_p_value"])
+    told = [f"{_name_of(row.suspect)} with {row.model}: {result}"]
+    if row.p_value is not None:
+        smallest = row.smallest_p_value
+        if smallest is not None and smallest < 1:
+            heat = (1 - row.p_value) / (1 - smallest)
         if result != "derived":
             heat *= _UNDECIDED_HEAT
-    told = [f"{_name_of(row['suspect'])} with {row['model']}: {result}"]
-    if row["p_value"] is not None:
-        told.append(f"score {row['score']:.3f}, p = {row['p_value']:.3g}")
-    elif row["reason"]:
-        told.append(row["reason"])
+        told.append(f"score {row.score:.3f}, p = {row.p_value:.3g}")
+    elif row.reason:
+        told.append(row.reason)
     return Cell(
         tone=_TONES[result],
         mark=_MARKS[result],
@@ -150,11 +144,6 @@ def _counts(summary: Summary) -> list[tuple[str, str, int]]:
         for name in _TONES
         if summary.by_result.get(name)
     ]
-
-
-def _num_ranked(table: SweepTable) -> int:
-    ((num,),) = table.rows("SELECT COUNT(*) FROM results WHERE p_value IS NOT NULL")
-    return int(num)
 
 
 def _record_link(pair: RankedPair) -> str:

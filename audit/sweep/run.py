@@ -13,12 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
-from typing import Any
 
 from adapters.suspect import SuspectError
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.journal.journal import Journal
+from audit.journal.sweep_results import ResultRow, results_of_file, results_of_suspect
+from audit.journal.sweep_rows import NameRow, PairStatus
+from audit.journal.sweep_table import PAGE, SweepTable
 from audit.journal.transfer import put_audits
 from audit.library_versions import environment_versions
 from audit.records.from_journal import export_record
@@ -27,9 +29,10 @@ from audit.suspects.found_files import SuspectKind
 from audit.sweep.endpoint_engine import EndpointEngine
 from audit.sweep.engine import Engine, Results
 from audit.sweep.identity import identify, is_unchanged
-from audit.sweep.listing import Entry, list_suspects
-from audit.sweep.table import PAGE, Candidate, SweepTable
-from audit.sweep.tasks import PairStatus, Parcel, SuspectTask, SweepSettings, TaskResult
+from audit.sweep.listing import list_suspects
+from audit.sweep.table_rows import Candidate, bundle_row, candidates, name_row, pair_row
+from audit.sweep.tasks import Parcel, SuspectTask, SweepSettings, TaskResult
+from audit.verdict.p_values import benjamini_hochberg
 
 TABLE = "sweep.sqlite"
 JOURNAL = "journal.sqlite"
@@ -50,7 +53,7 @@ class Listed:
 class PairDone:
     """A row of the table's ``results`` is new."""
 
-    row: dict[str, Any]
+    row: ResultRow
     is_duplicate: bool
     """The suspect was asked under another name."""
 
@@ -181,24 +184,24 @@ class Sweep:
         self._cpu_s = 0.0
         listing = self.table.begin(
             [
-                (one.path, one.contents, self._settings.asked_as(one.contents))
+                bundle_row(one.path, one.contents, self._settings.asked_as(one.contents))
                 for one in self._bundles.values()
             ],
             {"suspects": str(place.absolute()), "began": time.time()},
         )
         yield from self._list(place, listing)
-        for candidate in self.table.candidates():
+        for candidate in candidates(self.table):
             yield from self._take(candidate, engine)
             yield from self._collect()
         while self._in_flight:
             yield from self._collect(wait=True)
-        self.table.adjust()
+        self.table.adjust(benjamini_hochberg)
         yield Swept(num_names=self._num_names, num_asked=self._num_asked, cpu_s=self._cpu_s)
 
     def _list(self, place: Path, listing: int) -> Iterator[SweepEvent]:
-        self._num_names, page = 0, list[Entry]()
+        self._num_names, page = 0, list[NameRow]()
         for entry in list_suspects(place):
-            page.append(entry)
+            page.append(name_row(entry))
             if len(page) == PAGE:
                 self.table.note(page, listing)
                 self._num_names += len(page)
@@ -206,8 +209,7 @@ class Sweep:
                 yield Listed(num_names=self._num_names, is_complete=False)
         self.table.note(page, listing)
         self.table.end_listing(listing)
-        ((count,),) = self.table.rows("SELECT COUNT(*) FROM files WHERE seen = ?", (listing,))
-        self._num_names = int(count)
+        self._num_names = self.table.num_names
         yield Listed(num_names=self._num_names, is_complete=True)
 
     def _take(self, candidate: Candidate, engine: Engine) -> Iterator[SweepEvent]:
@@ -228,7 +230,12 @@ class Sweep:
                 self.table.refuse(candidate.file, str(error))
                 yield from self._refused(candidate)
                 return
-            self.table.know(candidate.file, identified)
+            self.table.know(
+                candidate.file,
+                suspect=identified.key,
+                sha256=identified.sha256,
+                beside=identified.beside,
+            )
             suspect, sha256 = identified.key, identified.sha256
         assert suspect is not None, "known by now"
         if suspect in self._in_flight:
@@ -242,7 +249,8 @@ class Sweep:
         if not missing:
             self._num_done += 1
             if not is_known:
-                yield from self._rows("file_id = ?", (candidate.file,), is_duplicate=True)
+                rows = results_of_file(self.table, candidate.file)
+                yield from (PairDone(row=row, is_duplicate=True) for row in rows)
             yield self._progress()
             return
         task = SuspectTask(
@@ -250,9 +258,9 @@ class Sweep:
             path=str(candidate.entry.path),
             kind=candidate.entry.kind,
             sha256=sha256,
-            bundles=tuple(row["bundle"] for row in missing),
+            bundles=tuple(one.bundle for one in missing),
             audits=tuple(
-                row["audit"] if row["status"] == PairStatus.STOPPED else None for row in missing
+                one.audit if one.status is PairStatus.STOPPED else None for one in missing
             ),
         )
         asker = self._endpoints if is_endpoint else engine
@@ -264,7 +272,8 @@ class Sweep:
 
     def _refused(self, candidate: Candidate) -> Iterator[SweepEvent]:
         self._num_done += 1
-        yield from self._rows("file_id = ?", (candidate.file,), is_duplicate=False)
+        rows = results_of_file(self.table, candidate.file)
+        yield from (PairDone(row=row, is_duplicate=False) for row in rows)
         yield self._progress()
 
     def _collect(self, *, wait: bool = False) -> Iterator[SweepEvent]:
@@ -284,12 +293,9 @@ class Sweep:
         yield from (Noted(text=text) for text in notes)
         self._keep(done)
         for one in done:
-            places = ", ".join("?" * len(one.pairs))
-            yield from self._rows(
-                f"suspect_key = ? AND bundle_sha256 IN ({places})",
-                (one.task.suspect, *(pair.bundle for pair in one.pairs)),
-                first=one.task.path,
-            )
+            bundles = tuple(pair.bundle for pair in one.pairs)
+            for row in results_of_suspect(self.table, one.task.suspect, bundles):
+                yield PairDone(row=row, is_duplicate=row.suspect != one.task.path)
         if done:
             yield self._progress()
 
@@ -302,7 +308,9 @@ class Sweep:
                 for pair in one.pairs
                 if pair.audit is not None and pair.outcome is not None and self._key is not None
             }
-            self.table.write(one.task, one.pairs, worker=one.worker, records=records)
+            self.table.write(
+                [pair_row(one.task, pair, worker=one.worker, records=records) for pair in one.pairs]
+            )
             del self._in_flight[one.task.suspect]
             self._num_in_flight[one.task.kind is SuspectKind.ENDPOINT] -= 1
             self._num_done += 1
@@ -321,14 +329,6 @@ class Sweep:
             raise AuditError(f"record: cannot make {target.parent}: {error.strerror}") from error
         export_record(self._journal, audit, target, self._key)
         return path.as_posix()
-
-    def _rows(
-        self, which: str, values: tuple[object, ...], *, is_duplicate: bool = False, first: str = ""
-    ) -> Iterator[PairDone]:
-        for row in self.table.rows(f"SELECT * FROM results WHERE {which}", values):
-            told = {name: row[name] for name in row.keys()}  # noqa: SIM118 (a Row is no mapping)
-            other = is_duplicate or bool(first and told["suspect"] != first)
-            yield PairDone(row=told, is_duplicate=other)
 
     def _progress(self) -> Progressed:
         return Progressed(num_done=self._num_done, num_names=self._num_names)

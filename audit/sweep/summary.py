@@ -3,13 +3,19 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from audit.sweep.table import SweepTable
+from audit.journal.sweep_results import (
+    Reason,
+    ResultRow,
+    num_accused,
+    num_by_result,
+    ranked_results,
+    reasons,
+    smallest_p_value,
+)
+from audit.journal.sweep_table import SweepTable
 
 MAX_RANKED = 20
 MAX_REASONS = 5
-
-RANKING = "COALESCE(verdict, '') != 'derived', p_value, score DESC, suspect"
-"""Order of pairs that were asked: derived ones first, then the least likely under innocence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +32,6 @@ class RankedPair:
     """Derived, and still significant for having asked so many."""
     record: str | None
     audit: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reason:
-    """Why pairs have no outcome."""
-
-    task: str
-    """Of the bundle."""
-    status: str
-    reason: str
-    num_pairs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,69 +71,35 @@ def summarise(table: SweepTable, *, fdr: float) -> Summary:
     Raises:
         AuditError: The table cannot be read.
     """
-    ((num_names, num_suspects),) = table.rows(
-        "SELECT COUNT(*), COUNT(DISTINCT suspect) FROM files WHERE seen = ?", (table.listing,)
-    )
-    by_result = {
-        str(row["result"]): int(row["num"])
-        for row in table.rows(
-            "SELECT CASE WHEN status = 'asked' THEN verdict ELSE status END AS result, "
-            "COUNT(*) AS num FROM results GROUP BY 1 ORDER BY num DESC, 1"
-        )
-    }
-    ((num_accused,),) = table.rows(
-        "SELECT COUNT(*) FROM results WHERE verdict = 'derived' AND adjusted_p_value <= ?", (fdr,)
-    )
-    ((smallest,),) = table.rows("SELECT MIN(smallest_p_value) FROM results")
-    ranked = table.rows(
-        f"SELECT * FROM results WHERE p_value IS NOT NULL ORDER BY {RANKING} LIMIT ?", (MAX_RANKED,)
-    )
+    by_result = num_by_result(table)
     return Summary(
-        num_names=int(num_names),
-        num_suspects=int(num_suspects),
-        bundles=tuple(
-            f"{row['model_name']} ({row['task']})"
-            for row in table.rows("SELECT * FROM bundles WHERE is_present ORDER BY model_name")
-        ),
+        num_names=table.num_names,
+        num_suspects=table.num_suspects,
+        bundles=tuple(f"{one.model_name} ({one.task})" for one in table.bundles()),
         by_result=by_result,
         fdr=fdr,
-        num_accused=int(num_accused),
-        smallest_p_value=smallest,
-        ranked=tuple(ranked_pair(row, fdr) for row in ranked),
-        reasons=_reasons(table),
+        num_accused=num_accused(table, fdr),
+        smallest_p_value=smallest_p_value(table),
+        ranked=tuple(ranked_pair(row, fdr) for row in ranked_results(table, MAX_RANKED)),
+        reasons=reasons(table, MAX_REASONS),
         is_comparable=not by_result or set(by_result) != {"mismatched"},
     )
 
 
-def ranked_pair(row: Any, fdr: float) -> RankedPair:
-    """Return a row of ``results`` as it is ranked."""
-    adjusted = row["adjusted_p_value"]
-    is_derived = row["verdict"] == "derived"
+def ranked_pair(row: ResultRow, fdr: float) -> RankedPair:
+    """Return a row that has a p-value as it is ranked."""
+    adjusted = row.adjusted_p_value
+    is_derived = row.verdict == "derived"
+    assert row.verdict is not None, "whatever has a p-value"
+    assert row.p_value is not None, "only such rows are ranked"
     return RankedPair(
-        suspect=row["suspect"],
-        model=row["model"],
-        verdict=row["verdict"],
-        score=row["score"],
-        p_value=row["p_value"],
+        suspect=row.suspect,
+        model=row.model,
+        verdict=row.verdict,
+        score=row.score,
+        p_value=row.p_value,
         adjusted_p_value=adjusted,
         is_accused=is_derived and adjusted is not None and adjusted <= fdr,
-        record=row["record"],
-        audit=row["audit"],
-    )
-
-
-def _reasons(table: SweepTable) -> tuple[Reason, ...]:
-    rows = table.rows(
-        "SELECT * FROM (SELECT task, status, reason, COUNT(*) AS num, ROW_NUMBER() OVER "
-        "(PARTITION BY task, status ORDER BY COUNT(*) DESC, reason) AS place FROM results JOIN "
-        "bundles ON bundles.bundle = bundle_sha256 WHERE status IN ('mismatched', 'failed', "
-        "'broken off', 'stopped') GROUP BY task, status, reason) WHERE place <= ? "
-        "ORDER BY status, task, place",
-        (MAX_REASONS,),
-    )
-    return tuple(
-        Reason(
-            task=row["task"], status=row["status"], reason=row["reason"], num_pairs=int(row["num"])
-        )
-        for row in rows
+        record=row.record,
+        audit=row.audit,
     )

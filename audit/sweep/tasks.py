@@ -8,13 +8,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from enum import StrEnum
 from pathlib import Path
 
 from adapters.onnx.model import Device
 from adapters.tariff import SpendingLimits
 from audit.asking.options import AuditOptions
 from audit.bundle.manifest import BundleContents
+from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy
 from audit.signing.keys import PublicKey
 from audit.suspects.found_files import SuspectKind
@@ -126,22 +126,6 @@ class SuspectTask:
     """SHA-256 of the manifests of the bundles to ask with."""
     audits: tuple[str | None, ...] = ()
     """Audit per bundle that an earlier run of the sweep began, for endpoints."""
-
-
-class PairStatus(StrEnum):
-    """What became of a pair."""
-
-    ASKED = "asked"
-    """There is an outcome."""
-    MISMATCHED = "mismatched"
-    """Bundle and suspect are about different tasks; nothing was asked."""
-    STOPPED = "stopped"
-    """A limit or the endpoint ended it; the next run goes on."""
-    FAILED = "failed"
-    """The suspect's file cannot be asked, or does not answer usably; it never will."""
-    BROKEN_OFF = "broken off"
-    """The worker died, an endpoint was away, or something unexpected happened; the next run asks
-    again."""
 
 
 @dataclass(frozen=True, kw_only=True)

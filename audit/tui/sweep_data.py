@@ -4,12 +4,12 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from audit.errors import AuditError
+from audit.journal.sweep_results import ResultRow, all_results, pair_counts
+from audit.journal.sweep_table import SweepTable
 from audit.sweep.run import JOURNAL, TABLE
-from audit.sweep.summary import RANKING, Summary, summarise
-from audit.sweep.table import SweepTable
+from audit.sweep.summary import Summary, summarise
 from audit.verdict.outcome import Verdict
 
 MAX_ROWS = 1000
@@ -106,19 +106,16 @@ def _in_short(folder: Path) -> FoundSweep:
     try:
         table = SweepTable(folder / TABLE, is_read_only=True)
         try:
-            (row,) = table.rows(
-                "SELECT COUNT(verdict) AS asked, MAX(ended) AS ended, "
-                "COALESCE(SUM(verdict = 'derived'), 0) AS derived FROM pairs"
-            )
+            counts = pair_counts(table)
         finally:
             table.close()
     except AuditError as error:
         return FoundSweep(folder=folder, num_asked=0, num_derived=0, asked=0.0, problem=str(error))
     return FoundSweep(
         folder=folder,
-        num_asked=row["asked"],
-        num_derived=row["derived"],
-        asked=row["ended"] or 0.0,
+        num_asked=counts.num_asked,
+        num_derived=counts.num_derived,
+        asked=counts.last_ended or 0.0,
     )
 
 
@@ -136,12 +133,9 @@ def read_sweep(folder: Path) -> SweepView:
     table = SweepTable(folder / TABLE, is_read_only=True)
     try:
         summary = summarise(table, fdr=FDR)
-        rows = table.rows(
-            f"SELECT * FROM results ORDER BY p_value IS NULL, {RANKING} LIMIT ?", (MAX_ROWS,)
-        )
         return SweepView(
             summary=summary,
-            rows=tuple(_row(row) for row in rows),
+            rows=tuple(_row(row) for row in all_results(table, MAX_ROWS)),
             num_pairs=sum(summary.by_result.values()),
         )
     finally:
@@ -158,18 +152,18 @@ def sweep_journal(folder: Path) -> Path:
     return folder / JOURNAL
 
 
-def _row(row: Any) -> SweepRow:
+def _row(row: ResultRow) -> SweepRow:
     return SweepRow(
-        suspect=row["suspect"],
-        name=os.path.basename(row["suspect"]),
-        model=row["model"],
-        bundle_path=Path(row["bundle_path"]),
-        status=row["status"],
-        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
-        score=row["score"],
-        p_value=row["p_value"],
-        adjusted_p_value=row["adjusted_p_value"],
-        num_questions=row["num_questions"],
-        reason=row["reason"] or "",
-        audit=row["audit"] if row["status"] == "asked" else None,
+        suspect=row.suspect,
+        name=os.path.basename(row.suspect),
+        model=row.model,
+        bundle_path=Path(row.bundle_path),
+        status=row.status,
+        verdict=None if row.verdict is None else Verdict(row.verdict),
+        score=row.score,
+        p_value=row.p_value,
+        adjusted_p_value=row.adjusted_p_value,
+        num_questions=row.num_questions,
+        reason=row.reason or "",
+        audit=row.audit if row.status == "asked" else None,
     )

@@ -140,7 +140,7 @@ def test_duplicates_are_asked_once_and_reported_for_each(world: World) -> None:
     assert names(rows) == derived | {"d.onnx": "independent"}
     assert len({row["audit"] for row in rows}) == 2
     done = [event for event in events if isinstance(event, PairDone)]
-    assert sorted(Path(event.row["suspect"]).name for event in done) == sorted(names(rows))
+    assert sorted(Path(event.row.suspect).name for event in done) == sorted(names(rows))
     assert sum(event.is_duplicate for event in done) == 2
     # Of two suspects, not of four names, the first p-value counts twice, and the other one is 1.
     (copied,) = {row["p_value"] for row in rows if row["verdict"] == "derived"}

@@ -14,10 +14,10 @@ from worlds.record_builder import (
 )
 from worlds.sweep_world import World
 
+from audit.journal.sweep_table import SweepTable
 from audit.records.record import parse_record
 from audit.sweep.page import render_page
 from audit.sweep.run import JOURNAL
-from audit.sweep.table import SweepTable
 
 
 @pytest.fixture

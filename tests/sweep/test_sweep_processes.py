@@ -19,6 +19,7 @@ from worlds.sweep_world import World, names
 
 from audit.journal.audits import audit_ids
 from audit.journal.journal import Journal
+from audit.journal.sweep_results import pair_counts
 from audit.sweep.process_engine import TASKS_PER_SLOT, ProcessEngine
 from audit.sweep.run import JOURNAL, PAGE_NAME, Noted, Sweep
 
@@ -144,7 +145,7 @@ def test_a_worker_that_dies_loses_nothing(world: World) -> None:
         is_killed = False
         for event in sweep.run(world.suspects, engine):
             assert event
-            if not is_killed and engine.process_ids and sweep.table.rows("SELECT * FROM pairs"):
+            if not is_killed and engine.process_ids and pair_counts(sweep.table).num_asked:
                 os.kill(engine.process_ids[0], signal.SIGKILL)
                 is_killed = True
         engine.close()

@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from audit.journal.sweep_results import all_results
 from audit.signing.keys import PrivateKey
 from audit.sweep.asking import FileAsker
 from audit.sweep.engine import Results
@@ -112,8 +114,8 @@ class World:
 
     def rows(self, sweep: Sweep) -> list[dict[str, Any]]:
         """Return the table's rows, by suspect and bundle."""
-        found = sweep.table.rows("SELECT * FROM results ORDER BY suspect, model")
-        return [{name: row[name] for name in row.keys()} for row in found]  # noqa: SIM118
+        found = sorted(all_results(sweep.table, 10_000), key=lambda row: (row.suspect, row.model))
+        return [asdict(row) for row in found]
 
 
 def names(rows: list[dict[str, Any]], column: str = "verdict") -> dict[str, Any]:

@@ -10,40 +10,30 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
+from audit.journal.sweep_rows import (
+    BundleRow,
+    FileRow,
+    MissingPair,
+    NameRow,
+    PairRow,
+    PairStatus,
+)
 from audit.journal.sweep_tables import FORMAT_VERSION, TABLES
-from audit.suspects.found_files import SuspectKind
-from audit.sweep.identity import Identified
-from audit.sweep.listing import Entry
-from audit.sweep.tasks import PairResult, PairStatus, SuspectTask
-from audit.verdict.p_values import benjamini_hochberg
 
 PAGE = 500
 """Names that are read at once."""
 
 _AGAIN = (PairStatus.STOPPED.value, PairStatus.BROKEN_OFF.value)
 """Rows that the next run asks again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A name whose suspect is to be asked with some bundles."""
-
-    file: int
-    """Number of the row, in the order of the listing."""
-    entry: Entry
-    suspect: str | None
-    """Its key, where it is known from an earlier run and the file is the same."""
-    sha256: str | None
 
 
 class SweepTable:
@@ -77,7 +67,7 @@ class SweepTable:
             self._db.execute("PRAGMA synchronous = NORMAL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version == 0 and not is_read_only:
-            with self.together():
+            with self._together():
                 for statement in TABLES.split(";\n"):
                     self._db.execute(statement)
                 self._db.execute("INSERT INTO sweep VALUES ('pass', '0')")
@@ -97,7 +87,7 @@ class SweepTable:
             raise AuditError(f"results: cannot use {self._path} ({error})") from error
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def _together(self) -> Iterator[None]:
         """Write what is written inside the block at its end, or nothing of it."""
         with self._told():
             self._db.execute("BEGIN IMMEDIATE")
@@ -113,37 +103,42 @@ class SweepTable:
         """Close the file."""
         self._db.close()
 
-    def begin(
-        self, bundles: Sequence[tuple[Path, BundleContents, str]], settings: Mapping[str, object]
-    ) -> int:
+    def begin(self, bundles: Sequence[BundleRow], settings: Mapping[str, object]) -> int:
         """Begin a run: say which bundles count now, and how they are asked.
 
         Args:
-            bundles: Path, contents and way of asking of each.
+            bundles: These and no others.
             settings: What was chosen, for whoever reads the table.
 
         Returns:
             The number of the listing that follows.
         """
-        with self.together():
+        with self._together():
             self._db.execute("UPDATE bundles SET is_present = 0")
-            for path, contents, asked_as in bundles:
-                manifest = contents.manifest
+            for one in bundles:
                 self._db.execute(
                     "INSERT OR REPLACE INTO bundles VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
                     (
-                        contents.manifest_sha256,
-                        str(path),
-                        manifest.model_name,
-                        manifest.owner,
-                        task_in_words(contents),
-                        manifest.alpha,
-                        asked_as,
+                        one.bundle,
+                        one.path,
+                        one.model_name,
+                        one.owner,
+                        one.task,
+                        one.alpha,
+                        one.asked_as,
                     ),
                 )
             for name, value in settings.items():
                 self._set(name, json.dumps(value, default=str))
         return self.listing + 1
+
+    def bundles(self) -> tuple[BundleRow, ...]:
+        """Return the bundles that count, by the names of their models."""
+        rows = self.rows(
+            "SELECT bundle, path, model_name, owner, task, alpha, asked_as FROM bundles "
+            "WHERE is_present ORDER BY model_name, bundle"
+        )
+        return tuple(BundleRow(**dict(row)) for row in rows)
 
     @property
     def listing(self) -> int:
@@ -162,9 +157,9 @@ class SweepTable:
     def _set(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO sweep VALUES (?, ?)", (name, value))
 
-    def note(self, entries: Sequence[Entry], listing: int) -> None:
+    def note(self, names: Sequence[NameRow], listing: int) -> None:
         """Keep names; what was known of a file that has changed is forgotten."""
-        with self.together():
+        with self._together():
             self._db.executemany(
                 "INSERT INTO files (path, kind, stamp, beside_json, problem, seen) "
                 "VALUES (?, ?, ?, '[]', ?, ?) ON CONFLICT (path) DO UPDATE SET "
@@ -172,36 +167,43 @@ class SweepTable:
                 "THEN suspect END, digest = CASE WHEN stamp = excluded.stamp THEN digest END, "
                 "kind = excluded.kind, stamp = excluded.stamp, problem = excluded.problem, "
                 "seen = excluded.seen",
-                [
-                    (str(one.path), one.kind.value, one.stamp, one.problem, listing)
-                    for one in entries
-                ],
+                [(one.path, one.kind, one.stamp, one.problem, listing) for one in names],
             )
 
     def end_listing(self, listing: int) -> None:
         """Let exactly the names of this listing count."""
-        with self.together():
+        with self._together():
             self._set("pass", str(listing))
 
-    def candidates(self) -> Iterator[Candidate]:
-        """Yield the names of the last listing in its order."""
+    @property
+    def num_names(self) -> int:
+        """Number of names of the last listing."""
+        ((num,),) = self.rows("SELECT COUNT(*) FROM files WHERE seen = ?", (self.listing,))
+        return int(num)
+
+    @property
+    def num_suspects(self) -> int:
+        """Number of different suspects that they are known to stand for."""
+        ((num,),) = self.rows(
+            "SELECT COUNT(DISTINCT suspect) FROM files WHERE seen = ?", (self.listing,)
+        )
+        return int(num)
+
+    def files(self) -> Iterator[FileRow]:
+        """Yield the names of the last listing in its order; the table may be written meanwhile."""
         last, listing = 0, self.listing
         while rows := self.rows(
-            "SELECT * FROM files WHERE seen = ? AND id > ? ORDER BY id LIMIT ?",
+            "SELECT id, path, kind, stamp, problem, suspect, digest FROM files "
+            "WHERE seen = ? AND id > ? ORDER BY id LIMIT ?",
             (listing, last, PAGE),
         ):
-            for row in rows:
-                last = row["id"]
-                yield Candidate(
-                    file=row["id"],
-                    entry=Entry(
-                        path=Path(row["path"]),
-                        kind=SuspectKind(row["kind"]),
-                        stamp=row["stamp"],
-                        problem=row["problem"],
-                    ),
-                    suspect=row["suspect"],
-                    sha256=row["digest"],
+            for number, path, kind, stamp, problem, suspect, sha256 in rows:
+                last = number
+                yield FileRow(
+                    number=number,
+                    name=NameRow(path=path, kind=kind, stamp=stamp, problem=problem),
+                    suspect=suspect,
+                    sha256=sha256,
                 )
 
     def beside(self, file: int) -> tuple[str, ...]:
@@ -209,12 +211,19 @@ class SweepTable:
         (row,) = self.rows("SELECT beside_json FROM files WHERE id = ?", (file,))
         return tuple(json.loads(row["beside_json"]))
 
-    def know(self, file: int, identified: Identified) -> None:
-        """Note which suspect a name stands for."""
+    def know(self, file: int, *, suspect: str, sha256: str | None, beside: Sequence[str]) -> None:
+        """Note which suspect a name stands for.
+
+        Args:
+            file: Number of the name's row.
+            suspect: Its key.
+            sha256: Of the ONNX file; None for an endpoint.
+            beside: Files that it also consists of, with their stamps.
+        """
         with self._told():
             self._db.execute(
                 "UPDATE files SET suspect = ?, digest = ?, beside_json = ? WHERE id = ?",
-                (identified.key, identified.sha256, json.dumps(identified.beside), file),
+                (suspect, sha256, json.dumps(beside), file),
             )
 
     def refuse(self, file: int, problem: str) -> None:
@@ -224,7 +233,7 @@ class SweepTable:
 
     def missing(
         self, suspect: str, *, retry_failed: bool = False, asked_before: float = 0.0
-    ) -> list[sqlite3.Row]:
+    ) -> tuple[MissingPair, ...]:
         """Return the bundles that a suspect is to be asked with, and audits begun before.
 
         Args:
@@ -234,7 +243,7 @@ class SweepTable:
         """
         again = (*_AGAIN, PairStatus.FAILED.value) if retry_failed else _AGAIN
         places = ", ".join("?" * len(again))
-        return self.rows(
+        rows = self.rows(
             "SELECT bundles.bundle, pairs.audit, pairs.status FROM bundles LEFT JOIN pairs ON "
             "pairs.suspect = ? AND pairs.bundle = bundles.bundle "
             "AND pairs.asked_as = bundles.asked_as WHERE bundles.is_present AND "
@@ -242,49 +251,38 @@ class SweepTable:
             "ORDER BY bundles.bundle",
             (suspect, *again, asked_before),
         )
+        return tuple(
+            MissingPair(
+                bundle=bundle, audit=audit, status=None if status is None else PairStatus(status)
+            )
+            for bundle, audit, status in rows
+        )
 
-    def write(
-        self,
-        task: SuspectTask,
-        results: Sequence[PairResult],
-        *,
-        worker: str,
-        records: Mapping[str, str],
-    ) -> None:
-        """Write what a task came to.
-
-        Args:
-            task: The task.
-            results: Its pairs.
-            worker: Who asked.
-            records: Path of the record by audit, relative to the sweep's folder.
-        """
-        with self.together():
-            for pair in results:
-                score = None
-                if pair.outcome is not None and pair.outcome.scores:
-                    score = pair.outcome.scores[0]
+    def write(self, pairs: Sequence[PairRow]) -> None:
+        """Write what a task came to, all of it or nothing."""
+        with self._together():
+            for pair in pairs:
                 self._db.execute(
                     "INSERT OR REPLACE INTO pairs SELECT ?, bundle, asked_as, ?, ?, ?, ?, ?, ?, "
                     "NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM bundles WHERE bundle = ?",
                     (
-                        task.suspect,
+                        pair.suspect,
                         pair.status.value,
-                        pair.outcome.verdict.value if pair.outcome else None,
-                        score.name if score else None,
-                        score.value if score else None,
-                        score.p_value if score else None,
-                        score.smallest_p_value if score else None,
-                        pair.outcome.control.accuracy if pair.outcome else None,
-                        pair.outcome.num_questions if pair.outcome else None,
+                        pair.verdict,
+                        pair.score_name,
+                        pair.score,
+                        pair.p_value,
+                        pair.smallest_p_value,
+                        pair.control_accuracy,
+                        pair.num_questions,
                         pair.cost,
                         pair.currency,
-                        round(pair.seconds, 4),
+                        pair.seconds,
                         pair.exit_code,
                         pair.reason,
                         pair.audit,
-                        records.get(pair.audit or ""),
-                        worker,
+                        pair.record,
+                        pair.worker,
                         time.time(),
                         pair.bundle,
                     ),
@@ -300,10 +298,13 @@ class SweepTable:
                 (suspect, PairStatus.STOPPED.value, audit, worker, time.time(), bundle),
             )
 
-    def adjust(self) -> None:
-        """Give every pair its p-value for having asked them all (Benjamini-Hochberg).
+    def adjust(self, adjusted: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:
+        """Give every pair its p-value for having asked them all.
 
         A suspect counts once with each bundle, whatever its number of names.
+
+        Args:
+            adjusted: From the p-values of P pairs, ``[P]``, to the adjusted ones, ``[P]``.
         """
         rows = self.rows(
             "SELECT pairs.rowid AS id, p_value FROM pairs JOIN bundles ON "
@@ -312,27 +313,18 @@ class SweepTable:
             "files.suspect = pairs.suspect AND seen = ? AND problem = '')",
             (self.listing,),
         )
-        adjusted = benjamini_hochberg(np.array([row["p_value"] for row in rows], dtype=np.float64))
-        with self.together():
+        values = adjusted(np.array([row["p_value"] for row in rows], dtype=np.float64))
+        with self._together():
             self._db.executemany(
                 "UPDATE pairs SET adjusted_p_value = ? WHERE rowid = ?",
-                [(float(value), row["id"]) for row, value in zip(rows, adjusted, strict=True)],
+                [(float(value), row["id"]) for row, value in zip(rows, values, strict=True)],
             )
 
     def rows(self, statement: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
-        """Return the rows of a query.
+        """Return the rows of a query, for the modules of `audit.journal` alone.
 
         Raises:
             AuditError: The table cannot be read.
         """
         with self._told():
             return self._db.execute(statement, tuple(values)).fetchall()
-
-
-def task_in_words(bundle: BundleContents) -> str:
-    """Return what a bundle's images and classes are.
-
-    Example: ``32x32x3, 10 classes``.
-    """
-    task = bundle.manifest.task
-    return f"{task.height}x{task.width}x{task.channels}, {task.num_classes} classes"

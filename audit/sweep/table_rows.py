@@ -1,0 +1,107 @@
+"""The values of a sweep as rows of its table, and back."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.bundle.manifest import BundleContents
+from audit.journal.sweep_rows import BundleRow, NameRow, PairRow
+from audit.journal.sweep_table import SweepTable
+from audit.suspects.found_files import SuspectKind
+from audit.sweep.listing import Entry
+from audit.sweep.tasks import PairResult, SuspectTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A name whose suspect is to be asked with some bundles."""
+
+    file: int
+    """Number of the row, in the order of the listing."""
+    entry: Entry
+    suspect: str | None
+    """Its key, where it is known from an earlier run and the file is the same."""
+    sha256: str | None
+
+
+def candidates(table: SweepTable) -> Iterator[Candidate]:
+    """Yield the names of the last listing in its order."""
+    for row in table.files():
+        entry = Entry(
+            path=Path(row.name.path),
+            kind=SuspectKind(row.name.kind),
+            stamp=row.name.stamp,
+            problem=row.name.problem,
+        )
+        yield Candidate(file=row.number, entry=entry, suspect=row.suspect, sha256=row.sha256)
+
+
+def bundle_row(path: Path, contents: BundleContents, asked_as: str) -> BundleRow:
+    """Return a bundle as the table has it.
+
+    Args:
+        path: Its file.
+        contents: What is in it.
+        asked_as: Tells two ways of asking apart (`SweepSettings.asked_as`).
+    """
+    manifest = contents.manifest
+    return BundleRow(
+        bundle=contents.manifest_sha256,
+        path=str(path),
+        model_name=manifest.model_name,
+        owner=manifest.owner,
+        task=task_in_words(contents),
+        alpha=manifest.alpha,
+        asked_as=asked_as,
+    )
+
+
+def name_row(entry: Entry) -> NameRow:
+    """Return a name as the table has it."""
+    return NameRow(
+        path=str(entry.path), kind=entry.kind.value, stamp=entry.stamp, problem=entry.problem
+    )
+
+
+def pair_row(
+    task: SuspectTask, pair: PairResult, *, worker: str, records: Mapping[str, str]
+) -> PairRow:
+    """Return what became of a pair as the table has it.
+
+    Args:
+        task: The task.
+        pair: One of its pairs.
+        worker: Who asked.
+        records: Path of the record by audit, relative to the sweep's folder.
+    """
+    outcome = pair.outcome
+    score = outcome.scores[0] if outcome is not None and outcome.scores else None
+    return PairRow(
+        suspect=task.suspect,
+        bundle=pair.bundle,
+        status=pair.status,
+        verdict=outcome.verdict.value if outcome else None,
+        score_name=score.name if score else None,
+        score=score.value if score else None,
+        p_value=score.p_value if score else None,
+        smallest_p_value=score.smallest_p_value if score else None,
+        control_accuracy=outcome.control.accuracy if outcome else None,
+        num_questions=outcome.num_questions if outcome else None,
+        cost=pair.cost,
+        currency=pair.currency,
+        seconds=round(pair.seconds, 4),
+        exit_code=pair.exit_code,
+        reason=pair.reason,
+        audit=pair.audit,
+        record=records.get(pair.audit or ""),
+        worker=worker,
+    )
+
+
+def task_in_words(bundle: BundleContents) -> str:
+    """Return what a bundle's images and classes are.
+
+    Example: ``32x32x3, 10 classes``.
+    """
+    task = bundle.manifest.task
+    return f"{task.height}x{task.width}x{task.channels}, {task.num_classes} classes"
