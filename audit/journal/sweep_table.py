@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,16 +142,8 @@ class SweepTable:
     @property
     def listing(self) -> int:
         """Number of the last listing that came to its end."""
-        return int(self._get("pass") or 0)
-
-    def setting(self, name: str) -> Any:
-        """Return a setting of the last run, None if there is none."""
-        value = self._get(name)
-        return None if value is None else json.loads(value)
-
-    def _get(self, name: str) -> str | None:
-        rows = self.rows("SELECT value FROM sweep WHERE name = ?", (name,))
-        return None if not rows else str(rows[0]["value"])
+        rows = self.rows("SELECT value FROM sweep WHERE name = ?", ("pass",))
+        return int(rows[0]["value"]) if rows else 0
 
     def _set(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO sweep VALUES (?, ?)", (name, value))
