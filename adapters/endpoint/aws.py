@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.secrets import MASK, Credential, read_private_file
 from adapters.endpoint.wire_format import AskAgainError, WireRequest
+from adapters.extras import require
 from adapters.printable import excerpt
 from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
@@ -155,13 +156,9 @@ def aws_credential(
     Raises:
         SuspectConfigError: botocore or a key is missing.
     """
-    try:
-        from botocore.credentials import Credentials
-    except ImportError:
-        raise SuspectConfigError(
-            "aws: expected botocore, which signs the requests, got none; "
-            "pip install 'kinprint[aws]'"
-        ) from None
+    require("botocore", by="aws: signing requests", error=SuspectConfigError)
+    from botocore.credentials import Credentials
+
     keys: Credentials
     if table.profile is not None:
         keys = _from_profile(table.profile)

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.extras import install_command
 from adapters.onnx import answers as onnx_answers
 from adapters.onnx.input import ImageInput, RecipeOptions, complete_recipe, find_image_input
 from adapters.onnx.model import Device, OnnxModel, load_model
@@ -323,7 +324,7 @@ def check_one_runtime() -> None:
     if {"onnxruntime", "onnxruntime-gpu"} <= names:
         raise SuspectConfigError(
             "device: onnxruntime and onnxruntime-gpu are both installed and share one folder, so "
-            "CUDA may be missing; pip uninstall both, then pip install 'kinprint[cuda]'"
+            f"CUDA may be missing; pip uninstall both, then {install_command('cuda')}"
         )
 
 

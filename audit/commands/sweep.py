@@ -274,13 +274,12 @@ def _check(settings: Any, bundle: Any) -> None:
 
 def _engine(sweep: "Sweep", num_jobs: int, cluster: str | None, num_local: int | None) -> "Engine":
     if cluster is not None or num_local is not None:
-        try:
-            from audit.sweep.dask_engine import connect, connect_locally
-        except ImportError as error:
-            raise click.UsageError(
-                "--cluster and --local-cluster need the extra 'cluster': "
-                "pip install 'kinprint[cluster]'"
-            ) from error
+        from adapters.extras import require
+        from audit.errors import AuditError
+
+        require("distributed", by="a sweep on a cluster", error=AuditError)
+        from audit.sweep.dask_engine import connect, connect_locally
+
         if cluster is not None:
             return connect(cluster, sweep.parcel, sweep.results)
         assert num_local is not None, "one of the two is given"

@@ -130,12 +130,12 @@ def _require_terminal() -> None:
 
 
 def _serve(port: int) -> None:
-    try:
-        from textual_serve.server import Server
-    except ImportError as error:
-        raise click.UsageError(
-            "--serve needs the extra 'serve': pip install 'kinprint[serve]'"
-        ) from error
+    from adapters.extras import require
+    from audit.errors import AuditError
+
+    require("textual_serve", by="--serve", error=AuditError)
+    from textual_serve.server import Server
+
     own = [argument for argument in sys.argv[1:] if argument != "--serve"]
     line = shlex.join([sys.executable, "-m", "kinprint", *_without_port(own)])
     click.echo(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from adapters.extras import require
 from audit.errors import AuditError, SignatureInvalidError
 
 if TYPE_CHECKING:
@@ -166,10 +167,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 
 
 def _library() -> ModuleType:
-    try:
-        import rfc3161_client
-    except ImportError as error:
-        raise AuditError(
-            "timestamp: needs rfc3161-client; install it with pip install 'kinprint[timestamp]'"
-        ) from error
+    require("rfc3161_client", by="a timestamp", error=AuditError)
+    import rfc3161_client
+
     return rfc3161_client

@@ -5,6 +5,9 @@ from typing import Any
 
 import click
 
+from adapters.extras import require
+from generator.errors import GenerationError
+
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PATH = click.Path(path_type=Path)
 
@@ -68,6 +71,7 @@ def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
 
     Several processes or CUDA devices share the work: torchrun --nproc-per-node 4 -m kinprint craft.
     """
+    require("torch", by="craft", error=GenerationError)
     from generator.commands.progress import StageProgress
     from generator.jobs.crafting import read_job, run_job
     from generator.training.ranks import together

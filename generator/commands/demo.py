@@ -5,6 +5,9 @@ from pathlib import Path
 
 import click
 
+from adapters.extras import require
+from generator.errors import GenerationError
+
 
 @click.command("demo", short_help="Craft, sign and audit the embedded example.")
 @click.option(
@@ -20,6 +23,7 @@ def command(out: Path, quiet: bool) -> int:
 
     Takes about three minutes on two cores. Exit status 1 if a verdict is wrong.
     """
+    require("torch", "onnxscript", by="demo", error=GenerationError)
     from audit.commands.verdict_table import print_verdicts
     from generator.commands.progress import StageProgress
     from generator.demo.run import run_demo

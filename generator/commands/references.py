@@ -5,6 +5,9 @@ from typing import Literal
 
 import click
 
+from adapters.extras import require
+from generator.errors import GenerationError
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -53,6 +56,7 @@ def command(
     devices share the work: torchrun --nproc-per-node 4 -m kinprint
     references (with --num-references for --num).
     """  # noqa: D205
+    require("torch", "onnxscript", by="references", error=GenerationError)
     from generator.commands.progress import StageProgress
     from generator.jobs.references import run_reference_job
     from generator.pools.reference_kinds import ReferenceRecipe

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from adapters.extras import require
 from generator.errors import SourceError
 from generator.sources.onnx_preparation import prepare
 
@@ -160,6 +161,7 @@ def _node_of(error: BaseException) -> Any:
 
 
 def _converter() -> Any:
+    require("onnx2pytorch", by="model: an ONNX file", error=SourceError)
     if "onnx2pytorch" in sys.modules:
         return sys.modules["onnx2pytorch"]
     try:
@@ -168,7 +170,7 @@ def _converter() -> Any:
     except ImportError as error:
         raise SourceError(
             "model: an ONNX file needs the converter onnx2pytorch, which cannot be imported "
-            f"({error}); pip install 'kinprint[onnx-source]'"
+            f"({error})"
         ) from error
 
 

@@ -130,7 +130,7 @@ def test_without_the_extra_it_is_named_and_a_token_counts_as_not_checked(
 ) -> None:
     _stamped(tmp_path, url, None)
     monkeypatch.setitem(sys.modules, "rfc3161_client", None)
-    with pytest.raises(AuditError, match=r"pip install 'kinprint\[timestamp\]'"):
+    with pytest.raises(AuditError, match=r'pip install "kinprint\[timestamp\]"'):
         stamp_at("http://127.0.0.1/")
     verification = verify_record(tmp_path / "stamped.kinrecord", GOLDEN_BUNDLE, TRUST)
     assert verification.result is Result.HOLDS

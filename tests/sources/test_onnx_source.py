@@ -258,6 +258,17 @@ def test_no_stub_of_torchvision_stays_behind(tmp_path: Path) -> None:
     assert all(getattr(module, "__file__", None) for module in stubs)
 
 
+def test_without_the_converter_its_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx2pytorch", None)
+    with pytest.raises(
+        SourceError,
+        match=r"model: an ONNX file needs onnx2pytorch.*pip install \"kinprint\[onnx-source\]\"",
+    ):
+        load(save(linear_model(), tmp_path / "m.onnx"))
+
+
 def test_weights_belong_to_a_factory_and_not_to_a_file(
     tiny_world: TinyWorld, tmp_path: Path
 ) -> None:

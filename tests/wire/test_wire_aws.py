@@ -279,8 +279,8 @@ def test_botocores_own_search_is_used_only_where_the_file_names_a_profile(
 
 
 def test_without_botocore_the_extra_is_named(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "botocore.credentials", None)
-    with pytest.raises(SuspectConfigError, match=r"pip install 'kinprint\[aws\]'"):
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    with pytest.raises(SuspectConfigError, match=r'pip install "kinprint\[aws\]"'):
         ask("sagemaker", INVOKE)
 
 

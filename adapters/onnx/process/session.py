@@ -15,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from adapters import preprocessing
+from adapters.extras import install_command
 from adapters.onnx.process.limits import has_nvidia_device
 from adapters.onnx.process.messages import ArrayDescription, LoadRequest, RunRequest
 from adapters.onnx.process.pinned_memory import PinnedMemory, Place, unmoved
@@ -67,7 +68,7 @@ def create_session(path: Path, request: LoadRequest) -> onnxruntime.InferenceSes
     if request.device == "cuda" and CUDA not in session.get_providers():
         raise UnsupportedError(
             "device: expected cuda, but onnxruntime could not start its CUDA provider; it needs "
-            "CUDA 13 and cuDNN 9: pip install 'kinprint[cuda]', or use --device cpu"
+            f"CUDA 13 and cuDNN 9: {install_command('cuda')}, or use --device cpu"
         )
     return session
 
@@ -223,7 +224,7 @@ def _providers(request: LoadRequest) -> list[Any]:
         if request.device == "cuda":
             raise UnsupportedError(
                 "device: expected cuda, but the installed onnxruntime has no CUDA provider; "
-                "pip install 'kinprint[cuda]', or use --device cpu"
+                f"{install_command('cuda')}, or use --device cpu"
             )
         return [CPU]
     if not has_nvidia_device():
