@@ -96,8 +96,8 @@ def main() -> int:
         print("no C compiler (cc) on this machine: skipped")
         return 0
     sys.path.append(str(TESTS))
-    from servers.environment import BuildError
     from servers.serving import SERVERS
+    from worlds.kept_environment import BuildError
 
     rows, load = [], os.getloadavg()[0]
     print(

@@ -1,7 +1,7 @@
 """Real model servers, each with a derived and an innocent classifier: the verdicts come out right.
 
 BentoML and KServe run with the other tests, Triton and TorchServe with ``make test-servers``. The
-first run installs each into a virtual environment that is kept (tests/servers/environment.py).
+first run installs each into a virtual environment that is kept (tests/worlds/kept_environment.py).
 """
 
 import json
@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
 from worlds.fault_proxy import PASSING, Fault, fault_proxy, is_quick
+from worlds.kept_environment import BuildError
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule, innocent_rule
 
 from servers.classifiers import write_classifier
-from servers.environment import BuildError
 from servers.serving import SERVERS
 
 BUNDLE = audited_contents()
