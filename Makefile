@@ -30,6 +30,10 @@ test: $(READY) ## Run the tests.
 test-servers: $(READY) ## Run the tests that need Triton and TorchServe, which install on first use.
 	$(BIN)/python -m pytest -m servers
 
+.PHONY: test-installed
+test-installed: $(READY) ## Build the distribution, install it elsewhere and use it.
+	$(BIN)/python -m pytest -m installed tests/installed
+
 lint: $(READY) ## Format and lint checks, types, import layers.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

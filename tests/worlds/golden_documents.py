@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents
@@ -36,8 +37,21 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 """Arguments by the name of the file with what they print."""
 
 
-def command_document(name: str) -> bytes:
-    """Return exit status, standard output and standard error of one of `COMMANDS`."""
+def command_document(
+    name: str,
+    *,
+    program: Sequence[str | Path] = (sys.executable, "-m", "kinprint"),
+    folder: Path = DATA,
+    environment: Mapping[str, str] = os.environ,
+) -> bytes:
+    """Return exit status, standard output and standard error of one of `COMMANDS`.
+
+    Args:
+        name: Key of `COMMANDS`.
+        program: The Kinprint to run.
+        folder: Holds copies of the golden files.
+        environment: Its variables.
+    """
     arguments = [
         part
         for given in COMMANDS[name]
@@ -46,11 +60,11 @@ def command_document(name: str) -> bytes:
         )
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "kinprint", *arguments],
-        cwd=DATA,
+        [*program, *arguments],
+        cwd=folder,
         capture_output=True,
         timeout=120,
-        env={**os.environ, "COLUMNS": "100"},
+        env={**environment, "COLUMNS": "100"},
     )
     return b"exit %d\n" % done.returncode + done.stdout + b"\n--- stderr\n" + done.stderr
 

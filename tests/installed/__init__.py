@@ -1,0 +1,1 @@
+"""Tests of the distribution as pip installs it; ``make test-installed`` runs them."""
