@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
+def write_atomically(path: Path, pieces: Iterable[bytes], *, mode: int = 0o666) -> None:
     """Write a file so that nobody ever sees half of it.
 
     The bytes go to a temporary file in the same folder, to the disk, and only then to the name;
@@ -15,12 +15,13 @@ def write_atomically(path: Path, pieces: Iterable[bytes]) -> None:
     Args:
         path: Where it goes.
         pieces: Its bytes in order.
+        mode: Its permissions, less those that the umask takes away.
 
     Raises:
         OSError: The folder is missing or not writable, or the disk is full; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "wb") as file:
             for piece in pieces:

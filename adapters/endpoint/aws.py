@@ -1,24 +1,23 @@
 """Signs requests to Amazon's services with botocore (Signature Version 4), and reads their errors.
 
 The keys come from environment variables or a private file that the endpoint file names; botocore's
-own search for credentials is used only where the endpoint file names a profile. botocore is an
-optional dependency (``kinprint[aws]``).
+own search for credentials is used only where the endpoint file names a profile. All of them have to
+be granted for the host. botocore is an optional dependency (``kinprint[aws]``).
 """
 
 import configparser
 import json
-import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
 from adapters.endpoint.description import EndpointDescription
-from adapters.endpoint.secrets import MASK, Credential, read_private_file
+from adapters.endpoint.local_access import LocalAccess
+from adapters.endpoint.secrets import MASK, Credential
 from adapters.endpoint.wire_format import AskAgainError, WireRequest
 from adapters.extras import require
 from adapters.printable import excerpt
@@ -94,9 +93,9 @@ class AwsDescription(EndpointDescription):
     def service(self) -> str:
         """Return the name that the signature carries."""
 
-    def credential(self, folder: Path) -> Credential | None:
+    def credential(self, access: LocalAccess) -> Credential | None:
         """Fetch the keys."""
-        return aws_credential(self.aws, self.service, folder)
+        return aws_credential(self.aws, self.service, access)
 
     @model_validator(mode="after")
     def _signed_instead(self) -> "AwsDescription":
@@ -142,41 +141,41 @@ class AwsCredential:
         return text
 
 
-def aws_credential(
-    table: AwsTable, service: str, folder: Path, environment: Mapping[str, str] | None = None
-) -> AwsCredential:
+def aws_credential(table: AwsTable, service: str, access: LocalAccess) -> AwsCredential:
     """Fetch the keys that an endpoint file names.
 
     Args:
         table: The file's table ``[aws]``.
         service: Name that the signature carries, such as ``sagemaker``.
-        folder: Folder of the endpoint file.
-        environment: Variables to look in; the process's own where absent.
+        access: Reads them, if that is granted.
 
     Raises:
+        NotGrantedError: Nobody allowed them for this host.
         SuspectConfigError: botocore or a key is missing.
     """
     require("botocore", by="aws: signing requests", error=SuspectConfigError)
     from botocore.credentials import Credentials
 
+    use = "to sign requests"
     keys: Credentials
     if table.profile is not None:
-        keys = _from_profile(table.profile)
+        keys = _from_profile(access.profile(table.profile, use))
     elif table.file is not None:
-        keys = Credentials(*_from_file(folder / table.file, str(table.file)))
+        place = f"aws.file: expected keys in {table.file}"
+        keys = Credentials(*_from_file(access.private_text(table.file, use, place), place))
     else:
-        variables = os.environ if environment is None else environment
-        found = []
-        for name in ("access_key_id_env", "secret_access_key_env"):
-            variable = getattr(table, name)
-            value = variables.get(variable, "").strip()
+        names = (table.access_key_id_env, table.secret_access_key_env, table.session_token_env)
+        key_id, key, token = (value.strip() for value in access.variables(names, use))
+        for field_name, variable, value in (
+            ("access_key_id_env", table.access_key_id_env, key_id),
+            ("secret_access_key_env", table.secret_access_key_env, key),
+        ):
             if not value:
                 raise SuspectConfigError(
-                    f"aws.{name}: expected a key in the environment variable {variable}, got "
-                    "nothing; set it and start again"
+                    f"aws.{field_name}: expected a key in the environment variable {variable}, "
+                    "got nothing; set it and start again"
                 )
-            found.append(value)
-        keys = Credentials(*found, variables.get(table.session_token_env, "").strip() or None)
+        keys = Credentials(key_id, key, token or None)
     return AwsCredential(service=service, region=table.region, _keys=keys)
 
 
@@ -233,11 +232,10 @@ def _from_profile(profile: str) -> "Credentials":
     return keys
 
 
-def _from_file(path: Path, name: str) -> tuple[str, str, str | None]:
-    place = f"aws.file: expected keys in {name}"
+def _from_file(text: str, place: str) -> tuple[str, str, str | None]:
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(read_private_file(path, place))
+        parser.read_string(text)
     except configparser.Error:
         raise SuspectConfigError(
             f"{place}, got no file in the form of ~/.aws/credentials"

@@ -10,7 +10,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -22,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from adapters.endpoint.local_access import LocalAccess
 from adapters.endpoint.secrets import Auth, Credential, HeaderName, read_secret
 from adapters.endpoint.wire_format import WireFormat
 from adapters.strict_model import FrozenModel
@@ -126,16 +126,17 @@ class EndpointDescription(FrozenModel, ABC):
         """Whether requests carry or prove a secret."""
         return self.auth is not None
 
-    def credential(self, folder: Path) -> Credential | None:
+    def credential(self, access: LocalAccess) -> Credential | None:
         """Fetch what proves to the server who is asking.
 
         Args:
-            folder: Folder of the endpoint file.
+            access: Reads what is granted.
 
         Raises:
+            NotGrantedError: Nobody allowed it for this host.
             SuspectConfigError: It is not where the file says.
         """
-        return None if self.auth is None else read_secret(self.auth, folder)
+        return None if self.auth is None else read_secret(self.auth, access)
 
     @property
     def public_url(self) -> str:
@@ -251,6 +252,16 @@ class EndpointDescription(FrozenModel, ABC):
     def _authorities_for_tls(self) -> "EndpointDescription":
         if self.ca_bundle is not None and self.url.startswith("http:"):
             raise ValueError("ca_bundle: expected none beside a http:// url, which has no TLS")
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_go_to_the_host_of_the_url(self) -> "EndpointDescription":
+        # Whoever shares an address with others could let a secret go to one of them.
+        if self.has_credentials and any(name.lower() == "host" for name in self.headers):
+            raise ValueError(
+                "headers: expected no 'Host' beside credentials, which go to the host of the url; "
+                "leave it out"
+            )
         return self
 
     @model_validator(mode="after")

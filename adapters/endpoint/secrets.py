@@ -1,19 +1,17 @@
-"""The one place where a secret is read, held and masked.
+"""The one place where a secret is held and masked; `local_access` is the one where it is read.
 
 A `Secret` prints as ``***`` wherever it goes; only `Secret.header_value` gives it away, to the
 code that writes the request.
 """
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Protocol
 from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
+from adapters.endpoint.local_access import LocalAccess
 from adapters.endpoint.wire_format import WireRequest
 from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectConfigError
@@ -86,50 +84,27 @@ class Secret:
         return text
 
 
-def read_secret(auth: Auth, folder: Path, environment: Mapping[str, str] | None = None) -> Secret:
+def read_secret(auth: Auth, access: LocalAccess) -> Secret:
     """Fetch the secret from where the endpoint file says it lies.
 
     Args:
         auth: The file's table ``[auth]``.
-        folder: Folder of the endpoint file.
-        environment: Variables to look in; the process's own where absent.
+        access: Reads it, if that is granted.
 
     Raises:
+        NotGrantedError: Nobody allowed it for this host.
         SuspectConfigError: Not there, readable by others, or no text that a header can carry.
     """
+    use = f"in the header {auth.header}"
     if auth.env is not None:
         place = f"auth.env: expected a secret in the environment variable {auth.env}"
-        found = (os.environ if environment is None else environment).get(auth.env)
+        (found,) = access.variables([auth.env], use)
         if not found:
             raise SuspectConfigError(f"{place}, got nothing; set it and start again")
     else:
         place = f"auth.file: expected a secret in {auth.file}"
-        found = read_private_file(folder / str(auth.file), place)
+        found = access.private_text(str(auth.file), use, place)
     value = found.strip()
     if not value or not value.isascii() or not value.isprintable():
         raise SuspectConfigError(f"{place}, got no single line of printable ASCII")
     return Secret(value, auth.scheme, auth.header)
-
-
-def read_private_file(path: Path, place: str) -> str:
-    """Return the text of a file that only its owner can read.
-
-    Args:
-        path: The file.
-        place: Which field named it and what was expected, for errors.
-
-    Raises:
-        SuspectConfigError: Not there, readable by others, or no ASCII.
-    """
-    try:
-        with path.open(encoding="ascii") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if os.name == "posix" and mode & 0o077:
-                raise SuspectConfigError(
-                    f"{place} that only you can read, got mode {mode:04o}; chmod 600 it"
-                )
-            return file.read(65536)
-    except UnicodeDecodeError:
-        raise SuspectConfigError(f"{place}, got no single line of printable ASCII") from None
-    except OSError as error:
-        raise SuspectConfigError(f"{place}, got {error.strerror or 'no such file'}") from None

@@ -8,7 +8,8 @@ apart in Python (`whole_answer`).
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import urllib3
@@ -23,10 +24,29 @@ _CONTROL = re.compile("[\x01-\x08\x0a-\x1f\x7f]")
 """All but NUL, which stands between lines, and the tab."""
 
 
+CheckPeer = Callable[[str], None]
+"""Gets the address of a connection that was just made; raises to end it."""
+
+
 class _WholeExchange:
     """Mixed into a urllib3 connection, before it."""
 
     peer_certificate: bytes | None = None
+
+    def __init__(self, *arguments: Any, check_peer: CheckPeer, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._check_peer = check_peer
+
+    def _new_conn(self) -> Any:
+        """Connect, and look where that has led before anything is sent, TLS included."""
+        parent: Any = super()
+        sock = parent._new_conn()
+        try:
+            self._check_peer(sock.getpeername()[0])
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def request(
         self, method: str, url: str, body: Any = b"", headers: Any = None, **_: Any
@@ -151,19 +171,35 @@ def request_head(method: str, url: str, headers: Mapping[str, str], body_bytes: 
 
 
 class WholeExchangeAdapter(HTTPAdapter):
-    """Requests' adapter over such connections, direct and through proxies."""
+    """Requests' adapter over such connections, direct and through proxies.
+
+    Args:
+        check_peer: Looks at each direct connection. One to a proxy leads where the user has chosen.
+        options: Of requests' adapter.
+    """
+
+    def __init__(self, check_peer: CheckPeer, **options: Any) -> None:
+        self._check_peer = check_peer
+        super().__init__(**options)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make the direct pools."""
         super().init_poolmanager(*args, **options)
-        _use_own_connections(self.poolmanager)
+        _use_own_connections(self.poolmanager, self._check_peer)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Make a proxy's pools."""
         manager = super().proxy_manager_for(proxy, **options)
-        _use_own_connections(manager)
+        _use_own_connections(manager, _any_peer)
         return manager
 
 
-def _use_own_connections(manager: Any) -> None:
-    manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+def _use_own_connections(manager: Any, check_peer: CheckPeer) -> None:
+    manager.pool_classes_by_scheme = {
+        "http": partial(_PlainPool, check_peer=check_peer),
+        "https": partial(_TlsPool, check_peer=check_peer),
+    }
+
+
+def _any_peer(address: str) -> None:
+    """Let a connection be."""

@@ -14,12 +14,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapters.attempts import Attempt, AttemptEnd, AttemptObserver, Result
 from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.grants import NOTHING, Grants, NotGrantedError, origin_of
+from adapters.endpoint.local_access import LocalAccess
 from adapters.endpoint.secrets import Credential
 from adapters.endpoint.wire_format import (
     AskAgainError,
@@ -31,6 +34,7 @@ from adapters.endpoint.wire_format import (
 from adapters.http.circuit_breaker import CircuitBreaker
 from adapters.http.class_map import ClassMap, class_map
 from adapters.http.endpoint_file import read_endpoint_file
+from adapters.http.peer_address import require_written_address
 from adapters.http.rate_limit import RateLimiter
 from adapters.http.rate_limit_file import SharedPace, shared_pace_path
 from adapters.http.retry import MAX_RETRY_AFTER_S, ask_until_answered
@@ -63,6 +67,7 @@ class HttpEndpoint:
         classes: ClassMap,
         secret: Credential | None = None,
         ca_bundle: Path | None = None,
+        grants: Grants = NOTHING,
     ) -> None:
         """Prepare to ask; nothing is sent yet.
 
@@ -71,6 +76,7 @@ class HttpEndpoint:
             classes: The bundle's class of each vendor label.
             secret: What signs requests, where the description names credentials.
             ca_bundle: Authorities (PEM) that count instead of the usual ones.
+            grants: Where the host may lead, besides the internet.
         """
         self._description = description
         self._classes = classes
@@ -86,7 +92,7 @@ class HttpEndpoint:
         if description.requests_per_second is not None:
             self._pace = SharedPace(shared_pace_path(), description.account)
         self._begin()
-        self._transport = HttpTransport(description, secret, ca_bundle)
+        self._transport = HttpTransport(description, secret, ca_bundle, grants)
         self._ca_bundle_sha256 = (
             None if ca_bundle is None else hashlib.sha256(ca_bundle.read_bytes()).hexdigest()
         )
@@ -153,6 +159,14 @@ class HttpEndpoint:
     def description(self) -> EndpointDescription:
         """Return what the endpoint file says; it holds no secret."""
         return self._description
+
+    def look_up(self) -> None:
+        """Look up where the host leads; nothing is sent to it.
+
+        Raises:
+            NotGrantedError: To an address that nobody allowed.
+        """
+        self._transport.look_up()
 
     def show(self, on_exchange: Callable[[WireRequest, RawAnswer], None] | None) -> None:
         """Call this with each request and the answer to it, before anybody looks at it."""
@@ -374,6 +388,7 @@ def open_endpoint(
     ca_bundle: Path | None = None,
     allow_plain_http: bool = False,
     requests_per_second: float | None = None,
+    grants: Grants = NOTHING,
 ) -> HttpEndpoint:
     """Read an endpoint file and fetch the secret that it names; nothing is sent yet.
 
@@ -384,8 +399,10 @@ def open_endpoint(
         ca_bundle: Authorities (PEM) that count instead of those that the file names.
         allow_plain_http: Let credentials travel to another machine without TLS.
         requests_per_second: Upper limit, instead of the one that the file names.
+        grants: What the file may use of this machine, and where its host may lead.
 
     Raises:
+        NotGrantedError: The file wants more than that; nothing of it was read.
         SuspectConfigError: A field is wrong, the secret is missing, or the classes do not fit.
     """
     description = read_endpoint_file(path, allow_plain_http=allow_plain_http)
@@ -396,21 +413,28 @@ def open_endpoint(
             )
         changed = {"requests_per_second": requests_per_second}
         description = description.model_copy(update=changed)
+    url = description.url
+    access = LocalAccess(folder=path.parent, origin=origin_of(url), grants=grants)
     try:
-        secret = description.credential(path.parent)
-        authorities = _ca_bundle(description, path.parent, ca_bundle)
+        require_written_address(urlsplit(url).hostname or "", grants)
+        secret = description.credential(access)
+        authorities = _ca_bundle(description, access, ca_bundle)
         classes = class_map(description.class_names, bundle_classes)
+    except NotGrantedError as error:
+        raise NotGrantedError(f"{path}: {error}", error.needs) from error
     except SuspectConfigError as error:
         raise SuspectConfigError(f"{path}: {error}") from error
-    return HttpEndpoint(description, classes, secret, authorities)
+    return HttpEndpoint(description, classes, secret, authorities, grants)
 
 
-def _ca_bundle(description: EndpointDescription, folder: Path, given: Path | None) -> Path | None:
+def _ca_bundle(
+    description: EndpointDescription, access: LocalAccess, given: Path | None
+) -> Path | None:
     if given is None and description.ca_bundle is None:
         return None
     if given is not None and description.url.startswith("http:"):
         raise SuspectConfigError("ca_bundle: expected none beside a http:// url, which has no TLS")
-    path = given or folder / str(description.ca_bundle)
+    path = given or access.file(str(description.ca_bundle), "to vouch for its certificate")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError as error:

@@ -7,6 +7,7 @@ always verified. Nothing here puts a header or a query into a message.
 """
 
 import io
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ import urllib3
 from requests.structures import CaseInsensitiveDict
 
 from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.grants import NOTHING, Grants, origin_of
 from adapters.endpoint.secrets import Credential
 from adapters.endpoint.wire_format import AskAgainError, WireRequest
 from adapters.http.answer_reader import MAX_ANSWER_BYTES, TOO_LONG, WholeAnswer
 from adapters.http.connection import WholeExchangeAdapter
+from adapters.http.peer_address import require_address
 from adapters.http.retry_headers import seconds_to_wait
 from adapters.printable import excerpt
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
@@ -66,6 +69,7 @@ class HttpTransport:
         description: EndpointDescription,
         credential: Credential | None,
         ca_bundle: Path | None = None,
+        grants: Grants = NOTHING,
     ) -> None:
         """Prepare the pool; nothing is sent yet.
 
@@ -73,13 +77,16 @@ class HttpTransport:
             description: The endpoint.
             credential: Proves with each request who asks.
             ca_bundle: Authorities (PEM) that count instead of the usual ones.
+            grants: Where the host may lead, besides the internet.
         """
         self._timeout_s = description.timeout_s
         self._credential = credential
-        self._adapter = WholeExchangeAdapter(
-            pool_connections=1, pool_maxsize=description.concurrency
-        )
+        self._url, self._origin = description.url, origin_of(description.url)
         host = urlsplit(description.url).hostname or ""
+        self._host, self._grants = host, grants
+        self._adapter = WholeExchangeAdapter(
+            self._check_address, pool_connections=1, pool_maxsize=description.concurrency
+        )
         # Proxies and certificate bundles from the usual variables; none for this machine.
         direct = {"no_proxy": host} if description.is_loopback else {}
         with requests.Session() as session:
@@ -104,6 +111,7 @@ class HttpTransport:
             AskAgainError: No answer, or a broken one.
             SuspectUnreachableError: No certificate that can be verified, or an endless answer.
             SuspectConfigError: The address cannot be asked.
+            NotGrantedError: The host leads to an address that nobody allowed.
         """
         try:
             route = self._route(request.url)
@@ -173,9 +181,29 @@ class HttpTransport:
             f"request: expected an answer, got {found}; check the fields of the request"
         )
 
+    def look_up(self) -> None:
+        """Look up where the host leads, so that it can be said before anything is sent.
+
+        A connection is looked at all the same. What a proxy looks up for itself is its business.
+
+        Raises:
+            NotGrantedError: It leads to an address that nobody allowed.
+        """
+        if requests.utils.select_proxy(self._url, self._settings["proxies"]) is not None:
+            return
+        try:
+            found = socket.getaddrinfo(self._host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return  # the first request tells
+        for *_, address in found:
+            self._check_address(str(address[0]))
+
     def close(self) -> None:
         """Close idle connections."""
         self._adapter.close()
+
+    def _check_address(self, address: str) -> None:
+        require_address(self._host, address, self._grants)
 
     def _route(self, url: str) -> _Route:
         """Return how to reach an address, found out once."""
@@ -183,6 +211,12 @@ class HttpTransport:
         if route is None:
             verify, proxies = self._settings["verify"], self._settings["proxies"]
             prepared = requests.Request("POST", url).prepare()
+            # What is granted is granted for one host, as the requests' own library reads it.
+            if origin_of(str(prepared.url)) != self._origin:
+                raise SuspectConfigError(
+                    f"url: expected requests to {self._origin}, got one to another place; write "
+                    "the host as it is"
+                )
             pool = self._adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies)
             self._adapter.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
             target = self._adapter.request_url(prepared, proxies)

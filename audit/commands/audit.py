@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from audit.commands.consent import allow_option
 from audit.commands.option_groups import (
     AskingOptions,
     OutputOptions,
@@ -49,6 +50,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
     type=_EXISTING,
     help="Endpoint TOML (docs/endpoints.md); repeatable.",
 )
+@allow_option
 @click.option("--output", help="Name of the output with the classes, for --onnx.")
 @click.option(
     "--output-kind",
@@ -207,10 +209,12 @@ def _check_endpoint_options(suspects: SuspectOptions, asking: AskingOptions) -> 
         suspects.ca_bundle,
         suspects.insecure,
         suspects.rate is not None,
+        suspects.allow,
     )
     if any(given) and not suspects.endpoints:
         raise click.UsageError(
-            "--max-cost, --max-requests, --rate, --ca-bundle and --insecure are for --endpoint"
+            "--max-cost, --max-requests, --rate, --ca-bundle, --insecure and --allow are for "
+            "--endpoint"
         )
 
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from audit.commands.consent import allow_option, opened_with_consent
+
 if TYPE_CHECKING:
     from adapters.http.suspect import HttpEndpoint
     from audit.endpoint.altered_images import Alteration
@@ -104,6 +106,7 @@ def new(
     is_flag=True,
     help="Let credentials travel to another machine over plain HTTP.",
 )
+@allow_option
 @click.option("--yes", is_flag=True, help="Start without asking, whatever it costs.")
 @click.option(
     "--infer-classes",
@@ -127,6 +130,7 @@ def check(
     num: int,
     ca_bundle: Path | None,
     insecure: bool,
+    allow: tuple[str, ...],
     yes: bool,
     infer_classes: bool,
     as_json: bool,
@@ -140,19 +144,28 @@ def check(
     Exit status: 0 an audit could go on, 2 the file is wrong, 12 the endpoint throttles, 14 it
     cannot be reached or gives no usable answers, 15 too few control images are right.
     """
-    from adapters.http.suspect import open_endpoint
+    from adapters.http.suspect import HttpEndpoint
     from audit.bundle.bundle_file import read_bundle
     from audit.endpoint.check import Exchange, check_endpoint, check_plan
     from audit.exit_codes import ExitCode
     from audit.signing.keys import load_trust
+    from audit.suspects.opening import open_remote
 
     bundle = read_bundle(bundle_path, load_trust(trust))
-    endpoint = open_endpoint(
+
+    endpoint = opened_with_consent(
         path,
-        bundle_classes=bundle.manifest.task.class_names,
-        ca_bundle=ca_bundle,
-        allow_plain_http=insecure,
+        allow,
+        lambda allow: open_remote(
+            bundle,
+            path,
+            ca_bundle=ca_bundle,
+            allow_plain_http=insecure,
+            allow=allow,
+            looks_up=True,
+        ),
     )
+    assert isinstance(endpoint, HttpEndpoint), "opened with all that it tells"
     try:
         _announce(
             f"{path.name}: the check {check_plan(bundle, endpoint, num).text}",

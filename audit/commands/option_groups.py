@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from audit.commands.consent import opened_with_consent
+
 if TYPE_CHECKING:
     from adapters.onnx.suspect import OutputKindChoice
     from adapters.suspect import Suspect
@@ -61,6 +63,7 @@ class SuspectOptions:
     files: tuple[Path, ...]
     described: tuple[Path, ...]
     endpoints: tuple[Path, ...]
+    allow: tuple[str, ...]
     output: str | None
     output_kind: "OutputKindChoice"
     labels_only: bool
@@ -90,10 +93,11 @@ class SuspectOptions:
             )
 
     def open(self, bundle: "BundleContents", path: Path) -> "Suspect":
-        """Open one of `paths` for a bundle.
+        """Open one of `paths` for a bundle; asks for what an endpoint file wants to use.
 
         Raises:
             SuspectError: It cannot be opened.
+            click.ClickException: The user does not allow it.
         """
         from audit.suspects.opening import open_described, open_file, open_remote
 
@@ -108,13 +112,19 @@ class SuspectOptions:
             )
         if path in self.described:
             return open_described(bundle, path, device=self.device, labels_only=self.labels_only)
-        return open_remote(
-            bundle,
+        return opened_with_consent(
             path,
-            labels_only=self.labels_only,
-            ca_bundle=self.ca_bundle,
-            allow_plain_http=self.insecure,
-            rate=self.rate,
+            self.allow,
+            lambda allow: open_remote(
+                bundle,
+                path,
+                labels_only=self.labels_only,
+                ca_bundle=self.ca_bundle,
+                allow_plain_http=self.insecure,
+                rate=self.rate,
+                allow=allow,
+                looks_up=True,
+            ),
         )
 
 

@@ -1,7 +1,9 @@
 """A suspect opened for a bundle: with its classes, its image size and its preprocessing."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from adapters.endpoint.grants import typed_grants
 from adapters.http.suspect import open_endpoint
 from adapters.narrowed import LabelsOnly
 from adapters.onnx.input import RecipeOptions
@@ -11,6 +13,7 @@ from adapters.onnx.suspect import OutputKindChoice, open_onnx
 from adapters.onnx.suspect_file import open_suspect_file
 from adapters.suspect import Suspect
 from audit.bundle.manifest import BundleContents
+from audit.suspects.allow_list import load_grants
 
 
 def open_file(
@@ -92,8 +95,13 @@ def open_remote(
     ca_bundle: str | Path | None = None,
     allow_plain_http: bool = False,
     rate: float | None = None,
+    allow: Iterable[str] = (),
+    looks_up: bool = False,
 ) -> Suspect:
     """Open an endpoint file as a suspect for a bundle; nothing is sent yet.
+
+    The file may use of this machine what the user has allowed for its host: in ``allowed.json``
+    beside the trusted keys, or here.
 
     Args:
         bundle: From `open_bundle`.
@@ -102,9 +110,14 @@ def open_remote(
         ca_bundle: PEM file of authorities, instead of the one that the file names.
         allow_plain_http: Let credentials travel to another machine without TLS.
         rate: Most requests a second, instead of what the file says.
+        allow: What the file may use this time, too, as ``--allow`` takes it: a list such as
+            ``["env:VENDOR_KEY@api.vendor.example"]``.
+        looks_up: Look up now where the host leads, not only with the first request.
 
     Raises:
+        NotGrantedError: The file wants to use more than that; nothing of it was read.
         SuspectError: The file does not describe a usable endpoint.
+        AuditError: The list of what the user has allowed is damaged.
     """
     suspect = open_endpoint(
         Path(path),
@@ -112,5 +125,12 @@ def open_remote(
         ca_bundle=None if ca_bundle is None else Path(ca_bundle),
         allow_plain_http=allow_plain_http,
         requests_per_second=rate,
+        grants=load_grants() | typed_grants(allow),
     )
+    if looks_up:
+        try:
+            suspect.look_up()
+        except BaseException:
+            suspect.close()
+            raise
     return LabelsOnly(suspect) if labels_only else suspect

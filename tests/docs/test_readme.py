@@ -2,9 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
+from worlds.allowed import open_allowed
 from worlds.tiny_world import kinprint
 
-from adapters.http.suspect import open_endpoint
 from audit.exit_codes import ExitCode
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_the_endpoint_file_in_the_readme_opens(
     monkeypatch.setenv("VENDOR_KEY", "secret")
     (example,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
     (tmp_path / "vendor.toml").write_text(example)
-    endpoint = open_endpoint(tmp_path / "vendor.toml", bundle_classes=["cat", "dog"])
+    endpoint = open_allowed(tmp_path / "vendor.toml", bundle_classes=["cat", "dog"])
     assert endpoint.identity.name == "https://api.vendor.example/v1/classify"
     endpoint.close()
 

@@ -22,6 +22,7 @@ from worlds.in_process import Done, run
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents
 from worlds.wire_server import Seen, WireServer, wire_server
 
+from adapters.endpoint.grants import origin_of
 from adapters.http.suspect import open_endpoint
 from adapters.suspect import Capability, SuspectError
 from audit.endpoint.check import check_endpoint, check_plan
@@ -96,7 +97,8 @@ def test_a_check_shows_request_and_answer_and_finds_a_good_endpoint_good(
     serve: Serve, trust: Path
 ) -> None:
     path, server = serve(tables='[auth]\nscheme = "Bearer"\nenv = "VENDOR_KEY"')
-    done = run_check(path, trust, VENDOR_KEY=SECRET)
+    leave = f"env:VENDOR_KEY@{origin_of(server.url)}"
+    done = run_check(path, trust, "--allow", leave, VENDOR_KEY=SECRET)
     assert done.returncode == 0, done.stderr
     assert "Authorization: Bearer ***" in done.stdout
     assert SECRET not in done.stdout + done.stderr
@@ -366,7 +368,8 @@ def test_plain_http_with_credentials_needs_a_word(tmp_path: Path, trust: Path) -
     refused = run_check(path, trust, VENDOR_KEY=SECRET)
     assert refused.returncode == 2
     assert "url: expected https, got http with credentials" in refused.stderr
-    allowed = run_check(path, trust, "--insecure", VENDOR_KEY=SECRET)
+    leave = ("--insecure", "--allow", "env:VENDOR_KEY@http://vendor.invalid")
+    allowed = run_check(path, trust, *leave, VENDOR_KEY=SECRET)
     assert allowed.returncode == 14  # no such host
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from worlds.allowed import open_allowed
 from worlds.http_faults import Reply, endpoint_file, scripted_server
 from worlds.private_authority import make_authority
 
@@ -122,7 +123,7 @@ def test_tls_goes_through_a_tunnel_in_which_the_proxy_sees_no_secret(
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         url = "https://vendor.example/v1"
         path = endpoint_file(tmp_path, url, 'ca_bundle = "root.pem"', auth)
-        endpoint = open_endpoint(path)
+        endpoint = open_allowed(path)
         answers = [endpoint.predict(IMAGE) for _ in range(3)]
         endpoint.close()
     assert [answer.labels.tolist() for answer in answers] == [[2]] * 3
@@ -143,7 +144,7 @@ def test_another_server_at_the_end_of_a_tunnel_is_refused(
     ):
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         path = endpoint_file(tmp_path, "https://vendor.example/", 'ca_bundle = "root.pem"')
-        endpoint = open_endpoint(path)
+        endpoint = open_allowed(path)
         with pytest.raises(SuspectUnreachableError, match="expected a certificate that can be"):
             endpoint.predict(IMAGE)
         endpoint.close()
@@ -160,10 +161,10 @@ def test_ca_bundle_of_the_command_line_counts_before_the_file(
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         fields = 'ca_bundle = "other/root.pem"\nretries = 0'
         path = endpoint_file(tmp_path, "https://vendor.example/", fields)
-        wrong = open_endpoint(path)
+        wrong = open_allowed(path)
         with pytest.raises(SuspectUnreachableError, match="expected a certificate that can be"):
             wrong.predict(IMAGE)
         wrong.close()
-        right = open_endpoint(path, ca_bundle=tmp_path / "root.pem")
+        right = open_allowed(path, ca_bundle=tmp_path / "root.pem")
         assert right.predict(IMAGE).labels.tolist() == [1]
         right.close()

@@ -12,6 +12,7 @@ from worlds.fault_proxy import LASTING, Fault
 from worlds.record_builder import AUDITOR_KEY, GOLDEN_BUNDLE, audited_contents, copy_rule
 from worlds.vendor_server import Vendor, vendor
 
+from adapters.endpoint.grants import origin_of
 from audit.signing.keys import write_key_pair
 
 SECRET = "sk/l1ve+ABCDEFGH0123456789"
@@ -75,6 +76,11 @@ def endpoint_file(folder: Path, server: Vendor) -> Path:
     return path
 
 
+def leave(server: Vendor) -> list[str]:
+    """Return the options that let this server have the secret."""
+    return ["--allow", f"env:VENDOR_KEY@{origin_of(server.url)}"]
+
+
 def test_no_file_and_no_output_of_an_audit_holds_the_secret(tmp_path: Path) -> None:
     key = tmp_path / "auditor.key"
     write_key_pair(key, AUDITOR_KEY, None)
@@ -83,7 +89,7 @@ def test_no_file_and_no_output_of_an_audit_holds_the_secret(tmp_path: Path) -> N
         done = kinprint(
             tmp_path, "--debug", "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes",
             "--endpoint", endpoint_file(tmp_path, server), "--json", "--junit", junit,
-            "--record", record, "--auditor-key", key,
+            "--record", record, "--auditor-key", key, *leave(server),
         )  # fmt: skip
         assert SECRET.encode() in server.requests_text  # it did travel
     assert done.returncode == 10, done.stderr
@@ -115,7 +121,7 @@ def test_no_error_shows_the_secret_even_with_debug(tmp_path: Path, kind: str) ->
         path = endpoint_file(tmp_path, server)
         done = kinprint(
             tmp_path, "--debug", "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes",
-            "--endpoint", path,
+            "--endpoint", path, *leave(server),
         )  # fmt: skip
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -129,7 +135,11 @@ def test_credentials_leave_over_plain_http_only_where_somebody_says_so(
     with vendor(BUNDLE, copy_rule) as server:
         path = endpoint_file(tmp_path, server)
     path.write_text(path.read_text().replace("127.0.0.1", "vendor.invalid"))
-    options = ["--insecure"] if is_insecure else []
+    options = [
+        "--allow",
+        f"env:VENDOR_KEY@{origin_of(server.url)}".replace("127.0.0.1", "vendor.invalid"),
+    ]
+    options += ["--insecure"] if is_insecure else []
     done = kinprint(
         tmp_path, "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes", "--endpoint", path,
         *options,

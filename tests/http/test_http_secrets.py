@@ -12,9 +12,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from worlds.allowed import open_allowed
 from worlds.http_faults import Reply, endpoint_file, scripted_server
 
-from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectConfigError, SuspectError, SuspectUnreachableError
 
 SECRET = "sk/l1ve+0123456789"
@@ -39,7 +39,7 @@ def test_the_secret_travels_in_its_header(
     tmp_path: Path, table: str, header: str, value: str
 ) -> None:
     with scripted_server() as server:
-        endpoint = open_endpoint(endpoint_file(tmp_path, server.url, tables=table))
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, tables=table))
         endpoint.predict(IMAGE)
         endpoint.close()
     assert server.received[0].headers[header] == value
@@ -51,7 +51,7 @@ def test_a_private_file_may_hold_the_secret(tmp_path: Path) -> None:
     secret_path.chmod(0o600)
     with scripted_server() as server:
         path = endpoint_file(tmp_path, server.url, tables='[auth]\nfile = "vendor.key"')
-        endpoint = open_endpoint(path)
+        endpoint = open_allowed(path)
         endpoint.predict(IMAGE)
         endpoint.close()
     assert server.received[0].headers["Authorization"] == SECRET
@@ -63,7 +63,7 @@ def test_a_secret_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     secret_path.chmod(0o640)
     path = endpoint_file(tmp_path, "http://127.0.0.1:1/", tables='[auth]\nfile = "vendor.key"')
     with pytest.raises(SuspectConfigError, match="only you can read, got mode 0640; chmod 600"):
-        open_endpoint(path)
+        open_allowed(path)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_missing_or_impossible_secret_is_named_by_its_variable(
 ) -> None:
     monkeypatch.setenv("VENDOR_KEY", value)
     with pytest.raises(SuspectConfigError, match=message):
-        open_endpoint(endpoint_file(tmp_path, "http://127.0.0.1:1/", tables=BEARER))
+        open_allowed(endpoint_file(tmp_path, "http://127.0.0.1:1/", tables=BEARER))
 
 
 ECHO = f"invalid key {SECRET} ({ENCODED})".encode()
@@ -103,7 +103,7 @@ def test_an_echoed_secret_is_masked_in_errors_tracebacks_and_logs(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with scripted_server(reply) as server:
-        endpoint = open_endpoint(endpoint_file(tmp_path, server.url, "retries = 0", BEARER))
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, "retries = 0", BEARER))
         with pytest.raises(SuspectError, match="expected") as caught:
             endpoint.predict(IMAGE)
         shown = "".join(traceback.format_exception(caught.value))
@@ -114,7 +114,7 @@ def test_an_echoed_secret_is_masked_in_errors_tracebacks_and_logs(
 
 
 def test_the_name_of_an_endpoint_has_no_query(tmp_path: Path) -> None:
-    endpoint = open_endpoint(endpoint_file(tmp_path, "https://vendor.example/v1?team=blue"))
+    endpoint = open_allowed(endpoint_file(tmp_path, "https://vendor.example/v1?team=blue"))
     assert endpoint.identity.name == "https://vendor.example/v1"
     assert repr(endpoint) == "HttpEndpoint('https://vendor.example/v1')"
     endpoint.close()
@@ -128,7 +128,7 @@ def test_credentials_of_a_netrc_file_are_not_sent(
     netrc_path.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc_path))
     with scripted_server() as server:
-        endpoint = open_endpoint(endpoint_file(tmp_path, server.url))
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url))
         endpoint.predict(IMAGE)
         endpoint.close()
     assert "Authorization" not in server.received[0].headers
@@ -167,7 +167,7 @@ def test_an_unknown_certificate_is_refused_before_the_secret_leaves(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate_path)
     with scripted_server(tls=context) as server:
-        endpoint = open_endpoint(endpoint_file(tmp_path, server.url, tables=BEARER))
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, tables=BEARER))
         with pytest.raises(SuspectUnreachableError, match="expected a certificate that can be"):
             endpoint.predict(IMAGE)
         endpoint.close()
@@ -181,6 +181,6 @@ def test_a_private_authority_is_trusted_through_its_variable(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate_path)
     with scripted_server(tls=context) as server:
-        endpoint = open_endpoint(endpoint_file(tmp_path, server.url, tables=BEARER))
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, tables=BEARER))
         assert endpoint.predict(IMAGE).labels.tolist() == [1]
         endpoint.close()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from worlds.allowed import open_allowed
 from worlds.http_faults import Reply, endpoint_file, scripted_server
 from worlds.private_authority import PrivateAuthority, make_authority
 
 from adapters.http.server_identity import MAX_LENGTH, server_words
-from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
 
 IMAGE = np.zeros((1, 8, 8, 3), dtype=np.uint8)
@@ -26,7 +26,7 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrivateAuthori
 
 def said(folder: Path, url: str, fields: str = "", tables: str = "") -> dict[str, str]:
     """Ask once and return what came with the label."""
-    endpoint = open_endpoint(endpoint_file(folder, url, fields, tables))
+    endpoint = open_allowed(endpoint_file(folder, url, fields, tables))
     try:
         return endpoint.predict(IMAGE).metadata
     finally:
@@ -62,7 +62,7 @@ def test_every_answer_over_a_kept_connection_names_the_certificate(
 ) -> None:
     tls, _ = authority.server("vendor")
     with scripted_server(tls=tls) as server:
-        endpoint = open_endpoint(endpoint_file(tmp_path, server.url, 'ca_bundle = "root.pem"'))
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, 'ca_bundle = "root.pem"'))
         first, second = endpoint.predict(IMAGE), endpoint.predict(IMAGE)
         endpoint.close()
     assert server.num_connections == 1
@@ -87,7 +87,7 @@ def test_the_authority_of_an_endpoint_is_named_by_its_digest(
     tmp_path: Path, authority: PrivateAuthority
 ) -> None:
     path = endpoint_file(tmp_path, "https://127.0.0.1:1/", 'ca_bundle = "root.pem"')
-    endpoint = open_endpoint(path)
+    endpoint = open_allowed(path)
     endpoint.close()
     digest = hashlib.sha256(authority.root_path.read_bytes()).hexdigest()
     assert endpoint.identity.details["ca_bundle_sha256"] == digest
@@ -105,13 +105,13 @@ def test_a_file_without_certificates_is_refused_before_anything_is_sent(
     with pytest.raises(
         SuspectConfigError, match=f"ca_bundle: expected PEM certificates in .*root.pem, got {found}"
     ):
-        open_endpoint(path)
+        open_allowed(path)
 
 
 def test_an_authority_for_a_connection_without_tls_is_refused(tmp_path: Path) -> None:
     path = endpoint_file(tmp_path, "http://127.0.0.1:1/", 'ca_bundle = "root.pem"')
     with pytest.raises(SuspectConfigError, match=r"line 4: ca_bundle: expected none beside"):
-        open_endpoint(path)
+        open_allowed(path)
 
 
 def test_headers_that_name_the_model_are_kept_and_no_others(tmp_path: Path) -> None:

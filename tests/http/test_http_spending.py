@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import random
-import select
 import subprocess
 import sys
 from decimal import Decimal
@@ -15,6 +14,7 @@ import pytest
 from tenacity import wait_exponential
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
 from worlds.fault_proxy import PASSING, Fault, at_random, is_quick
+from worlds.pseudo_terminal import read_until
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule
 from worlds.vendor_server import Vendor, vendor
 
@@ -211,30 +211,14 @@ def test_a_terminal_is_asked_before_money_is_spent(
         ours, theirs = pty.openpty()
         process = subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
-        shown = _read_until(ours, "Start? [y/N]")
+        shown = read_until(ours, "Start? [y/N]")
         assert server.num_requests == 0
         os.write(ours, f"{answer}\n".encode())
-        shown += _read_until(ours, None)
+        shown += read_until(ours, None)
         assert process.wait(30) == status, shown
         os.close(ours)
     assert "asks at most 32 images in 32 requests and costs 0.32 EUR" in shown
     assert server.num_requests == num
-
-
-def _read_until(terminal: int, text: str | None) -> str:
-    """Read until some text, or until everybody has hung up."""
-    shown = ""
-    while text is None or text not in shown:
-        ready, _, _ = select.select([terminal], [], [], 30)
-        assert ready, shown
-        try:
-            piece = os.read(terminal, 4096)
-        except OSError:  # Linux says so when the other end is closed
-            return shown
-        if not piece:
-            return shown
-        shown += piece.decode()
-    return shown
 
 
 def test_an_answer_is_in_the_file_before_the_next_request_is_noted(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from worlds.allowed import open_allowed
 from worlds.http_faults import Reply, scripted_server
 from worlds.private_authority import PrivateAuthority, make_authority
 from worlds.record_builder import (
@@ -20,7 +21,6 @@ from worlds.record_builder import (
     signed,
 )
 
-from adapters.http.suspect import open_endpoint
 from audit.asking.session import AuditSession
 from audit.journal.journal import Journal
 from audit.records.check import Check, Status
@@ -74,7 +74,7 @@ def record_of_a_vendor(
     with scripted_server(*replies, tls=tls) as server:
         names = json.dumps(list(bundle.manifest.task.class_names))
         (folder / "vendor.toml").write_text(ENDPOINT.format(url=server.url, names=names))
-        endpoint = open_endpoint(folder / "vendor.toml")
+        endpoint = open_allowed(folder / "vendor.toml")
         list(AuditSession(bundle, endpoint, journal).run())
         endpoint.close()
     export_record(journal, stored_audits(journal)[0].audit, path, AUDITOR_KEY)

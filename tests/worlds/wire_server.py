@@ -13,7 +13,8 @@ from PIL import Image
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from adapters.http.suspect import HttpEndpoint, open_endpoint
+from adapters.http.suspect import HttpEndpoint
+from worlds.allowed import open_allowed
 
 CLASSES = ["cat", "dog", "horse"]
 IMAGES = np.array(
@@ -83,7 +84,7 @@ def opened(folder: Path, text: str) -> HttpEndpoint:
     path = folder / "endpoint.toml"
     first, _, rest = text.partition("\n")
     path.write_text(f"{first}\nretries = 0\n{rest}", encoding="utf-8")
-    return open_endpoint(path, bundle_classes=CLASSES)
+    return open_allowed(path, bundle_classes=CLASSES)
 
 
 def without_images(body: bytes, images: NDArray[np.uint8] = IMAGES) -> bytes:
