@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from audit.commands.consent import allow_option
+
 if TYPE_CHECKING:
     from audit.journal.sweep_table import SweepTable
     from audit.sweep.engine import Engine
@@ -32,8 +34,16 @@ DAY_S = 86400.0
     "suspects_path",
     metavar="DIR|LIST.toml",
     type=_EXISTING,
-    help="Folder of ONNX, suspect and endpoint files, with those below it, or a list of some.",
+    help="Folder of ONNX and suspect files, with those below it, or a list of suspects.",
 )
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    type=_FILE,
+    help="Endpoint TOML to ask; one that only lies in a folder is not asked. Repeatable.",
+)
+@allow_option
 @click.option(
     "--watch",
     "watch_path",
@@ -135,6 +145,8 @@ DAY_S = 86400.0
 def command(
     bundles_path: Path,
     suspects_path: Path | None,
+    endpoints: tuple[Path, ...],
+    allow: tuple[str, ...],
     watch_path: Path | None,
     every_s: float,
     folder: Path,
@@ -176,14 +188,21 @@ def command(
     from adapters.onnx.model import num_cores
     from audit.commands.agreement import amount
     from audit.commands.passphrase import passphrase_from
-    from audit.commands.sweep_running import Looks, run_sweep, told_of_look
+    from audit.commands.sweep_consent import consent_to_endpoints
+    from audit.commands.sweep_running import (
+        Looks,
+        run_sweep,
+        told_of_look,
+        told_of_nothing,
+        told_of_unasked,
+    )
     from audit.errors import AuditError
     from audit.signing.keys import load_private_key, load_trust
-    from audit.sweep.listing import read_bundles
+    from audit.sweep.listing import named_endpoints, read_bundles
     from audit.sweep.run import Sweep, SweepBundle
     from audit.sweep.tasks import SweepSettings
 
-    place = _place(suspects_path, watch_path)
+    place = _place(suspects_path, watch_path, endpoints)
     if sum(choice is not None for choice in (jobs, cluster, local_cluster)) > 1:
         raise click.UsageError("--jobs, --cluster and --local-cluster exclude one another")
     if auditor_key is None and passphrase_env is not None:
@@ -214,6 +233,8 @@ def command(
     )
     for one in bundles:
         _check(settings, one)
+    named = named_endpoints(place, endpoints)
+    allowed = consent_to_endpoints(bundles[0].contents, named, allow, settings)
     key = None
     if auditor_key is not None:
         key = load_private_key(auditor_key, passphrase_from(passphrase_env))
@@ -226,6 +247,7 @@ def command(
             auditor_key=key,
             retry_failed=retry_failed,
             again_after_s=None if again_after_days is None else again_after_days * DAY_S,
+            allow=allowed,
         )
         stack.enter_context(closing(sweep))
         engine = _engine(sweep, num_jobs, cluster, local_cluster)
@@ -237,26 +259,43 @@ def command(
                 page = _write_page(sweep, folder, fdr)
                 if not quiet:
                     click.echo(told_of_look(swept, page, every_s), err=True)
+                if swept.num_unasked and not quiet:
+                    click.echo(told_of_unasked(swept.num_unasked), err=True)
 
             looks = Looks(every_s=every_s, looked=looked)
         try:
-            run_sweep(sweep, engine, place, looks=looks, as_json=as_json, is_shown=not quiet)
+            swept = run_sweep(
+                sweep,
+                lambda: sweep.run(place, engine, endpoints=endpoints),
+                looks=looks,
+                as_json=as_json,
+                is_shown=not quiet,
+            )
+            if looks is None and swept is not None and swept.num_names == 0:
+                raise AuditError(told_of_nothing(place, swept.num_unasked))
         except BaseException:
             with suppress(AuditError):  # what ended the sweep is the thing to tell
                 _write_page(sweep, folder, fdr)
             raise
         page = _write_page(sweep, folder, fdr)
         status = _status(sweep.table, fail_on)
-        _print(sweep.table, page, fdr, as_json=as_json, status=status)
+        num_unasked = 0 if swept is None else swept.num_unasked
+        _print(sweep.table, page, fdr, num_unasked, as_json=as_json, status=status)
+        if num_unasked:
+            click.echo(told_of_unasked(num_unasked), err=True)
         return status
 
 
-def _place(suspects_path: Path | None, watch_path: Path | None) -> Path:
-    if (suspects_path is None) == (watch_path is None):
-        raise click.UsageError("suspects: give --suspects DIR, --suspects LIST.toml or --watch DIR")
-    place = suspects_path or watch_path
-    assert place is not None, "one of the two is given"
-    return place
+def _place(
+    suspects_path: Path | None, watch_path: Path | None, endpoints: tuple[Path, ...]
+) -> Path | None:
+    places = [path for path in (suspects_path, watch_path) if path is not None]
+    if len(places) > 1 or not (places or endpoints):
+        raise click.UsageError(
+            "suspects: give --suspects DIR, --suspects LIST.toml or --watch DIR; --endpoint FILE "
+            "besides, or alone"
+        )
+    return places[0] if places else None
 
 
 def _check(settings: Any, bundle: Any) -> None:
@@ -317,13 +356,15 @@ def _status(table: "SweepTable", fail_on: str) -> int:
     return gravest(counted, fail_on)
 
 
-def _print(table: "SweepTable", page: Path, fdr: float, *, as_json: bool, status: int) -> None:
+def _print(
+    table: "SweepTable", page: Path, fdr: float, num_unasked: int, *, as_json: bool, status: int
+) -> None:
     from audit.sweep.summary import summarise
 
     summary = summarise(table, fdr=fdr)
     if as_json:
-        told = {"type": "summary", **summary.as_json(), "page": str(page), "exit_code": status}
-        click.echo(json.dumps(told))
+        told = {"type": "summary", **summary.as_json(), "num_endpoints_not_asked": num_unasked}
+        click.echo(json.dumps({**told, "page": str(page), "exit_code": status}))
         return
     from audit.commands.sweep_table import print_summary
 

@@ -13,8 +13,6 @@ import click
 
 from audit.commands.interruption import Interruption
 from audit.commands.sweep_progress import SweepProgress
-from audit.errors import AuditError
-from audit.sweep.engine import Engine
 from audit.sweep.run import PairDone, Sweep, SweepEvent, Swept
 
 _NOT_TOLD = ("file_id", "adjusted_p_value")
@@ -32,50 +30,47 @@ class Looks:
 
 def run_sweep(
     sweep: Sweep,
-    engine: Engine,
-    place: Path,
+    look: Callable[[], Iterator[SweepEvent]],
     *,
     looks: Looks | None,
     as_json: bool,
     is_shown: bool,
-) -> None:
+) -> Swept | None:
     """Sweep once, or until somebody interrupts.
 
     Args:
-        sweep: Folder, bundles and settings.
-        engine: Asks files.
-        place: Folder or list of suspects.
+        sweep: What is looked at.
+        look: Runs it once, see `Sweep.run`.
         looks: How to watch the folder; None sweeps once.
         as_json: Print a line for each pair.
         is_shown: Show progress.
 
+    Returns:
+        What the last look came to; None where the first one was interrupted.
+
     Raises:
-        AuditError: There is no suspect at all, and nobody waits for one; or see `Sweep.run`.
+        AuditError: See `Sweep.run`.
         KeyboardInterrupt: Somebody interrupted a sweep that watches nothing.
     """
 
     def wake() -> None:
         sweep.results.put("interrupted; what was asked is kept")
 
+    swept: Swept | None = None
     try:
         with Interruption(wake) as interruption:
-            is_first = True
             while True:
-                swept = _look(sweep, engine, place, interruption, as_json, is_shown)
-                if looks is None and swept.num_names == 0:
-                    raise AuditError(
-                        f"suspects: expected ONNX, suspect or endpoint files in {place}, got none"
-                    )
+                is_first = swept is None
+                swept = _followed(look(), interruption, as_json, is_shown)
                 if looks is None:
-                    return
+                    return swept
                 if is_first or swept.num_asked:
                     looks.looked(swept)
-                is_first = False
                 interruption.sleep(looks.every_s)
     except KeyboardInterrupt:
         if looks is None:
             raise
-        # That is how one ends a watch; what was found is told.
+        return swept  # that is how one ends a watch; what was found is told
 
 
 def told_of_look(swept: Swept, page: Path, every_s: float) -> str:
@@ -85,17 +80,29 @@ def told_of_look(swept: Swept, page: Path, every_s: float) -> str:
     return f"{names}, {pairs} asked; {page}; looking again every {every_s:g} s, Ctrl-C ends"
 
 
-def _look(
-    sweep: Sweep,
-    engine: Engine,
-    place: Path,
-    interruption: Interruption,
-    as_json: bool,
-    is_shown: bool,
+def told_of_unasked(num: int) -> str:
+    """Return what to do about endpoint files that lie in a folder and are not asked."""
+    files, such = (
+        ("1 endpoint file was", "it") if num == 1 else (f"{num} endpoint files were", "one")
+    )
+    return (
+        f"{files} found and not asked: such a file says where images go and may want secrets, so "
+        f"{such} must be named: --endpoint FILE.toml"
+    )
+
+
+def told_of_nothing(place: Path | None, num_unasked: int) -> str:
+    """Return why a sweep that found no suspect at all is an error."""
+    told = f"suspects: expected ONNX, suspect or endpoint files in {place}, got none"
+    return f"{told}; {told_of_unasked(num_unasked)}" if num_unasked else told
+
+
+def _followed(
+    events: Iterator[SweepEvent], interruption: Interruption, as_json: bool, is_shown: bool
 ) -> Swept:
     swept = None
     with SweepProgress(is_shown=is_shown) as progress:
-        for event in sweep.run(place, engine):
+        for event in events:
             progress.show(event)
             if as_json:
                 for line in _lines(event):

@@ -6,7 +6,7 @@ limit on requests holds for the whole sweep, wherever its files are asked.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -45,6 +45,7 @@ class EndpointEngine:
         journal: The sweep's.
         results: Where results go.
         note_audit: Told suspect, bundle and audit before the first question.
+        allow: What endpoint files may use besides what the user always allows.
     """
 
     def __init__(
@@ -54,9 +55,10 @@ class EndpointEngine:
         journal: Journal,
         results: Results,
         note_audit: Callable[[str, str, str], None],
+        allow: Sequence[str] = (),
     ) -> None:
         self._bundles, self._settings, self._journal = bundles, settings, journal
-        self._results, self._note_audit = results, note_audit
+        self._results, self._note_audit, self._allow = results, note_audit, allow
         self._ending = threading.Event()
         self._open: set[Watchable] = set()
         self._pool = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="endpoint")
@@ -131,6 +133,7 @@ class EndpointEngine:
             ca_bundle=settings.ca_bundle,
             allow_plain_http=settings.allow_plain_http,
             rate=settings.rate,
+            allow=self._allow,
         )
         options = settings.options(bundle, resume=resume)
         endpoint = watchable(suspect)

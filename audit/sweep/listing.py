@@ -2,12 +2,15 @@
 
 A folder may hold a million entries. None of them is kept in memory: each is handed on as it is
 found. Only names are looked at here; what cannot be read is an entry with its reason.
+
+An endpoint file says where images go, and may want secrets for that. So one that merely lies in a
+folder is told apart from one that somebody named, and only the latter is ever asked.
 """
 
 import os
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,6 +36,13 @@ class Entry:
     """Changes when the file changes: size, time of the change and of the status, place on disk."""
     problem: str = ""
     """Why it cannot be asked, or empty."""
+    is_named: bool = False
+    """Whether somebody named it, and not only a folder in which it lies."""
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether nothing more than finding it is needed."""
+        return self.is_named or self.kind is not SuspectKind.ENDPOINT
 
 
 class SweepList(BaseModel):
@@ -65,30 +75,79 @@ def read_list(path: Path) -> list[Path]:
     return [(path.parent / name).absolute() for name in listed.suspects]
 
 
-def list_suspects(place: Path) -> Iterator[Entry]:
-    """Yield the suspects of a folder, or of a list.
+def list_suspects(place: Path | None, endpoints: Sequence[Path] = ()) -> Iterator[Entry]:
+    """Yield the endpoints that were named, and the suspects of a folder or of a list.
 
     Args:
         place: A folder, which is searched with all folders below it, or a TOML list.
+        endpoints: Endpoint files that are named besides.
 
     Raises:
         AuditError: The list is wrong, or there is no such folder.
     """
+    for path in endpoints:
+        yield _endpoint(path.absolute())
+    named = {os.path.realpath(path) for path in _named(place, endpoints)}
+    for entry in () if place is None else _in_place(place):
+        # One that a folder holds as well is not a second one.
+        if entry.may_be_asked or os.path.realpath(entry.path) not in named:
+            yield entry
+
+
+def named_endpoints(place: Path | None, endpoints: Sequence[Path]) -> list[Path]:
+    """Return the endpoint files that somebody named: by themselves, or one by one in a list.
+
+    Raises:
+        AuditError: One is no endpoint file, the list is wrong, or there is no such folder.
+    """
+    for path in endpoints:
+        if not _is_endpoint(path):
+            raise AuditError(_endpoint(path).problem)
+    return _named(place, endpoints)
+
+
+def _named(place: Path | None, endpoints: Sequence[Path]) -> list[Path]:
+    listed = [] if place is None or place.is_dir() else _listed(place)
+    return [*endpoints, *(path for path in listed if _is_endpoint(path))]
+
+
+def _in_place(place: Path) -> Iterator[Entry]:
     if place.is_dir():
         yield from _in_folder(place.absolute(), 0)
         return
-    if not place.exists():
-        raise AuditError(f"suspects: expected a folder or a list, got nothing at {place}")
-    for named in read_list(place):
+    for named in _listed(place):
         if named.is_dir():
             yield from _in_folder(named, 0)
         else:
-            yield _entry(named) or Entry(
-                path=named,
-                kind=SuspectKind.ONNX,
-                stamp="",
-                problem=_why_none(named),
+            entry = _entry(named) or Entry(
+                path=named, kind=SuspectKind.ONNX, stamp="", problem=_why_none(named)
             )
+            yield replace(entry, is_named=True)
+
+
+def _listed(place: Path) -> list[Path]:
+    if not place.exists():
+        raise AuditError(f"suspects: expected a folder or a list, got nothing at {place}")
+    return read_list(place)
+
+
+def _endpoint(path: Path) -> Entry:
+    entry = _entry(path) if _is_endpoint(path) else None
+    return replace(
+        entry
+        or Entry(
+            path=path,
+            kind=SuspectKind.ENDPOINT,
+            stamp="",
+            problem=f"endpoint: expected an endpoint file, got another kind at {path}",
+        ),
+        is_named=True,
+    )
+
+
+def _is_endpoint(path: Path) -> bool:
+    described = describe_suspect(path)
+    return described is not None and described.kind is SuspectKind.ENDPOINT
 
 
 def read_bundles(place: Path, trust: Trust) -> list[tuple[Path, bytes, BundleContents]]:

@@ -29,7 +29,7 @@ from audit.suspects.found_files import SuspectKind
 from audit.sweep.endpoint_engine import EndpointEngine
 from audit.sweep.engine import Engine, Results
 from audit.sweep.identity import identify, is_unchanged
-from audit.sweep.listing import list_suspects
+from audit.sweep.listing import Entry, list_suspects
 from audit.sweep.table_rows import Candidate, bundle_row, candidates, name_row, pair_row
 from audit.sweep.tasks import Parcel, SuspectTask, SweepSettings, TaskResult
 from audit.verdict.p_values import benjamini_hochberg
@@ -80,6 +80,8 @@ class Swept:
     num_names: int
     num_asked: int
     """Pairs that were asked in this run."""
+    num_unasked: int
+    """Endpoint files that lie in a folder and that nobody named: not asked, and no name."""
     cpu_s: float
     """CPU time of the workers, seconds."""
 
@@ -108,6 +110,8 @@ class Sweep:
         auditor_key: Signs a record of every pair; None writes none.
         retry_failed: Ask also what failed for a reason that lies in the suspect.
         again_after_s: Ask endpoints again whose answers are older; None never does.
+        allow: What endpoint files may use in this run, besides what the user always allows; as
+            for `audit.suspects.opening.open_remote`.
 
     Raises:
         AuditError: The folder cannot be used, or another sweep is at work in it.
@@ -123,6 +127,7 @@ class Sweep:
         auditor_key: PrivateKey | None = None,
         retry_failed: bool = False,
         again_after_s: float | None = None,
+        allow: Sequence[str] = (),
     ) -> None:
         self._folder, self._settings = folder, settings
         self._bundles = {one.contents.manifest_sha256: one for one in bundles}
@@ -138,7 +143,7 @@ class Sweep:
         self._in_flight: dict[str, SuspectTask] = {}
         self._num_in_flight = {False: 0, True: 0}
         """Files and endpoints that are in flight."""
-        self._num_names = self._num_done = self._num_asked = 0
+        self._num_names = self._num_done = self._num_asked = self._num_unasked = 0
         self._cpu_s = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -157,6 +162,7 @@ class Sweep:
             self._journal,
             self.results,
             self._note_audit,
+            allow,
         )
 
     def close(self) -> None:
@@ -166,12 +172,15 @@ class Sweep:
         self.table.close()
         os.close(self._lock)
 
-    def run(self, place: Path, engine: Engine) -> Iterator[SweepEvent]:
+    def run(
+        self, place: Path | None, engine: Engine, *, endpoints: Sequence[Path] = ()
+    ) -> Iterator[SweepEvent]:
         """List the suspects, and ask what was not asked before.
 
         Args:
-            place: A folder or a list.
+            place: A folder or a list. An endpoint file in a folder is not asked.
             engine: Asks files; was made with `parcel` and `results`.
+            endpoints: Endpoint files that are asked besides, or instead.
 
         Yields:
             What happens; `Swept` last.
@@ -187,20 +196,29 @@ class Sweep:
                 bundle_row(one.path, one.contents, self._settings.asked_as(one.contents))
                 for one in self._bundles.values()
             ],
-            {"suspects": str(place.absolute()), "began": time.time()},
+            {"suspects": "" if place is None else str(place.absolute()), "began": time.time()},
         )
-        yield from self._list(place, listing)
+        yield from self._list(list_suspects(place, endpoints), listing)
         for candidate in candidates(self.table):
             yield from self._take(candidate, engine)
             yield from self._collect()
         while self._in_flight:
             yield from self._collect(wait=True)
         self.table.adjust(benjamini_hochberg)
-        yield Swept(num_names=self._num_names, num_asked=self._num_asked, cpu_s=self._cpu_s)
+        yield Swept(
+            num_names=self._num_names,
+            num_asked=self._num_asked,
+            num_unasked=self._num_unasked,
+            cpu_s=self._cpu_s,
+        )
 
-    def _list(self, place: Path, listing: int) -> Iterator[SweepEvent]:
+    def _list(self, entries: Iterator[Entry], listing: int) -> Iterator[SweepEvent]:
         self._num_names, page = 0, list[NameRow]()
-        for entry in list_suspects(place):
+        self._num_unasked = 0
+        for entry in entries:
+            if not entry.may_be_asked:
+                self._num_unasked += 1
+                continue
             page.append(name_row(entry))
             if len(page) == PAGE:
                 self.table.note(page, listing)

@@ -1,7 +1,7 @@
 """Suspects, bundles and engines for the tests of sweeps, made in milliseconds."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -80,6 +80,7 @@ class World:
         auditor_key: PrivateKey | None = None,
         again_after_s: float | None = None,
         retry_failed: bool = False,
+        allow: Sequence[str] = (),
         **changes: Any,
     ) -> Iterator[Sweep]:
         """Open the sweep."""
@@ -94,6 +95,7 @@ class World:
             auditor_key=auditor_key,
             again_after_s=again_after_s,
             retry_failed=retry_failed,
+            allow=allow,
         )
         try:
             yield opened
@@ -101,13 +103,13 @@ class World:
             opened.close()
 
     def run(
-        self, *, place: Path | None = None, **changes: Any
+        self, *, place: Path | None = None, endpoints: Sequence[Path] = (), **changes: Any
     ) -> tuple[list[SweepEvent], list[SuspectTask], list[dict[str, Any]]]:
         """Sweep in this process; returns events, tasks and the table's rows by suspect."""
         with self.sweep(**changes) as sweep:
             engine = HereEngine(sweep.parcel, sweep.results)
             try:
-                events = list(sweep.run(place or self.suspects, engine))
+                events = list(sweep.run(place or self.suspects, engine, endpoints=endpoints))
             finally:
                 engine.close()
             return events, engine.asked, self.rows(sweep)
