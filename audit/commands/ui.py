@@ -8,6 +8,8 @@ from typing import Literal
 
 import click
 
+from audit.commands.consent import allow_option
+
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 CONFIG_VARIABLE = "KINPRINT_CONFIG"
 SERVE_PORT = 8080
@@ -24,6 +26,7 @@ SWITCH_INTERVAL_S = 0.001
     help="Where bundles and suspects are; by default the bundle's folder, or this one.",
 )
 @click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
+@allow_option
 @click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
@@ -43,6 +46,7 @@ def command(
     suspect: Path | None,
     folder: Path | None,
     trust: tuple[Path, ...],
+    allow: tuple[str, ...],
     journal: Path | None,
     device: Literal["auto", "cpu", "cuda"],
     theme: str,
@@ -54,6 +58,7 @@ def command(
 
     A folder of results of 'kinprint sweep' instead of BUNDLE opens that sweep.
     """
+    from adapters.endpoint.grants import typed_grants
     from audit.signing.keys import load_trust
     from audit.tui.sweep_data import is_sweep
 
@@ -66,7 +71,8 @@ def command(
             )
         sweep, bundle = bundle.absolute(), None
 
-    load_trust(trust)  # a wrong key is told before the screen opens
+    load_trust(trust)  # a wrong key or option is told before the screen opens
+    typed_grants(allow)
     if serve:
         _serve(port)
         return
@@ -91,6 +97,7 @@ def command(
         config=config,
         preferences=preferences,
         trusted=[path.absolute() for path in trust],
+        allow=list(allow),
         device=device,
         first_bundle=None if bundle is None else bundle.absolute(),
         first_suspect=None if suspect is None else suspect.absolute(),

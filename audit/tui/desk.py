@@ -4,8 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapters.endpoint.grants import Need
 from adapters.onnx.model import Device
+from audit.errors import AuditError
 from audit.signing.keys import Trust, load_trust
+from audit.suspects.allow_list import remember_grants
 from audit.tui.preferences import Preferences
 
 
@@ -21,6 +24,8 @@ class Desk:
     preferences: Preferences
     trusted: list[Path] = field(default_factory=list)
     """Public key files, besides those in the trusted folder."""
+    allow: list[str] = field(default_factory=list)
+    """What endpoint files may use until the screen closes, besides what is always allowed."""
     device: Device = "auto"
     first_bundle: Path | None = None
     """Named on the command line."""
@@ -35,3 +40,17 @@ class Desk:
             AuditError: One of the files is not a public key.
         """
         return load_trust([*self.trusted, *also])
+
+    def grant(self, needs: Iterable[Need]) -> str:
+        """Allow what an endpoint file wants to use, now and, where that can be written, always.
+
+        Returns:
+            Why it is only allowed until the screen closes, or nothing.
+        """
+        grants = [need.grant for need in needs]
+        self.allow += [str(grant) for grant in grants]
+        try:
+            remember_grants(grants)
+        except AuditError as error:
+            return str(error)
+        return ""

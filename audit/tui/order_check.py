@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from adapters.attempts import watchable
+from adapters.endpoint.grants import NotGrantedError
 from adapters.suspect import Capability, SuspectError
 from adapters.tariff import SpendingLimits
 from audit.asking.cost import affordable_questions, estimate
@@ -109,7 +110,7 @@ def check_form(form: Form, desk: Desk, library: Library) -> Checked:
         unfinished = _unfinished(order, desk, checking)
         if form.resume and unfinished is not None:
             order = _as_begun(order, unfinished, desk, checking)
-        _check_plan(order, checking)
+        _check_plan(order, desk, checking)
     return Checked(
         order=None if checking.problems else order,
         problems=checking.problems,
@@ -174,13 +175,16 @@ def _check_rates(order: Order, checking: _Checking) -> None:
             checking.problems[name] = str(error).partition(": ")[2]
 
 
-def _check_plan(order: Order, checking: _Checking) -> None:
+def _check_plan(order: Order, desk: Desk, checking: _Checking) -> None:
     try:
         if order.suspect.kind is SuspectKind.ENDPOINT:
-            checking.summary = _endpoint_plan(order)
+            checking.summary = _endpoint_plan(order, desk)
         else:
             plan = _planned(order.bundle, order, _assumed_capability(order))
             checking.summary = f"{_in_words(plan, order)}."
+    except NotGrantedError as error:
+        wanted = "; ".join(need.told for need in error.needs)
+        checking.summary = f"Start asks you first: {order.suspect.path.name} wants to use {wanted}."
     except SuspectError as error:
         field, _, told = str(error).splitlines()[0].partition(": ")
         if field == "rate":
@@ -193,9 +197,13 @@ def _check_plan(order: Order, checking: _Checking) -> None:
         checking.problems[known.get(field, "budget")] = told or str(error)
 
 
-def _endpoint_plan(order: Order) -> str:
+def _endpoint_plan(order: Order, desk: Desk) -> str:
     endpoint = open_remote(
-        order.bundle, order.suspect.path, labels_only=order.labels_only, rate=order.rate
+        order.bundle,
+        order.suspect.path,
+        labels_only=order.labels_only,
+        rate=order.rate,
+        allow=desk.allow,
     )
     try:
         plan = _planned(order.bundle, order, endpoint.capability)

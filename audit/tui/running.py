@@ -11,12 +11,14 @@ from pathlib import Path
 
 from textual.message import Message
 
-from adapters.suspect import Capability, Suspect
+from adapters.endpoint.grants import Need, NotGrantedError
+from adapters.suspect import Capability, Suspect, SuspectError
 from audit.asking.events import Answered, AuditEvent, Finished, Started
 from audit.asking.options import AuditOptions
 from audit.asking.pause_and_stop import AuditControl
 from audit.asking.session import AuditSession
 from audit.bundle.manifest import BundleContents
+from audit.errors import AuditError
 from audit.journal.journal import Journal
 from audit.report.question_view import questions_of
 from audit.suspects.found_files import FoundSuspect, SuspectKind
@@ -84,7 +86,30 @@ def open_ordered(order: Order, desk: Desk) -> Suspect:
         case SuspectKind.DESCRIBED:
             return open_described(bundle, path, device=desk.device, labels_only=order.labels_only)
         case SuspectKind.ENDPOINT:
-            return open_remote(bundle, path, labels_only=order.labels_only, rate=order.rate)
+            return open_remote(
+                bundle,
+                path,
+                labels_only=order.labels_only,
+                rate=order.rate,
+                allow=desk.allow,
+                looks_up=True,
+            )
+
+
+def needs_of(order: Order, desk: Desk) -> tuple[Need, ...]:
+    """Return what the file of an endpoint wants to use and nobody has allowed.
+
+    Looks up where its host leads, which may take a moment.
+    """
+    if order.suspect.kind is not SuspectKind.ENDPOINT:
+        return ()
+    try:
+        open_ordered(order, desk).close()
+    except NotGrantedError as error:
+        return error.needs
+    except (SuspectError, AuditError):
+        pass  # the audit will tell
+    return ()
 
 
 class Outbox:

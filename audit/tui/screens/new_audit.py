@@ -12,12 +12,15 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Button, Input, Select, Static
 
+from adapters.endpoint.grants import Need
 from adapters.printable import printable
 from audit.asking.plan import SCORES
 from audit.suspects.found_files import SuspectKind
 from audit.tui.order_check import Checked, Form, check_form
+from audit.tui.running import Order, needs_of
 from audit.tui.screens.ask_path import AskPath
 from audit.tui.screens.base import KinprintScreen
+from audit.tui.screens.confirm import Confirm
 from audit.tui.widgets.check import Check
 from audit.tui.widgets.form_row import FormRow
 
@@ -30,6 +33,14 @@ class FormChecked(Message):
     def __init__(self, form: Form, checked: Checked) -> None:
         super().__init__()
         self.form, self.checked = form, checked
+
+
+class NeedsKnown(Message):
+    """It is known what an endpoint file wants to use and nobody has allowed."""
+
+    def __init__(self, form: Form, order: Order, needs: tuple[Need, ...]) -> None:
+        super().__init__()
+        self.form, self.order, self.needs = form, order, needs
 
 
 class NewAuditScreen(KinprintScreen):
@@ -51,6 +62,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
 - *Alpha* and *beta* are the bundle's own rates unless you ask for others that its models support.
 - What an endpoint charges and how fast it may be asked stands in its TOML file; *Requests/s* asks
   it more slowly, or faster.
+- A secret that such a file names goes nowhere before you have allowed it for that host.
 """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -223,8 +235,6 @@ is asked, and you are told what to look at. Then come the queries that decide.
 
     def action_start(self) -> None:
         """Begin the audit, once the form has been checked as it stands."""
-        from audit.tui.screens.live import LiveScreen
-
         if self.app.screen is not self:
             return
         # What was checked before the last change is not what the user wants now.
@@ -236,7 +246,37 @@ is asked, and you are told what to look at. Then come the queries that decide.
             wrong = ", ".join(name.replace("_", " ") for name in checked.problems)
             self.notify(f"Not yet: look at {wrong}.", severity="warning")
             return
-        self.app.switch_screen(LiveScreen(checked.order))
+        self._look_in_thread(self._checked.form, checked.order)
+
+    @work(thread=True, exclusive=True, group="needs")
+    def _look_in_thread(self, form: Form, order: Order) -> None:
+        self.post_message(NeedsKnown(form, order, needs_of(order, self.desk)))
+
+    def on_needs_known(self, event: NeedsKnown) -> None:
+        """Begin, or ask whether an endpoint file may use what it wants."""
+        from audit.tui.screens.live import LiveScreen
+
+        if self.app.screen is not self or event.form != self._form():
+            return  # the user has gone on since
+        if not event.needs:
+            self.app.switch_screen(LiveScreen(event.order))
+            return
+
+        def answered(is_allowed: bool | None) -> None:
+            if is_allowed:
+                trouble = self.desk.grant(event.needs)
+                until = f"until you quit ({trouble})" if trouble else "from now on"
+                self.notify(f"Allowed {until}. Start begins the audit.", markup=False)
+                self._check()
+
+        self.app.push_screen(
+            Confirm(
+                f"Let {printable(event.order.suspect.path.name)} use this?",
+                "\n".join(need.told for need in event.needs),
+                yes="Allow it",
+            ),
+            answered,
+        )
 
     def action_browse(self) -> None:
         """Choose bundle or suspect in the file tree."""
