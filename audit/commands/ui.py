@@ -141,16 +141,17 @@ def _serve(port: int) -> None:
     from audit.errors import AuditError
 
     require("textual_serve", by="--serve", error=AuditError)
-    from textual_serve.server import Server
+    from audit.tui.browser import BrowserServer
 
     own = [argument for argument in sys.argv[1:] if argument != "--serve"]
     line = shlex.join([sys.executable, "-m", "kinprint", *_without_port(own)])
+    server = BrowserServer(line, port)
     click.echo(
-        f"http://127.0.0.1:{port} from this machine only; there is no password, whoever can open "
-        "it can audit and read your files. Ctrl+C ends it.",
+        f"{server.address}\nfrom this machine only; whoever has this address can audit and read "
+        "your files, so keep it to yourself. Ctrl+C ends it.",
         err=True,
     )
-    Server(line, host="127.0.0.1", port=port, title="Kinprint").serve()
+    server.serve()
 
 
 def _without_port(arguments: list[str]) -> list[str]:

@@ -2,17 +2,13 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from worlds.terminal import Terminal
-from worlds.ui_desk import Patience, make_desk, make_folder
+from worlds.ui_desk import make_desk, make_folder
 from worlds.ui_gate import gated
 
 KINPRINT = f"{sys.executable} -m kinprint"
@@ -111,45 +107,3 @@ def test_an_unknown_theme_and_a_wrong_keymap_are_told_before_the_screen_opens(
     (folder.parent / "config" / "keymap.toml").write_text('"home.filter" = 3\n')
     terminal.enter("clear; " + command(folder))
     terminal.shows("expected keys as a text, got 3")
-
-
-def listening_addresses(port: int) -> set[str]:
-    """Return the addresses that something listens on at a port (Linux)."""
-    found = set()
-    for name in ("tcp", "tcp6"):
-        table = Path("/proc/net") / name
-        for line in table.read_text().splitlines()[1:] if table.exists() else []:
-            _, local, _, state, *_ = line.split()
-            address, _, number = local.partition(":")
-            if state == "0A" and int(number, 16) == port:  # 0A: LISTEN
-                packed = bytes.fromhex(address)
-                is_v4 = len(packed) == 4
-                found.add(socket.inet_ntoa(packed[::-1]) if is_v4 else address)
-    return found
-
-
-def test_serving_is_for_this_machine_only(folder: Path, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kinprint", "ui", "--serve", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    )
-    try:
-        patience, page = Patience(), ""
-        while not page:
-            assert not patience.is_over, "nothing is served"
-            with suppress(OSError):
-                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/").read().decode()
-            time.sleep(0.05)
-        listening = listening_addresses(port)
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
-    assert "Kinprint" in page
-    assert "from this machine only; there is no password" in told
-    assert listening == {"127.0.0.1"}
