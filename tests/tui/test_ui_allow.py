@@ -15,7 +15,7 @@ from audit.tui.app import KinprintApp
 from audit.tui.library import Library
 from audit.tui.order_check import Form, check_form
 from audit.tui.running import needs_of
-from audit.tui.screens.confirm import Confirm
+from audit.tui.dialogs.confirm import Confirm
 from audit.tui.screens.live import LiveScreen
 from audit.tui.screens.new_audit import NewAuditScreen
 

@@ -15,9 +15,9 @@ from worlds.ui_gate import gated, write_patient_endpoint
 
 from audit.suspects.found_files import describe_suspect
 from audit.tui.app import KinprintApp
+from audit.tui.dialogs.confirm import Confirm
 from audit.tui.live_state import Phase
 from audit.tui.running import Order
-from audit.tui.screens.confirm import Confirm
 from audit.tui.screens.home import HomeScreen
 from audit.tui.screens.live import LiveScreen
 from audit.tui.widgets.image_pair import ImagePair

@@ -15,8 +15,8 @@ from adapters.printable import printable
 from audit.bundle.inspection import SignatureState
 from audit.records.from_journal import StoredAudit
 from audit.suspects.found_files import FoundBundle
+from audit.tui.dialogs.ask_path import AskPath
 from audit.tui.library import Listing
-from audit.tui.screens.ask_path import AskPath
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.sweep_data import FoundSweep
 from audit.tui.widgets.audit_table import AuditTable
@@ -305,7 +305,7 @@ class HomeScreen(KinprintScreen):
 
     def action_forget(self) -> None:
         """Ask whether to forget the audit under the cursor."""
-        from audit.tui.screens.confirm import Confirm
+        from audit.tui.dialogs.confirm import Confirm
 
         audit = self.query_one(AuditTable).current
         if audit is None or not self.query_one(AuditTable).has_focus:

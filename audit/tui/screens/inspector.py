@@ -20,7 +20,7 @@ from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.scores.query_budget import QueryBudget, query_budget
 from audit.suspects.found_files import FoundBundle, read_found_bundle
-from audit.tui.screens.ask_path import AskPath
+from audit.tui.dialogs.ask_path import AskPath
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.budget_plot import BudgetPlot
 from audit.tui.widgets.facts import Facts

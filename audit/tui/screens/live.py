@@ -25,13 +25,13 @@ from audit.asking.events import (
 )
 from audit.asking.pause_and_stop import AuditControl
 from audit.journal.attempt_log import Spending
+from audit.tui.dialogs.ask_number import AskNumber
+from audit.tui.dialogs.confirm import Confirm
 from audit.tui.live_state import LiveState, Phase
 from audit.tui.looking import looked_at
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
 from audit.tui.running import Order, Outbox, run_order
-from audit.tui.screens.ask_number import AskNumber
 from audit.tui.screens.base import KinprintScreen
-from audit.tui.screens.confirm import Confirm
 from audit.tui.widgets.confusion_table import ConfusionTable
 from audit.tui.widgets.evidence_plot import EvidencePlot, curve_of
 from audit.tui.widgets.image_pair import ImagePair
