@@ -1,24 +1,17 @@
 """The app: themes, keys, the way between the screens, and a quiet end whatever happens."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.theme import Theme
 
-from audit.errors import AuditError
-from audit.signing.keys import load_public_key
-from audit.suspects.found_files import find_suspects
 from audit.tui import themes
 from audit.tui.desk import Desk
 from audit.tui.library import Library
-from audit.tui.preferences import save_preferences
 from audit.tui.screens.home import HomeScreen
 from audit.tui.screens.live import LiveScreen
 from audit.tui.screens.new_audit import NewAuditScreen
@@ -89,57 +82,7 @@ class KinprintApp(App[None]):
                 return  # not the main thread, or a system without signals
 
     def _remember_theme(self, theme: Theme) -> None:
-        self.remember(theme=theme.name)
-
-    def remember(self, **changes: str) -> None:
-        """Keep a choice for the next start."""
-        self.desk.preferences = self.desk.preferences.changed(**changes)
-        save_preferences(self.desk.config, self.desk.preferences)
-
-    def trust_key(self, path: Path) -> bool:
-        """Trust a public key as long as the screen is open."""
-        try:
-            key = load_public_key(path)
-        except AuditError as error:
-            self.notify(str(error), title="Not trusted", severity="error")
-            return False
-        if path not in self.desk.trusted:
-            self.desk.trusted.append(path)
-        self.notify(
-            f"Key {key.key_id[:16]} counts until you quit; kinprint looks in "
-            "its trusted folder for keys that always count.",
-            title="Trusted",
-        )
-        return True
-
-    def find_suspect(self, name: str) -> Path | None:
-        """Return the file in the folder that describes a suspect of this name."""
-        for found in find_suspects(self.desk.folder):
-            if name in (found.target, found.path.name, Path(found.target).name):
-                return found.path
-        return None
-
-    def make_demo(self, then: Callable[[], object]) -> None:
-        """Make the demo's files with the command line, in the terminal itself."""
-        out = self.desk.folder / "demo-output"
-        command = [sys.executable, "-m", "kinprint", "demo", "--out", str(out)]
-        try:
-            with self.suspend():
-                print("kinprint demo: crafts a bundle and suspects, about two minutes\n")
-                status = subprocess.run(command, check=False).returncode
-        except SuspendNotSupported:
-            self.notify("Not here: run kinprint demo in a terminal.", severity="warning")
-            return
-        if status != 0:
-            self.notify(
-                "The demo did not run to its end; it needs the extra 'generator' (PyTorch).",
-                severity="error",
-            )
-            return
-        # It was made a moment ago by this very program.
-        self.desk.trusted.append(out / "owner.pub")
-        self.desk.folder = out
-        then()
+        self.desk.remember(theme=theme.name)
 
     def exit(self, *arguments: Any, **options: Any) -> None:
         """End; keys that are still on their way do nothing any more."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from adapters.endpoint.grants import Need
 from adapters.onnx.model import Device
 from audit.errors import AuditError
-from audit.signing.keys import Trust, load_trust
+from audit.signing.keys import PublicKey, Trust, load_public_key, load_trust
 from audit.suspects.allow_list import remember_grants
-from audit.tui.preferences import Preferences
+from audit.suspects.found_files import find_suspects
+from audit.tui.preferences import Preferences, save_preferences
 
 
 @dataclass(kw_only=True)
@@ -54,3 +55,26 @@ class Desk:
         except AuditError as error:
             return str(error)
         return ""
+
+    def trust_key(self, path: Path) -> PublicKey:
+        """Trust a public key until the program ends.
+
+        Raises:
+            AuditError: The file is not a public key.
+        """
+        key = load_public_key(path)
+        if path not in self.trusted:
+            self.trusted.append(path)
+        return key
+
+    def remember(self, **changes: str) -> None:
+        """Keep a choice for the next start."""
+        self.preferences = self.preferences.changed(**changes)
+        save_preferences(self.config, self.preferences)
+
+    def find_suspect(self, name: str) -> Path | None:
+        """Return the file in the folder that describes a suspect of this name."""
+        for found in find_suspects(self.folder):
+            if name in (found.target, found.path.name, Path(found.target).name):
+                return found.path
+        return None

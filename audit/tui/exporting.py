@@ -9,7 +9,7 @@ from audit.journal.journal import Journal
 from audit.records.from_journal import export_record
 from audit.report.data import report_data
 from audit.report.write import render_html, render_json
-from audit.signing.keys import PrivateKey, load_private_key, load_trust, write_key_pair
+from audit.signing.keys import PrivateKey, load_private_key, write_key_pair
 from audit.tui.desk import Desk
 
 
@@ -18,6 +18,8 @@ class Export:
     """What to write where."""
 
     audit: str
+    journal: Path
+    """Where the audit is."""
     record: Path
     key: Path
     passphrase: str | None
@@ -30,6 +32,10 @@ class Export:
 def write_export(export: Export, desk: Desk) -> tuple[Path, ...]:
     """Write the record, and the reports that are wanted beside it.
 
+    Args:
+        export: What to write where.
+        desk: Says whose bundles count.
+
     Returns:
         The files that were written.
 
@@ -38,14 +44,14 @@ def write_export(export: Export, desk: Desk) -> tuple[Path, ...]:
             audit's.
     """
     key = load_private_key(export.key, export.passphrase)
-    journal = Journal(desk.journal)
+    journal = Journal(export.journal)
     try:
         export_record(journal, export.audit, export.record, key)
     finally:
         journal.close()
     written = [export.record]
     if export.html or export.json:
-        trust = load_trust(desk.trusted)
+        trust = desk.trust()
         # The auditor's own record is verified with the auditor's own key.
         trust = type(trust)(keys=(*trust.keys, key.public_key))
         data = report_data(export.record, export.bundle, trust)

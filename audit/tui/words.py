@@ -1,5 +1,7 @@
 """Signs and short words of the screen: every state has a sign and a word, never a colour alone."""
 
+from pathlib import Path
+
 from textual.app import App
 from textual.color import Color
 
@@ -107,3 +109,12 @@ def size(num_bytes: int) -> str:
     if num_bytes < 1_000_000:
         return f"{num_bytes / 1000:.0f} kB"
     return f"{num_bytes / 1_000_000:.1f} MB"
+
+
+def short_path(path: Path, length: int = 44) -> str:
+    """Return a path that fits the title, the home folder as ``~``."""
+    text = str(path)
+    home = str(Path.home())
+    if text == home or text.startswith(home + "/"):
+        text = "~" + text[len(home) :]
+    return text if len(text) <= length else "…" + text[1 - length :]

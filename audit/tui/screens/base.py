@@ -1,7 +1,7 @@
 """What all screens have in common: title, key hints, and what to say when it is too small."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from textual import events
 from textual.app import ComposeResult
@@ -10,11 +10,12 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
+from audit.errors import AuditError
 from audit.tui.desk import Desk
+from audit.tui.dialogs.ask_path import AskPath
+from audit.tui.library import Library
+from audit.tui.shared import shared_by
 from audit.tui.widgets.title_bar import TitleBar
-
-if TYPE_CHECKING:
-    from audit.tui.app import KinprintApp
 
 MIN_WIDTH, MIN_HEIGHT = 70, 20
 """Cells below which nothing useful fits."""
@@ -35,17 +36,14 @@ class KinprintScreen(Screen[None]):
     """What one does here, for the help; Markdown."""
 
     @property
-    def kinprint(self) -> "KinprintApp":
-        """Return the app with its own type."""
-        from audit.tui.app import KinprintApp
-
-        assert isinstance(self.app, KinprintApp)
-        return self.app
+    def desk(self) -> Desk:
+        """Return where things lie."""
+        return shared_by(self.app).desk
 
     @property
-    def desk(self) -> Desk:
-        """Return what the screens share."""
-        return self.kinprint.desk
+    def library(self) -> Library:
+        """Return what has been read already."""
+        return shared_by(self.app).library
 
     def compose(self) -> ComposeResult:
         """Lay out title, body and key hints."""
@@ -69,6 +67,35 @@ class KinprintScreen(Screen[None]):
                 f"This window is {width} x {height}.\nKinprint needs {MIN_WIDTH} x {MIN_HEIGHT}: "
                 "enlarge it,\nor use kinprint audit."
             )
+
+    def ask_for_key(self, folder: Path, then: Callable[[], object]) -> None:
+        """Ask for an owner's public key and trust it until the program ends.
+
+        Args:
+            folder: Where to look for it.
+            then: Called once it is trusted.
+        """
+
+        def chosen(path: Path | None) -> None:
+            if path is not None and self._trust(path):
+                then()
+
+        self.app.push_screen(
+            AskPath("Trust the owner's public key in", folder, suffixes=(".pub",)), chosen
+        )
+
+    def _trust(self, path: Path) -> bool:
+        try:
+            key = self.desk.trust_key(path)
+        except AuditError as error:
+            self.notify(str(error), title="Not trusted", severity="error")
+            return False
+        self.notify(
+            f"Key {key.key_id[:16]} counts until you quit; kinprint looks in "
+            "its trusted folder for keys that always count.",
+            title="Trusted",
+        )
+        return True
 
     def set_note(self, note: str) -> None:
         """Show a note at the right of the title."""

@@ -1,7 +1,6 @@
 """Export: a signed record, and reports made of it."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +16,7 @@ from audit.errors import AuditError
 from audit.tui.desk import Desk
 from audit.tui.exporting import Export, make_auditor_key, write_export
 from audit.tui.result_data import ResultData
+from audit.tui.shared import shared_by
 from audit.tui.widgets.check import Check
 from audit.tui.widgets.form_row import FormRow
 
@@ -86,11 +86,7 @@ class ExportScreen(ModalScreen[None]):
 
     @property
     def _desk(self) -> Desk:
-        from audit.tui.app import KinprintApp
-
-        assert isinstance(self.app, KinprintApp)
-        desk = self.app.desk
-        return desk if self._journal is None else replace(desk, journal=self._journal)
+        return shared_by(self.app).desk
 
     def _report_note(self) -> str:
         if self._data.bundle_path is None:
@@ -125,6 +121,7 @@ class ExportScreen(ModalScreen[None]):
         self._write(
             Export(
                 audit=self._data.audit,
+                journal=self._journal or self._desk.journal,
                 record=self._path("record"),
                 key=self._path("key"),
                 passphrase=self.query_one("#passphrase", Input).value or None,
@@ -148,10 +145,7 @@ class ExportScreen(ModalScreen[None]):
         if event.problem:
             self.query_one("#export-state", Static).update(f"✗ {event.problem}")
             return
-        from audit.tui.app import KinprintApp
-
-        assert isinstance(self.app, KinprintApp)
-        self.app.remember(auditor_key=str(self._path("key")))
+        self._desk.remember(auditor_key=str(self._path("key")))
         for path in event.paths:
             self.app.notify(str(path), title="Written")
         self.dismiss()

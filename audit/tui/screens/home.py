@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
+from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.message import Message
@@ -15,6 +16,7 @@ from adapters.printable import printable
 from audit.bundle.inspection import SignatureState
 from audit.records.from_journal import StoredAudit
 from audit.suspects.found_files import FoundBundle
+from audit.tui.demo import run_demo
 from audit.tui.dialogs.ask_path import AskPath
 from audit.tui.library import Listing
 from audit.tui.screens.base import KinprintScreen
@@ -24,6 +26,7 @@ from audit.tui.widgets.bundle_table import BundleTable
 from audit.tui.widgets.item_table import ItemTable
 from audit.tui.widgets.suspect_table import SuspectTable
 from audit.tui.widgets.sweep_list import SweepList
+from audit.tui.words import short_path
 
 RESCAN_EVERY_S = 4.0
 
@@ -100,7 +103,7 @@ class HomeScreen(KinprintScreen):
     @work(thread=True, exclusive=True, group="scan")
     def action_rescan(self) -> None:
         """Read folder and journal anew."""
-        self.post_message(Scanned(self.kinprint.library.scan(self.desk)))
+        self.post_message(Scanned(self.library.scan(self.desk)))
 
     def on_scanned(self, event: Scanned) -> None:
         """Show what was found."""
@@ -279,7 +282,7 @@ class HomeScreen(KinprintScreen):
             if path is None:
                 return
             self.desk.folder = path
-            self.kinprint.remember(folder=str(path))
+            self.desk.remember(folder=str(path))
             self._show_folder()
             self.action_rescan()
 
@@ -289,19 +292,28 @@ class HomeScreen(KinprintScreen):
 
     def action_trust(self) -> None:
         """Ask for a public key to trust."""
-
-        def chosen(path: Path | None) -> None:
-            if path is not None and self.kinprint.trust_key(path):
-                self.action_rescan()
-
-        self.app.push_screen(
-            AskPath("Trust the owner's public key in", self.desk.folder, suffixes=(".pub",)), chosen
-        )
+        self.ask_for_key(self.desk.folder, then=self.action_rescan)
 
     def action_demo(self) -> None:
         """Make the demo's bundle and suspects, in the terminal."""
-        self.kinprint.make_demo(self.action_rescan)
+        out = self.desk.folder / "demo-output"
+        try:
+            with self.app.suspend():
+                is_made = run_demo(out)
+        except SuspendNotSupported:
+            self.notify("Not here: run kinprint demo in a terminal.", severity="warning")
+            return
+        if not is_made:
+            self.notify(
+                "The demo did not run to its end; it needs the extra 'generator' (PyTorch).",
+                severity="error",
+            )
+            return
+        # It was made a moment ago by this very program.
+        self.desk.trusted.append(out / "owner.pub")
+        self.desk.folder = out
         self._show_folder()
+        self.action_rescan()
 
     def action_forget(self) -> None:
         """Ask whether to forget the audit under the cursor."""
@@ -326,8 +338,8 @@ class HomeScreen(KinprintScreen):
 
     @work(thread=True, group="forget")
     def _forget(self, audit: str) -> None:
-        self.kinprint.library.forget(self.desk, audit)
-        self.post_message(Scanned(self.kinprint.library.scan(self.desk)))
+        self.library.forget(self.desk, audit)
+        self.post_message(Scanned(self.library.scan(self.desk)))
 
     def action_focus_panel(self, name: str) -> None:
         """Move to a table that is there."""
@@ -355,12 +367,3 @@ class HomeScreen(KinprintScreen):
 
     def _show_folder(self) -> None:
         self.set_note(short_path(self.desk.folder))
-
-
-def short_path(path: Path, length: int = 44) -> str:
-    """Return a path that fits the title, the home folder as ``~``."""
-    text = str(path)
-    home = str(Path.home())
-    if text == home or text.startswith(home + "/"):
-        text = "~" + text[len(home) :]
-    return text if len(text) <= length else "…" + text[1 - length :]

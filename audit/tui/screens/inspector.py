@@ -20,7 +20,6 @@ from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.scores.query_budget import QueryBudget, query_budget
 from audit.suspects.found_files import FoundBundle, read_found_bundle
-from audit.tui.dialogs.ask_path import AskPath
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.budget_plot import BudgetPlot
 from audit.tui.widgets.facts import Facts
@@ -139,15 +138,7 @@ everything here is a claim.
 
     def action_trust(self) -> None:
         """Ask for a public key to trust."""
-
-        def chosen(path: Path | None) -> None:
-            if path is not None and self.kinprint.trust_key(path):
-                self._read()
-
-        self.app.push_screen(
-            AskPath("Trust the owner's public key in", self._path.parent, suffixes=(".pub",)),
-            chosen,
-        )
+        self.ask_for_key(self._path.parent, then=self._read)
 
     def action_leave(self) -> None:
         """Go back."""

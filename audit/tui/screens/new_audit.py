@@ -160,7 +160,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
 
     @work(thread=True, exclusive=True, group="check")
     def _check_in_thread(self, form: Form) -> None:
-        checked = check_form(form, self.desk, self.kinprint.library)
+        checked = check_form(form, self.desk, self.library)
         self.post_message(FormChecked(form, checked))
 
     def on_form_checked(self, event: FormChecked) -> None:
@@ -292,14 +292,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
 
     def action_trust(self) -> None:
         """Ask for a public key to trust."""
-
-        def chosen(path: Path | None) -> None:
-            if path is not None and self.kinprint.trust_key(path):
-                self._check()
-
-        self.app.push_screen(
-            AskPath("Trust the owner's public key in", self.desk.folder, suffixes=(".pub",)), chosen
-        )
+        self.ask_for_key(self.desk.folder, then=self._check)
 
     def action_leave(self) -> None:
         """Go back."""

@@ -291,7 +291,7 @@ innocent model, every answer, and where bundle, suspect and answers come from.
         data = self.data
         if data is None:
             return
-        suspect = self.kinprint.find_suspect(data.record.opening.suspect.name)
+        suspect = self.desk.find_suspect(data.record.opening.suspect.name)
         self.app.switch_screen(NewAuditScreen(bundle_path=data.bundle_path, suspect_path=suspect))
 
     def action_leave(self) -> None:

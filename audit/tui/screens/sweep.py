@@ -15,10 +15,10 @@ from textual.widgets import Input, Static
 from adapters.printable import printable
 from audit.errors import AuditError
 from audit.tui.screens.base import KinprintScreen
-from audit.tui.screens.home import short_path
 from audit.tui.sweep_data import SweepRow, SweepView, read_sweep, sweep_journal
 from audit.tui.widgets.item_table import ItemTable
 from audit.tui.widgets.sweep_pairs import SweepPairs
+from audit.tui.words import short_path
 
 READ_EVERY_S = 3.0
 
