@@ -12,9 +12,28 @@ from textual.theme import Theme
 from audit.tui import themes
 from audit.tui.desk import Desk
 from audit.tui.library import Library
+from audit.tui.navigation import (
+    GoBack,
+    Navigate,
+    OpenCompare,
+    OpenExport,
+    Opening,
+    OpenInspector,
+    OpenNewAudit,
+    OpenResult,
+    OpenSweep,
+    Quit,
+    WatchAudit,
+)
+from audit.tui.screens.compare import CompareScreen
+from audit.tui.screens.export import ExportScreen
+from audit.tui.screens.help import HelpScreen
 from audit.tui.screens.home import HomeScreen
+from audit.tui.screens.inspector import InspectorScreen
 from audit.tui.screens.live import LiveScreen
 from audit.tui.screens.new_audit import NewAuditScreen
+from audit.tui.screens.result import ResultScreen
+from audit.tui.screens.sweep import SweepScreen
 
 
 class KinprintApp(App[None]):
@@ -61,8 +80,6 @@ class KinprintApp(App[None]):
         self._end_on_signals()
         self.push_screen(HomeScreen())
         if self.desk.first_sweep is not None:
-            from audit.tui.screens.sweep import SweepScreen
-
             self.push_screen(SweepScreen(self.desk.first_sweep))
         if self.desk.first_bundle is not None:
             self.push_screen(
@@ -70,6 +87,23 @@ class KinprintApp(App[None]):
                     bundle_path=self.desk.first_bundle, suspect_path=self.desk.first_suspect
                 )
             )
+
+    def on_navigate(self, event: Navigate) -> None:
+        """Take the step that a screen asks for."""
+        if self._is_ending:
+            return
+        match event.step:
+            case Quit():
+                self.exit()
+            case GoBack():
+                while event.screen in self.screen_stack:  # with whatever lies on it
+                    self.pop_screen()
+            case opening if event.screen is self.screen:  # a key pressed twice leads on once
+                screen = screen_for(opening)
+                if event.replaces:
+                    self.switch_screen(screen)
+                else:
+                    self.push_screen(screen)
 
     def _end_on_signals(self) -> None:
         """Leave the terminal as it was, also when somebody ends the process from outside."""
@@ -95,8 +129,6 @@ class KinprintApp(App[None]):
 
     def action_help(self) -> None:
         """Show what one does here."""
-        from audit.tui.screens.help import HelpScreen
-
         screen = self.screen
         if isinstance(screen, HelpScreen):
             screen.dismiss()
@@ -107,7 +139,7 @@ class KinprintApp(App[None]):
         """Quit, after asking if an audit runs."""
         for screen in self.screen_stack:
             if isinstance(screen, LiveScreen) and screen.is_asking:
-                screen.leave("quit")
+                screen.leave(Quit())
                 return
         self.exit()
 
@@ -132,3 +164,22 @@ class KinprintApp(App[None]):
             self.call_later(screen.run_action, action)
 
         return run
+
+
+def screen_for(opening: Opening) -> Screen[None]:
+    """Return the screen that a step leads to."""
+    match opening:
+        case OpenInspector(bundle_path=path):
+            return InspectorScreen(path)
+        case OpenNewAudit(bundle_path=bundle, suspect_path=suspect):
+            return NewAuditScreen(bundle_path=bundle, suspect_path=suspect)
+        case WatchAudit(order=order):
+            return LiveScreen(order)
+        case OpenResult():
+            return ResultScreen(opening)
+        case OpenCompare(digest=digest, bundles=bundles):
+            return CompareScreen(digest, bundles=bundles)
+        case OpenSweep(folder=folder):
+            return SweepScreen(folder)
+        case OpenExport(data=data, journal=journal):
+            return ExportScreen(data, journal=journal)

@@ -14,6 +14,7 @@ from audit.errors import AuditError
 from audit.tui.desk import Desk
 from audit.tui.dialogs.ask_path import AskPath
 from audit.tui.library import Library
+from audit.tui.navigation import GoBack, Leaving, Navigate, Opening
 from audit.tui.shared import shared_by
 from audit.tui.widgets.title_bar import TitleBar
 
@@ -67,6 +68,20 @@ class KinprintScreen(Screen[None]):
                 f"This window is {width} x {height}.\nKinprint needs {MIN_WIDTH} x {MIN_HEIGHT}: "
                 "enlarge it,\nor use kinprint audit."
             )
+
+    def go(self, step: Opening | Leaving, *, replaces: bool = False) -> None:
+        """Ask the app for the next screen.
+
+        Args:
+            step: Where to.
+            replaces: It takes this one's place, so that Back leads to what was below.
+        """
+        # To the app itself: what a key with priority posts would not rise to it.
+        self.app.post_message(Navigate(self, step, replaces=replaces))
+
+    def action_leave(self) -> None:
+        """Go back."""
+        self.go(GoBack())
 
     def ask_for_key(self, folder: Path, then: Callable[[], object]) -> None:
         """Ask for an owner's public key and trust it until the program ends.

@@ -17,6 +17,7 @@ from audit.errors import AuditError
 from audit.records.from_journal import StoredAudit
 from audit.suspects.found_files import FoundBundle
 from audit.tui.library import read_audits
+from audit.tui.navigation import OpenResult, OpenSweep
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.sweep_data import sweep_folders
 from audit.tui.widgets.compare_table import CompareTable
@@ -103,9 +104,7 @@ Where the folder holds the results of a sweep, *w* shows the newest.
 
     @on(ItemTable.Opened)
     def _opened(self, event: ItemTable.Opened) -> None:
-        from audit.tui.screens.result import ResultScreen
-
-        self.app.push_screen(ResultScreen(event.item.audit, bundles=self._bundles))
+        self.go(OpenResult(audit=event.item.audit, bundles=self._bundles))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer a sweep only where there is one."""
@@ -113,11 +112,5 @@ Where the folder holds the results of a sweep, *w* shows the newest.
 
     def action_sweep(self) -> None:
         """Show the newest sweep of the folder."""
-        from audit.tui.screens.sweep import SweepScreen
-
         if self._sweep is not None:
-            self.app.push_screen(SweepScreen(self._sweep))
-
-    def action_leave(self) -> None:
-        """Go back."""
-        self.app.pop_screen()
+            self.go(OpenSweep(folder=self._sweep))

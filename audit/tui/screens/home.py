@@ -14,11 +14,18 @@ from textual.widgets import Input, Static
 
 from adapters.printable import printable
 from audit.bundle.inspection import SignatureState
-from audit.records.from_journal import StoredAudit
 from audit.suspects.found_files import FoundBundle
 from audit.tui.demo import run_demo
 from audit.tui.dialogs.ask_path import AskPath
+from audit.tui.dialogs.confirm import Confirm
 from audit.tui.library import Listing
+from audit.tui.navigation import (
+    OpenCompare,
+    OpenInspector,
+    OpenNewAudit,
+    OpenResult,
+    OpenSweep,
+)
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.sweep_data import FoundSweep
 from audit.tui.widgets.audit_table import AuditTable
@@ -200,27 +207,17 @@ class HomeScreen(KinprintScreen):
 
     @on(ItemTable.Opened, "#audits")
     def _audit_opened(self, event: ItemTable.Opened) -> None:
-        self.open_audit(event.item)
+        self.go(OpenResult(audit=event.item.audit, bundles=self._tables[0].items))
 
     @on(ItemTable.Opened, "#sweeps")
     def _sweep_opened(self, event: ItemTable.Opened) -> None:
-        from audit.tui.screens.sweep import SweepScreen
-
-        self.app.push_screen(SweepScreen(event.item.folder))
-
-    def open_audit(self, audit: StoredAudit) -> None:
-        """Show the result of an audit of the journal."""
-        from audit.tui.screens.result import ResultScreen
-
-        self.app.push_screen(ResultScreen(audit.audit, bundles=self._tables[0].items))
+        self.go(OpenSweep(folder=event.item.folder))
 
     def action_new_audit(self) -> None:
         """Begin an audit with what is under the cursors."""
-        from audit.tui.screens.new_audit import NewAuditScreen
-
         bundle, suspect = self._bundle, self.query_one(SuspectTable).current
-        self.app.push_screen(
-            NewAuditScreen(
+        self.go(
+            OpenNewAudit(
                 bundle_path=None if bundle is None else bundle.path,
                 suspect_path=None if suspect is None else suspect.path,
             )
@@ -228,15 +225,11 @@ class HomeScreen(KinprintScreen):
 
     def action_inspect(self) -> None:
         """Look into the bundle."""
-        from audit.tui.screens.inspector import InspectorScreen
-
         if (bundle := self.query_one(BundleTable).current) is not None:
-            self.app.push_screen(InspectorScreen(bundle.path))
+            self.go(OpenInspector(bundle_path=bundle.path))
 
     def action_compare(self) -> None:
         """Show all audits of the bundle."""
-        from audit.tui.screens.compare import CompareScreen
-
         bundles, _, audits = self._tables
         digest = None
         if audits.has_focus and audits.current is not None:
@@ -248,7 +241,7 @@ class HomeScreen(KinprintScreen):
         if digest is None:
             self.notify("There is no audit and no bundle to compare.", severity="warning")
             return
-        self.app.push_screen(CompareScreen(digest, bundles=bundles.items))
+        self.go(OpenCompare(digest=digest, bundles=bundles.items))
 
     def action_filter(self) -> None:
         """Let the user type a filter."""
@@ -317,8 +310,6 @@ class HomeScreen(KinprintScreen):
 
     def action_forget(self) -> None:
         """Ask whether to forget the audit under the cursor."""
-        from audit.tui.dialogs.confirm import Confirm
-
         audit = self.query_one(AuditTable).current
         if audit is None or not self.query_one(AuditTable).has_focus:
             return

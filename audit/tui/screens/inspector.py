@@ -20,6 +20,7 @@ from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.scores.query_budget import QueryBudget, query_budget
 from audit.suspects.found_files import FoundBundle, read_found_bundle
+from audit.tui.navigation import OpenNewAudit
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.budget_plot import BudgetPlot
 from audit.tui.widgets.facts import Facts
@@ -132,17 +133,11 @@ everything here is a claim.
 
     def action_new_audit(self) -> None:
         """Begin an audit with the bundle."""
-        from audit.tui.screens.new_audit import NewAuditScreen
-
-        self.app.switch_screen(NewAuditScreen(bundle_path=self._path, suspect_path=None))
+        self.go(OpenNewAudit(bundle_path=self._path), replaces=True)
 
     def action_trust(self) -> None:
         """Ask for a public key to trust."""
         self.ask_for_key(self._path.parent, then=self._read)
-
-    def action_leave(self) -> None:
-        """Go back."""
-        self.app.pop_screen()
 
 
 def _banner(found: FoundBundle) -> BannerData:

@@ -30,6 +30,7 @@ from audit.tui.dialogs.confirm import Confirm
 from audit.tui.live_state import LiveState, Phase
 from audit.tui.looking import looked_at
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
+from audit.tui.navigation import GoBack, Leaving, OpenResult, Quit
 from audit.tui.running import Order, Outbox, run_order
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.confusion_table import ConfusionTable
@@ -87,7 +88,7 @@ connection at any time and go on later; nothing is asked twice.
         self._is_following = True
         self._next_look = 0.0
         self._keys_shown: tuple[Phase, bool] | None = None
-        self._leaves_after: str | None = None
+        self._leaves_after: Leaving | None = None
         self._new_order: Order | None = None
 
     @property
@@ -240,10 +241,8 @@ connection at any time and go on later; nothing is asked twice.
 
     def _ended(self) -> None:
         """The thread is through: do what was waiting for it."""
-        if self._leaves_after == "quit":
-            self.app.exit()
-        elif self._leaves_after == "back":
-            self.app.pop_screen()
+        if self._leaves_after is not None:
+            self.go(self._leaves_after)
         elif self._new_order is not None and self._state.phase is not Phase.FINISHED:
             self._order, self._new_order = self._new_order, None
             self._begin()
@@ -384,32 +383,28 @@ connection at any time and go on later; nothing is asked twice.
 
     def action_result(self) -> None:
         """Show the result."""
-        from audit.tui.screens.result import ResultScreen
-
         if self._state.audit is not None and self._state.phase is Phase.FINISHED:
-            self.app.switch_screen(
-                ResultScreen(
-                    self._state.audit,
+            self.go(
+                OpenResult(
+                    audit=self._state.audit,
                     bundle=self._order.bundle,
                     bundle_path=self._order.bundle_path,
-                )
+                ),
+                replaces=True,
             )
 
     def action_leave(self) -> None:
         """Leave; an audit that runs is stopped first."""
-        self.leave("back")
+        self.leave(GoBack())
 
-    def leave(self, where: str) -> None:
-        """Leave for Home (``back``) or for good (``quit``), after asking if an audit runs."""
+    def leave(self, step: Leaving) -> None:
+        """Go back or quit, after asking if an audit runs."""
         if not self.is_asking:
-            if where == "quit":
-                self.app.exit()
-            else:
-                self.app.pop_screen()
+            self.go(step)
             return
         if self._leaves_after is not None:
             # Asked and answered before: do not wait for the suspect any longer.
-            self._leaves_after = where
+            self._leaves_after = step
             self._break_off()
             return
 
@@ -417,18 +412,19 @@ connection at any time and go on later; nothing is asked twice.
             if not is_sure:
                 return
             if not self.is_asking:
-                self.leave(where)
+                self.leave(step)
                 return
-            self._leaves_after = where
+            self._leaves_after = step
             self._control.stop()
             self._draw()
 
+        quits = isinstance(step, Quit)
         self.app.push_screen(
             Confirm(
-                "Stop this audit?" if where == "back" else "Stop this audit and quit?",
+                "Stop this audit and quit?" if quits else "Stop this audit?",
                 f"{self._state.num_answered} of {self._state.num_questions} questions are answered "
                 "and kept; the audit can go on later and asks none of them again.",
-                yes="Stop it" if where == "back" else "Stop and quit",
+                yes="Stop and quit" if quits else "Stop it",
                 no="Keep asking",
             ),
             answered,

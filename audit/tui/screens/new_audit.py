@@ -17,6 +17,7 @@ from adapters.printable import printable
 from audit.asking.plan import SCORES
 from audit.suspects.found_files import SuspectKind
 from audit.tui.dialogs.ask_path import AskPath
+from audit.tui.navigation import WatchAudit
 from audit.tui.order_check import Checked, Form, check_form
 from audit.tui.running import Order, needs_of
 from audit.tui.screens.base import KinprintScreen
@@ -254,12 +255,10 @@ is asked, and you are told what to look at. Then come the queries that decide.
 
     def on_needs_known(self, event: NeedsKnown) -> None:
         """Begin, or ask whether an endpoint file may use what it wants."""
-        from audit.tui.screens.live import LiveScreen
-
         if self.app.screen is not self or event.form != self._form():
             return  # the user has gone on since
         if not event.needs:
-            self.app.switch_screen(LiveScreen(event.order))
+            self.go(WatchAudit(order=event.order), replaces=True)
             return
 
         def answered(is_allowed: bool | None) -> None:
@@ -293,10 +292,6 @@ is asked, and you are told what to look at. Then come the queries that decide.
     def action_trust(self) -> None:
         """Ask for a public key to trust."""
         self.ask_for_key(self.desk.folder, then=self._check)
-
-    def action_leave(self) -> None:
-        """Go back."""
-        self.app.pop_screen()
 
     def _text(self, path: Path | None) -> str:
         if path is None:

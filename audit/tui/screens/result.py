@@ -1,7 +1,6 @@
 """Result: the verdict in words, what it rests on, where it came from, and its export."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -13,12 +12,11 @@ from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
 
 from adapters.printable import printable
-from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.records.record import State
-from audit.suspects.found_files import FoundBundle
 from audit.tui.live_state import mark_of
 from audit.tui.looking import looked_at
+from audit.tui.navigation import OpenCompare, OpenExport, OpenNewAudit, OpenResult
 from audit.tui.result_data import ResultData, result_data
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.confusion_table import ConfusionTable
@@ -43,11 +41,7 @@ class ResultScreen(KinprintScreen):
     """Shows one audit of the journal.
 
     Args:
-        audit: Its id.
-        bundle: Its bundle, where it is open already.
-        bundle_path: Its file.
-        bundles: Where to look for it otherwise.
-        journal: Where the audit is; the desk's journal if None.
+        wanted: Which one, and where it and its bundle are.
     """
 
     PLACE = "Home / Result"
@@ -71,19 +65,9 @@ innocent model, every answer, and where bundle, suspect and answers come from.
         Binding("escape", "leave", "Back", id="result.back", tooltip="Back to Home"),
     ]
 
-    def __init__(
-        self,
-        audit: str,
-        *,
-        bundle: BundleContents | None = None,
-        bundle_path: Path | None = None,
-        bundles: tuple[FoundBundle, ...] = (),
-        journal: Path | None = None,
-    ) -> None:
+    def __init__(self, wanted: OpenResult) -> None:
         super().__init__()
-        self._journal = journal
-        self._audit, self._bundle, self._bundle_path = audit, bundle, bundle_path
-        self._bundles = bundles
+        self._wanted = wanted
         self.data: ResultData | None = None
 
     def body(self) -> Iterable[Widget]:
@@ -99,13 +83,14 @@ innocent model, every answer, and where bundle, suspect and answers come from.
 
     @work(thread=True, exclusive=True, group="load")
     def _load(self) -> None:
+        wanted = self._wanted
         try:
             data = result_data(
-                self._journal or self.desk.journal,
-                self._audit,
-                bundle=self._bundle,
-                bundle_path=self._bundle_path,
-                bundles=self._bundles,
+                wanted.journal or self.desk.journal,
+                wanted.audit,
+                bundle=wanted.bundle,
+                bundle_path=wanted.bundle_path,
+                bundles=wanted.bundles,
             )
         except AuditError as error:
             self.post_message(Loaded(None, str(error)))
@@ -248,7 +233,7 @@ innocent model, every answer, and where bundle, suspect and answers come from.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Show only the keys that do something now."""
-        if action in ("go_on", "compare") and self._journal is not None:
+        if action in ("go_on", "compare") and self._wanted.journal is not None:
             return False  # a sweep goes on, and compares, by itself
         if action == "go_on":
             return self.data is not None and self.data.state is not State.COMPLETE
@@ -271,32 +256,22 @@ innocent model, every answer, and where bundle, suspect and answers come from.
 
     def action_export(self) -> None:
         """Ask where to, and write."""
-        from audit.tui.screens.export import ExportScreen
-
         if self.data is not None:
-            self.app.push_screen(ExportScreen(self.data, journal=self._journal))
+            self.go(OpenExport(data=self.data, journal=self._wanted.journal))
 
     def action_compare(self) -> None:
         """Show all audits of this bundle."""
-        from audit.tui.screens.compare import CompareScreen
-
         if self.data is not None:
             digest = self.data.record.opening.bundle.sha256
-            self.app.push_screen(CompareScreen(digest, bundles=self._bundles))
+            self.go(OpenCompare(digest=digest, bundles=self._wanted.bundles))
 
     def action_go_on(self) -> None:
         """Go on with an audit that is not complete, by way of the form."""
-        from audit.tui.screens.new_audit import NewAuditScreen
-
         data = self.data
         if data is None:
             return
         suspect = self.desk.find_suspect(data.record.opening.suspect.name)
-        self.app.switch_screen(NewAuditScreen(bundle_path=data.bundle_path, suspect_path=suspect))
-
-    def action_leave(self) -> None:
-        """Go back."""
-        self.app.pop_screen()
+        self.go(OpenNewAudit(bundle_path=data.bundle_path, suspect_path=suspect), replaces=True)
 
 
 def banner_of(data: ResultData) -> BannerData:

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 
 from adapters.printable import printable
 from audit.errors import AuditError
+from audit.tui.navigation import OpenResult
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.sweep_data import SweepRow, SweepView, read_sweep, sweep_journal
 from audit.tui.widgets.item_table import ItemTable
@@ -96,15 +97,15 @@ runs is read again every few seconds. *sweep.html* in the folder shows the same 
 
     @on(ItemTable.Opened)
     def _opened(self, event: ItemTable.Opened) -> None:
-        from audit.tui.screens.result import ResultScreen
-
         row: SweepRow = event.item
         if row.audit is None:
             self.notify(printable(row.reason or "Not asked yet."), title=row.name, timeout=15)
             return
-        self.app.push_screen(
-            ResultScreen(
-                row.audit, bundle_path=row.bundle_path, journal=sweep_journal(self._folder)
+        self.go(
+            OpenResult(
+                audit=row.audit,
+                bundle_path=row.bundle_path,
+                journal=sweep_journal(self._folder),
             )
         )
 
@@ -131,7 +132,7 @@ runs is read again every few seconds. *sweep.html* in the folder shows the same 
             field.remove_class("-open")
             self.query_one(SweepPairs).focus()
             return
-        self.app.pop_screen()
+        super().action_leave()
 
 
 def _told(view: SweepView) -> str:
