@@ -59,6 +59,18 @@ class ResultData:
         ]
         return "\n".join(lines) + "\n"
 
+    def no_bundle(self, folder: Path) -> str:
+        """Return what cannot be shown without the bundle, and what helps.
+
+        Args:
+            folder: Where it was looked for.
+        """
+        return (
+            f"The bundle {self.record.opening.bundle.sha256[:16]} is not in {folder}, so "
+            "that images and the comparison models' scores cannot be shown. Open its folder with "
+            "f on Home."
+        )
+
 
 def result_data(
     journal_path: Path,

@@ -8,7 +8,6 @@ from typing import ClassVar
 from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
-from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import ProgressBar, RichLog, Static
 
@@ -33,7 +32,7 @@ from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, Suspect
 from audit.tui.navigation import GoBack, Leaving, OpenResult, Quit
 from audit.tui.running import Order, Outbox, run_order
 from audit.tui.screens.base import KinprintScreen
-from audit.tui.widgets.confusion_table import ConfusionTable
+from audit.tui.widgets.confusion_table import ConfusionTable, likely_causes
 from audit.tui.widgets.evidence_plot import EvidencePlot, curve_of
 from audit.tui.widgets.image_pair import ImagePair
 from audit.tui.widgets.meters import Meters
@@ -220,13 +219,7 @@ connection at any time and go on later; nothing is asked twice.
     def _show_confusion(self) -> None:
         """Show in the plot's place what became of the control images, and what may be wrong."""
         confusion = self._state.confusion()
-        self.query_one("#causes", Static).update(
-            Content.assemble(
-                Content.styled("What to look at", "bold $primary"),
-                "".join(f"\n· {printable(cause)}" for cause in confusion.likely_causes),
-                "\n",
-            )
-        )
+        self.query_one("#causes", Static).update(likely_causes(confusion))
         names = self._order.bundle.manifest.task.class_names
         self.query_one(ConfusionTable).show(confusion, names)
         self.query_one("#plot-panel").border_title = "Control images"

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual import on, work
+from textual import work
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical, VerticalScroll
-from textual.content import Content
+from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
@@ -14,19 +13,15 @@ from textual.widgets import Static, TabbedContent, TabPane
 from adapters.printable import printable
 from audit.errors import AuditError
 from audit.records.record import State
-from audit.tui.live_state import mark_of
-from audit.tui.looking import looked_at
 from audit.tui.navigation import OpenCompare, OpenExport, OpenNewAudit, OpenResult
 from audit.tui.result_data import ResultData, result_data
 from audit.tui.screens.base import KinprintScreen
-from audit.tui.widgets.confusion_table import ConfusionTable
-from audit.tui.widgets.evidence_plot import EvidencePlot
+from audit.tui.widgets.answer_page import AnswerPage
 from audit.tui.widgets.facts import Facts
-from audit.tui.widgets.image_pair import ImagePair
-from audit.tui.widgets.query_grid import QueryGrid
-from audit.tui.widgets.score_strip import ScoreStrip
+from audit.tui.widgets.score_page import ScorePage
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
-from audit.verdict.outcome import ScoreOutcome, Verdict
+from audit.tui.widgets.verdict_page import VerdictPage
+from audit.verdict.outcome import Verdict
 
 
 class Loaded(Message):
@@ -109,127 +104,32 @@ innocent model, every answer, and where bundle, suspect and answers come from.
         self.set_place(f"Home / Result of {printable(data.record.opening.suspect.name)}")
         self.set_note(printable(data.record.opening.bundle.manifest.model_name))
         banner.data = banner_of(data)
-        for title, name, widgets in (
-            ("1 Verdict", "verdict", self._verdict_page(data)),
+        for title, name, page in (
+            ("1 Verdict", "verdict", VerdictPage(data)),
             ("2 Scores", "scores", self._score_page(data)),
             ("3 Answers", "answers", self._answer_page(data)),
             ("4 Origin", "origin", self._origin_page(data)),
         ):
-            await pages.add_pane(TabPane(title, *widgets, id=name))
-        self._fill(data)
+            await pages.add_pane(TabPane(title, page, id=name))
         self.refresh_bindings()
         self.query_one("#verdict VerticalScroll").focus()
 
-    def _verdict_page(self, data: ResultData) -> list[Widget]:
-        told = data.words
-        parts: list[Content] = []
-        for title, sentences in (
-            ("What was done and found", told.found),
-            ("How sure it is", told.sureness),
-            ("What does not follow", told.beyond),
-        ):
-            if sentences:
-                parts += [Content.styled(title, "bold $primary"), Content("\n")]
-                parts += [Content(f"{_plain(sentence)}\n") for sentence in sentences]
-                parts.append(Content("\n"))
-        widgets: list[Widget] = [Static(Content.assemble(*parts), classes="prose")]
-        if data.confusion is not None:
-            causes = "\n".join(f"· {printable(cause)}" for cause in data.confusion.likely_causes)
-            widgets.insert(
-                0,
-                Static(
-                    Content.assemble(
-                        Content.styled("What to look at", "bold $primary"), f"\n{causes}\n"
-                    ),
-                    classes="prose",
-                ),
-            )
-            widgets.append(ConfusionTable(id="confusion"))
-        if data.strips:
-            widgets.insert(0, ScoreStrip(id="first-strip"))
-        return [VerticalScroll(*widgets)]
-
-    def _score_page(self, data: ResultData) -> list[Widget]:
+    def _score_page(self, data: ResultData) -> Widget:
         if data.outcome is None or not data.outcome.scores:
-            return [Static("No score: the audit has not come that far.", classes="prose")]
-        widgets: list[Widget] = []
-        for index, score in enumerate(data.outcome.scores):
-            decides = "decides" if index == 0 else "for comparison"
-            widgets.append(
-                Static(
-                    Content.assemble(
-                        Content.styled(f"{score.name} ({decides}, from {score.access})", "bold"),
-                        f"\n{printable(score.reason)}",
-                    ),
-                    classes="prose",
-                )
-            )
-            widgets.append(Facts(score_facts(score), id=f"facts-{index}"))
-            if data.strips:
-                widgets.append(ScoreStrip(id=f"strip-{index}"))
-            if index == 0 and data.curve is not None:
-                widgets.append(EvidencePlot(id="result-plot"))
-        if not data.strips:
-            widgets.append(Static(self._no_bundle(data), classes="prose"))
-        return [VerticalScroll(*widgets)]
+            return Static("No score: the audit has not come that far.", classes="prose")
+        return ScorePage(data, data.outcome.scores, self.desk.folder)
 
-    def _answer_page(self, data: ResultData) -> list[Widget]:
+    def _answer_page(self, data: ResultData) -> Widget:
         if data.bundle is None:
-            return [Static(self._no_bundle(data), classes="prose")]
-        return [
-            Container(
-                Vertical(QueryGrid(id="grid"), classes="panel"),
-                Vertical(ImagePair(id="pair"), classes="panel"),
-                id="answers-split",
-            )
-        ]
+            return Static(data.no_bundle(self.desk.folder), classes="prose")
+        return AnswerPage(data, data.bundle, id="answers-split")
 
-    def _origin_page(self, data: ResultData) -> list[Widget]:
+    def _origin_page(self, data: ResultData) -> Widget:
         widgets: list[Widget] = []
         for title, rows in data.facts.items():
             if title != "Record":  # there is none yet: this is what it would say
                 widgets += [Static(title, classes="facts-title"), Facts(rows)]
-        return [VerticalScroll(*widgets)]
-
-    def _no_bundle(self, data: ResultData) -> str:
-        return (
-            f"The bundle {data.record.opening.bundle.sha256[:16]} is not in {self.desk.folder}, so "
-            "that images and the comparison models' scores cannot be shown. Open its folder with "
-            "f on Home."
-        )
-
-    def _fill(self, data: ResultData) -> None:
-        for index, strip in enumerate(data.strips):
-            self.query_one(f"#strip-{index}", ScoreStrip).data = strip
-        if data.strips:
-            self.query_one("#first-strip", ScoreStrip).data = data.strips[0]
-        if data.curve is not None and self.query("#result-plot"):
-            self.query_one("#result-plot", EvidencePlot).curve = data.curve
-        if data.confusion is not None and data.bundle is not None:
-            self.query_one(ConfusionTable).show(
-                data.confusion, data.bundle.manifest.task.class_names
-            )
-        if data.bundle is None:
-            return
-        grid = self.query_one(QueryGrid)
-        grid.questions = tuple(row.question for row in data.record.rows)
-        grid.marks = {
-            question: mark_of(data.bundle, question, answer.label)
-            for question, answer in data.answers.items()
-        }
-        if first := most_telling(data):
-            grid.chosen = first
-            self._look(first)
-
-    @on(QueryGrid.Chosen)
-    def _chosen(self, event: QueryGrid.Chosen) -> None:
-        self._look(event.question)
-
-    def _look(self, question: str) -> None:
-        data = self.data
-        if data is not None and data.bundle is not None:
-            label = data.answers[question].label
-            self.query_one(ImagePair).looked = looked_at(data.bundle, question, label)
+        return VerticalScroll(*widgets)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Show only the keys that do something now."""
@@ -288,31 +188,3 @@ def banner_of(data: ResultData) -> BannerData:
         verdict=Verdict.INCONCLUSIVE if data.state is State.BUDGET else outcome.verdict,
         is_final=True,
     )
-
-
-def most_telling(data: ResultData) -> str | None:
-    """Return the question whose answer says most; the first one without evidence."""
-    if data.evidence is not None and len(data.evidence.queries):
-        place = data.evidence.weights.argmax()
-        return f"query/{data.evidence.queries[place]}"
-    return data.record.rows[0].question if data.record.rows else None
-
-
-def score_facts(score: ScoreOutcome) -> tuple[tuple[str, str], ...]:
-    """Return what a score says, as names and values."""
-    above, below = score.derived_above, score.independent_below
-    rows = [
-        ("score", f"{score.value:.4f}"),
-        ("derived above", "no line: too few innocents" if above is None else f"{above:.4f}"),
-        ("independent below", "no line: too few derived" if below is None else f"{below:.4f}"),
-        ("p-value", f"{score.p_value:.4g}, the smallest possible {score.smallest_p_value:.4g}"),
-        ("queries", f"{score.num_queries} of {score.num_in_bundle}, {score.num_refused} refused"),
-        ("compared with", f"{score.num_innocents} innocent, {score.num_derived} derived models"),
-    ]
-    rows += [(f"p, {stratum}", f"{value:.4g}") for stratum, value in score.strata.items()]
-    return tuple(rows)
-
-
-def _plain(sentence: str) -> str:
-    """Return a sentence in characters that a terminal shows."""
-    return printable(sentence.replace("\u00a0", " "))

@@ -2,6 +2,7 @@
 
 from rich.table import Table
 from rich.text import Text
+from textual.content import Content
 from textual.widgets import Static
 
 from adapters.printable import printable
@@ -47,3 +48,12 @@ class ConfusionTable(Static):
         if len(shown) > MAX_CLASSES:
             table.add_row(Text(f"... {len(shown) - MAX_CLASSES} more"))
         self.update(table)
+
+
+def likely_causes(confusion: ControlConfusion) -> Content:
+    """Return what may be wrong, a line per cause under a heading."""
+    return Content.assemble(
+        Content.styled("What to look at", "bold $primary"),
+        "".join(f"\n· {printable(cause)}" for cause in confusion.likely_causes),
+        "\n",
+    )

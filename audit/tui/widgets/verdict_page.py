@@ -1,0 +1,58 @@
+"""First page of a result: what was found, how sure it is, and what does not follow."""
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from adapters.printable import printable
+from audit.tui.result_data import ResultData
+from audit.tui.widgets.confusion_table import ConfusionTable, likely_causes
+from audit.tui.widgets.score_strip import ScoreStrip
+
+
+class VerdictPage(VerticalScroll):
+    """The report's words, under the score that decides.
+
+    Args:
+        data: Whose verdict.
+    """
+
+    def __init__(self, data: ResultData) -> None:
+        super().__init__()
+        self._data = data
+
+    def compose(self) -> ComposeResult:
+        """Lay out the strip, what may be wrong, and the words."""
+        data, told = self._data, self._data.words
+        if data.strips:
+            yield ScoreStrip(id="first-strip")
+        if data.confusion is not None:
+            yield Static(likely_causes(data.confusion), classes="prose")
+        parts: list[Content] = []
+        for title, sentences in (
+            ("What was done and found", told.found),
+            ("How sure it is", told.sureness),
+            ("What does not follow", told.beyond),
+        ):
+            if sentences:
+                parts += [Content.styled(title, "bold $primary"), Content("\n")]
+                parts += [Content(f"{_plain(sentence)}\n") for sentence in sentences]
+                parts.append(Content("\n"))
+        yield Static(Content.assemble(*parts), classes="prose")
+        if data.confusion is not None:
+            yield ConfusionTable(id="confusion")
+
+    def on_mount(self) -> None:
+        """Draw the figures."""
+        data = self._data
+        if data.strips:
+            self.query_one(ScoreStrip).data = data.strips[0]
+        if data.confusion is not None and data.bundle is not None:
+            names = data.bundle.manifest.task.class_names
+            self.query_one(ConfusionTable).show(data.confusion, names)
+
+
+def _plain(sentence: str) -> str:
+    """Return a sentence in characters that a terminal shows."""
+    return printable(sentence.replace("\u00a0", " "))
