@@ -18,6 +18,7 @@ from audit.suspects.found_files import FoundBundle
 from audit.tui.demo import run_demo
 from audit.tui.dialogs.ask_path import AskPath
 from audit.tui.dialogs.confirm import Confirm
+from audit.tui.home_hint import home_hint
 from audit.tui.library import Listing
 from audit.tui.navigation import (
     OpenCompare,
@@ -125,7 +126,7 @@ class HomeScreen(KinprintScreen):
         self._title("suspects", f"2 Suspects ({len(listing.suspects)})")
         self._title("audits", f"3 Audits ({len(listing.audits)})")
         self._show_sweeps(listing.sweeps)
-        self.query_one("#hint", Static).update(self._hint(listing))
+        self._show_hint(listing)
         self._show_last_audits()
         self.refresh_bindings()
         if not self._is_placed:
@@ -150,29 +151,9 @@ class HomeScreen(KinprintScreen):
             audit.suspect: audit for audit in reversed(audits.items) if audit.bundle == digest
         }
 
-    def _hint(self, listing: Listing) -> str:
-        if listing.problem:
-            return f"✗ {printable(listing.problem)}"
-        if not listing.bundles:
-            return (
-                f"No bundle in {self.desk.folder}. Press f to look in another folder, or d for an "
-                "example to try: a bundle and eight suspects, made in two minutes."
-            )
-        bundle = self.query_one(BundleTable).current
-        if bundle is not None and bundle.state is not SignatureState.TRUSTED:
-            return self._why_not(bundle)
-        if not listing.suspects:
-            return "No suspect here: an ONNX file or an endpoint TOML. Press f for another folder."
-        name = printable(bundle.contents.manifest.model_name) if bundle and bundle.contents else "?"
-        return f"Press Enter on a suspect to audit it with {name}."
-
-    def _why_not(self, bundle: FoundBundle) -> str:
-        if bundle.state is SignatureState.UNTRUSTED:
-            return (
-                "? Anybody can have made this bundle. If you have its owner's public key from the "
-                "owner, press t to trust it."
-            )
-        return f"✗ {printable(bundle.reason)}"
+    def _show_hint(self, listing: Listing) -> None:
+        hint = home_hint(listing, self.query_one(BundleTable).current, self.desk.folder)
+        self.query_one("#hint", Static).update(hint)
 
     @on(ItemTable.Moved, "#bundles")
     def _bundle_moved(self) -> None:
@@ -181,7 +162,7 @@ class HomeScreen(KinprintScreen):
             listing = Listing(
                 bundles=bundles.items, suspects=suspects.items, audits=audits.items, problem=""
             )
-            self.query_one("#hint", Static).update(self._hint(listing))
+            self._show_hint(listing)
             self._show_last_audits()
             self.refresh_bindings()
 

@@ -9,19 +9,11 @@ from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.widget import Widget
-from textual.widgets import ProgressBar, RichLog, Static
+from textual.widgets import ProgressBar, Static
 
 from adapters.printable import printable
 from adapters.suspect import Suspect
-from audit.asking.events import (
-    Answered,
-    AuditEvent,
-    ControlsChecked,
-    Finished,
-    Standing,
-    Started,
-    Stopped,
-)
+from audit.asking.events import Answered, AuditEvent, Finished, Standing, Started, Stopped
 from audit.asking.pause_and_stop import AuditControl
 from audit.journal.attempt_log import Spending
 from audit.tui.dialogs.ask_number import AskNumber
@@ -32,6 +24,7 @@ from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, Suspect
 from audit.tui.navigation import GoBack, Leaving, OpenResult, Quit
 from audit.tui.running import Order, Outbox, run_order
 from audit.tui.screens.base import KinprintScreen
+from audit.tui.widgets.audit_log import AuditLog
 from audit.tui.widgets.confusion_table import ConfusionTable, likely_causes
 from audit.tui.widgets.evidence_plot import EvidencePlot, curve_of
 from audit.tui.widgets.image_pair import ImagePair
@@ -100,10 +93,6 @@ connection at any time and go on later; nothing is asked twice.
         yield VerdictBanner(id="banner", is_steady=True)
         yield ProgressBar(id="progress", show_eta=False, show_percentage=False)
         yield Meters(id="meters")
-        log = RichLog(
-            id="log", max_lines=2000, min_width=10, wrap=True, markup=False, highlight=False
-        )
-        log.can_focus = True
         yield Container(
             Vertical(
                 EvidencePlot(id="plot"),
@@ -113,7 +102,7 @@ connection at any time and go on later; nothing is asked twice.
             ),
             Vertical(QueryGrid(id="grid"), classes="panel", id="grid-panel"),
             Vertical(ImagePair(id="pair"), classes="panel", id="pair-panel"),
-            Vertical(log, classes="panel", id="log-panel"),
+            Vertical(AuditLog(id="log"), classes="panel", id="log-panel"),
             id="live",
         )
 
@@ -184,32 +173,16 @@ connection at any time and go on later; nothing is asked twice.
     def _take(self, event: AuditEvent) -> None:
         state = self._state
         state.take(event)
+        self.query_one(AuditLog).follow(event)
         match event:
             case Started():
-                self._log(
-                    f"audit {event.audit}: {event.num_questions} questions, "
-                    f"{event.num_answered} answered before"
-                )
                 self._show_marks(None)
-            case Answered() if event.num_attempts > 1:
-                self._log(f"{event.questions[0]} took {event.num_attempts} requests")
-            case ControlsChecked(check=check):
-                told = "comparable" if check.comparable else "NOT comparable"
-                self._log(
-                    f"control images: {check.accuracy:.0%} right, the source "
-                    f"{check.source_accuracy:.0%}, at least {check.min_accuracy:.0%}: {told}"
-                )
             case Standing():
                 plot = self.query_one(EvidencePlot)
                 plot.curve = curve_of(event.score, event.evidence, plot.curve)
             case Stopped():
-                self._log(
-                    f"stopped after {event.num_answered} of {event.num_questions}; all answers are "
-                    "kept"
-                )
                 self._show_marks(state.newest)
             case Finished():
-                self._log(f"{event.outcome.verdict.value}: {event.outcome.text}")
                 self._show_marks(state.newest)
                 if event.outcome.verdict is Verdict.NOT_COMPARABLE:
                     self._show_confusion()
@@ -424,4 +397,4 @@ connection at any time and go on later; nothing is asked twice.
         )
 
     def _log(self, text: str) -> None:
-        self.query_one("#log", RichLog).write(printable(text))
+        self.query_one(AuditLog).note(text)
