@@ -12,10 +12,10 @@ from adapters.endpoint.grants import origin_of
 from audit.suspects.allow_list import load_grants
 from audit.suspects.found_files import describe_suspect
 from audit.tui.app import KinprintApp
+from audit.tui.dialogs.confirm import Confirm
 from audit.tui.library import Library
 from audit.tui.order_check import Form, check_form
 from audit.tui.running import needs_of
-from audit.tui.dialogs.confirm import Confirm
 from audit.tui.screens.live import LiveScreen
 from audit.tui.screens.new_audit import NewAuditScreen
 

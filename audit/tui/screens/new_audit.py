@@ -17,11 +17,11 @@ from adapters.printable import printable
 from audit.asking.plan import SCORES
 from audit.suspects.found_files import SuspectKind
 from audit.tui.dialogs.ask_path import AskPath
+from audit.tui.dialogs.confirm import Confirm
 from audit.tui.navigation import WatchAudit
 from audit.tui.order_check import Checked, Form, check_form
 from audit.tui.running import Order, needs_of
 from audit.tui.screens.base import KinprintScreen
-from audit.tui.dialogs.confirm import Confirm
 from audit.tui.widgets.check import Check
 from audit.tui.widgets.form_row import FormRow
 
