@@ -11,13 +11,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.local_access import LocalAccess
-from adapters.endpoint.secrets import MASK, Credential
+from adapters.endpoint.masking import MASK, masked
+from adapters.endpoint.secrets import Credential
 from adapters.endpoint.wire_format import AskAgainError, WireRequest
 from adapters.extras import require
 from adapters.printable import excerpt
@@ -135,10 +135,7 @@ class AwsCredential:
     def mask(self, text: str) -> str:
         """Return ``text`` without keys and token."""
         keys = self._keys.get_frozen_credentials()
-        for secret in (keys.secret_key, keys.token, keys.access_key):
-            for form in (secret, quote(secret, safe="")) if secret else ():
-                text = text.replace(form, MASK)
-        return text
+        return masked(text, (keys.secret_key, keys.access_key, keys.token or ""))
 
 
 def aws_credential(table: AwsTable, service: str, access: LocalAccess) -> AwsCredential:

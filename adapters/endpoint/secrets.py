@@ -7,17 +7,14 @@ code that writes the request.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
-from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
 from adapters.endpoint.local_access import LocalAccess
+from adapters.endpoint.masking import MASK, masked
 from adapters.endpoint.wire_format import WireRequest
 from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectConfigError
-
-MASK = "***"
-
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 
@@ -78,10 +75,8 @@ class Secret:
         return {self._header: f"{self._scheme} {MASK}".lstrip()}
 
     def mask(self, text: str) -> str:
-        """Return ``text`` with the secret, also percent-encoded, replaced by ``***``."""
-        for form in (self._value, quote(self._value, safe="")):
-            text = text.replace(form, MASK)
-        return text
+        """Return ``text`` with the secret, however it is written, replaced by ``***``."""
+        return masked(text, (self._value,))
 
 
 def read_secret(auth: Auth, access: LocalAccess) -> Secret:

@@ -11,6 +11,8 @@ from functools import lru_cache
 
 from cryptography import x509
 
+from adapters.printable import printable, shortened
+
 CERTIFICATE = "tls.certificate_sha256"
 """Name of the certificate's digest."""
 _REQUEST_HEADERS = (
@@ -66,8 +68,7 @@ def presentable(text: str) -> str:
         >>> presentable("a\x1b[31m\u202eb")
         'a?[31m?b'
     """
-    text = "".join(each if each.isprintable() else "?" for each in text[: MAX_LENGTH + 1])
-    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
+    return printable(shortened(text, MAX_LENGTH))
 
 
 @lru_cache(maxsize=16)

@@ -34,6 +34,7 @@ from adapters.endpoint.wire_format import (
 from adapters.http.circuit_breaker import CircuitBreaker
 from adapters.http.class_map import ClassMap, class_map
 from adapters.http.endpoint_file import read_endpoint_file
+from adapters.http.masked_answer import masked_body, read_answer_body
 from adapters.http.peer_address import require_written_address
 from adapters.http.rate_limit import RateLimiter
 from adapters.http.rate_limit_file import SharedPace, shared_pace_path
@@ -43,6 +44,7 @@ from adapters.http.server_identity import presentable, server_words
 from adapters.http.stop_signal import EndOfAsking
 from adapters.http.transport import HttpTransport, RawAnswer
 from adapters.payload import image_encoding
+from adapters.printable import printable, shortened
 from adapters.suspect import (
     Capability,
     Predictions,
@@ -52,6 +54,8 @@ from adapters.suspect import (
 )
 from adapters.tariff import SpendingLimits, Tariff
 
+MAX_MESSAGE_CHARACTERS = 2000
+"""Of an error; a server's words in it may be longer than anybody reads."""
 _MAX_ALONE_BYTES = 1 << 18
 """Pixels that are made ready while others wait: more of them are, aside."""
 PLAIN_HTTP_WARNING = "credentials and images went over plain HTTP, which anyone on the way can read"
@@ -250,9 +254,9 @@ class HttpEndpoint:
             )
             return self._predictions(answer, attempts)
         except SuspectError as error:
-            masked = self._mask(str(error))
-            if masked != str(error):
-                raise type(error)(masked) from None
+            told = printable(shortened(self._mask(str(error)), MAX_MESSAGE_CHARACTERS))
+            if told != str(error):
+                raise type(error)(told) from None
             raise
 
     def stop(self) -> None:
@@ -336,19 +340,25 @@ class HttpEndpoint:
                 if (question := self._learner.question()) is not None:
                     raw = self._transport.send(question)
                     self._check(raw)
-                    self._learner.learn(raw.body)
+                    read_answer_body(raw.body, self._learner.learn, self._mask)
 
     def _check(self, raw: RawAnswer) -> None:
+        if 200 <= raw.status < 300:
+            return
+        # Masked before it is cut, so that no half of an echoed secret remains.
+        refused = dataclasses.replace(raw, body=masked_body(raw.body, self._mask))
         if raw.status >= 400 and isinstance(self._format, ReadsRefusals):
-            # Masked before it is cut, so that no half of an echoed secret remains.
-            body = self._mask(raw.body.decode("utf-8", "replace")).encode()
-            refusal = self._format.refusal(raw.status, raw.headers, body)
+            refusal = self._format.refusal(raw.status, raw.headers, refused.body)
             if refusal is not None:
                 raise refusal
-        self._transport.check(raw)
+        self._transport.refuse(refused)
 
     def _decoded(self, raw: RawAnswer, request: WireRequest, num_images: int) -> WireAnswer:
-        answer = self._format.decode(raw.body, raw.headers, num_images)
+        answer = read_answer_body(
+            raw.body,
+            lambda body: self._format.decode(body, raw.headers, num_images),
+            self._mask,
+        )
         if answer.id != request.id:
             raise AskAgainError("the answer to another request")
         said = server_words(raw.headers, raw.certificate)

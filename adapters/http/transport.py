@@ -11,7 +11,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -105,7 +105,7 @@ class HttpTransport:
         """Send one request.
 
         Returns:
-            The answer, whose status nobody has looked at; `check` does.
+            The answer, whose status nobody has looked at; `refuse` says what others than 2xx mean.
 
         Raises:
             AskAgainError: No answer, or a broken one.
@@ -142,8 +142,11 @@ class HttpTransport:
             certificate=answer.certificate,
         )
 
-    def check(self, raw: RawAnswer) -> None:
-        """Refuse an answer whose status is not one of success.
+    def refuse(self, raw: RawAnswer) -> NoReturn:
+        """Say what an answer means whose status is not one of success.
+
+        Args:
+            raw: The answer, without secrets in its body: the beginning of that is told.
 
         Raises:
             AskAgainError: The server says "later", or has an error that may pass.
@@ -157,11 +160,7 @@ class HttpTransport:
                 f"{place.scheme}://{place.hostname}{place.path}; if that is the right place, "
                 "write it as url"
             )
-        if 200 <= raw.status < 300:
-            return
-        # Masked before it is cut, so that no half of an echoed secret remains.
-        text = raw.body.decode("utf-8", "replace")
-        said = excerpt((self._credential.mask(text) if self._credential else text).encode())
+        said = excerpt(raw.body)
         found = f"status {raw.status} ({said})" if said else f"status {raw.status}"
         if raw.status in _ASK_AGAIN or raw.status >= 500:
             raise AskAgainError(

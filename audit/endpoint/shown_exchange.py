@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping
 
+from adapters.endpoint import masking
 from adapters.http.server_identity import presentable
 from adapters.http.suspect import HttpEndpoint
 from adapters.payload.open_inference import LENGTH_HEADER
+from adapters.printable import printable
 from audit.endpoint.check import Exchange
 
 MAX_CHARACTERS = 400
@@ -56,12 +58,15 @@ def shown_body(endpoint: HttpEndpoint, body: bytes, content_type: str) -> str:
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        kind = content_type.partition(";")[0] or "unknown kind"
+        kind = presentable(endpoint.mask(content_type)).partition(";")[0] or "unknown kind"
         return f"<{len(body)} bytes, {kind}>"
+    if len(text) > masking.MAX_CHARACTERS:  # nothing of it may be cut in two before it is masked
+        text = _BASE64.sub(lambda found: f"<{len(found[0])} characters>", text)
+        text = _NUMBERS.sub(lambda found: f"{found[1]}...", text)
     text = " ".join(endpoint.mask(text).split())
     text = _BASE64.sub(lambda found: f"{found[0][:16]}...<{len(found[0])} characters>", text)
     text = _NUMBERS.sub(lambda found: f"{found[1]}...", text)
-    text = "".join(each if each.isprintable() else "?" for each in text)
+    text = printable(text)
     if len(text) > MAX_CHARACTERS:
         text = f"{text[:MAX_CHARACTERS]}...<{len(body)} bytes in all>"
     return text

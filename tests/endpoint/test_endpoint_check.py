@@ -341,6 +341,21 @@ def test_long_bodies_are_cut_and_bytes_are_only_counted(serve: Serve) -> None:
     endpoint.close()
 
 
+def test_a_long_body_with_a_secret_is_cut_where_it_holds_none(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VENDOR_KEY", SECRET)
+    path, _ = serve(tables='[auth]\nenv = "VENDOR_KEY"')
+    endpoint = open_endpoint(path, bundle_classes=NAMES)
+    image = base64.b64encode(SECRET.encode() + bytes(300_000)).decode()
+    body = json.dumps({"key": SECRET, "image": image, "end": SECRET}).encode()
+    shown = shown_body(endpoint, body, "application/json")
+    kind = shown_body(endpoint, b"\xff", f"image/\x1b[2J{SECRET}; q=1")
+    endpoint.close()
+    assert shown == f'{{"key": "***", "image": "<{len(image)} characters>", "end": "***"}}'
+    assert kind == "<1 bytes, image/?[2J***>"
+
+
 def test_numbers_after_the_json_are_only_counted(tmp_path: Path, httpserver: HTTPServer) -> None:
     def reply(seen: Seen) -> bytes:
         size = int(seen.headers["Inference-Header-Content-Length"])

@@ -1,10 +1,13 @@
 """Secrets travel in their header and appear nowhere else."""
 
+import base64
 import datetime
 import ipaddress
+import json
 import logging
 import ssl
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from worlds.allowed import open_allowed
 from worlds.http_faults import Reply, endpoint_file, scripted_server
 
+from adapters.http.suspect import MAX_MESSAGE_CHARACTERS
 from adapters.suspect import SuspectConfigError, SuspectError, SuspectUnreachableError
 
 SECRET = "sk/l1ve+0123456789"
@@ -111,6 +115,74 @@ def test_an_echoed_secret_is_masked_in_errors_tracebacks_and_logs(
         endpoint.close()
     for part in (SECRET, ENCODED, "l1ve", "0123456789"):
         assert part not in shown
+
+
+LONG = "sk-Pr0j/AbCdEfGhIjKlMnOpQrStUvWx0123456789"
+WRITTEN = {
+    "as it is": LONG,
+    "in upper case": LONG.upper(),
+    "percent-encoded": "".join(f"%{ord(each):02x}" for each in LONG),
+    "in JSON": "".join(f"\\u{ord(each):04x}" for each in LONG),
+    "in HTML": "".join(f"&#{ord(each)};" for each in LONG),
+    "in base64": base64.b64encode(f"##{LONG}##".encode()).decode(),
+}
+PLACES: dict[str, Callable[[str], Reply]] = {
+    "refusal": lambda text: Reply(status=400, body=text.encode()),
+    "failure": lambda text: Reply(status=500, body=text.encode()),
+    "page": lambda text: Reply(body=f"<html>{text}".encode()),
+    "no JSON": lambda text: Reply(body=text.encode()),
+    "UTF-16": lambda text: Reply(body=text.encode("utf-16")),
+    "label": lambda text: Reply(body=f'{{"label": "{text}"}}'.encode()),
+    "redirect": lambda text: Reply(status=308, headers={"Location": f"/{text}"}),
+}
+
+
+@pytest.mark.parametrize("before", [0, 100, 470])
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("place", PLACES)
+def test_no_half_of_an_echoed_secret_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, written: str, before: int
+) -> None:
+    monkeypatch.setenv("VENDOR_KEY", LONG)
+    reply = PLACES[place](f"{'.' * before}key {WRITTEN[written]}")
+    with scripted_server(reply) as server:
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, "retries = 0", BEARER))
+        with pytest.raises(SuspectError, match="expected") as caught:
+            endpoint.predict(IMAGE)
+        endpoint.close()
+    shown = "".join(traceback.format_exception(caught.value))
+    for form in (LONG, WRITTEN[written]):
+        for start in range(len(form) - 7):
+            assert form[start : start + 8].lower() not in shown.lower().replace("?", "")
+
+
+def test_an_error_of_an_answer_tells_what_it_holds_beside_the_secret(tmp_path: Path) -> None:
+    body = f"no model for {SECRET} in eu-1".encode()
+    with scripted_server(Reply(body=body)) as server:
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, "retries = 0", BEARER))
+        with pytest.raises(SuspectError, match=r"no model for \*\*\* in eu-1"):
+            endpoint.predict(IMAGE)
+        endpoint.close()
+
+
+def test_an_answer_that_repeats_the_secret_is_read_as_it_came(tmp_path: Path) -> None:
+    body = f'{{"label": "dog", "you": "{SECRET}"}}'.encode()
+    with scripted_server(Reply(body=body)) as server:
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, tables=BEARER))
+        assert endpoint.predict(IMAGE).labels.tolist() == [1]
+        endpoint.close()
+
+
+def test_a_label_that_nobody_could_read_does_not_make_a_message_that_nobody_can(
+    tmp_path: Path,
+) -> None:
+    body = json.dumps({"label": "x" * 100_000}).encode()
+    with scripted_server(Reply(body=body)) as server:
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url))
+        with pytest.raises(SuspectError, match="label: expected one of cat, dog") as caught:
+            endpoint.predict(IMAGE)
+        endpoint.close()
+    assert len(str(caught.value)) <= MAX_MESSAGE_CHARACTERS
 
 
 def test_the_name_of_an_endpoint_has_no_query(tmp_path: Path) -> None:
