@@ -207,7 +207,7 @@ def _error_type(headers: Mapping[str, str], body: bytes) -> str:
     if not name:
         try:
             document = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return ""
         name = document.get("__type", "") if isinstance(document, dict) else ""
     # "com.amazonaws.rekognition#ThrottlingException", "ThrottlingException:http://..."

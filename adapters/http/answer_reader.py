@@ -1,4 +1,4 @@
-"""An HTTP/1 answer read whole, head and body, bounded in bytes and in time.
+"""An HTTP/1 answer read whole, head and body, bounded in bytes, in headers and in time.
 
 Framing is llhttp's (through httptools), in C: with Python's http.client, taking an answer apart is
 the largest part of what a request costs the audit. Answers of a classifier are small, so that
@@ -17,13 +17,23 @@ from adapters.endpoint.wire_format import AskAgainError
 from adapters.suspect import SuspectUnreachableError
 
 MAX_ANSWER_BYTES = 16 << 20
-"""More is no answer of a classifier."""
-TOO_LONG = (
-    f"url: expected an answer of a classifier, got more than {MAX_ANSWER_BYTES >> 20} MiB; check "
-    "the address"
-)
+"""Of all of an answer, and of its body as it was before it was compressed."""
+TOO_LONG = f"{MAX_ANSWER_BYTES >> 20} MiB"
+MAX_HEAD_BYTES = 1 << 16
+"""Of status line and headers, all answers of status 1xx included; servers send some hundred."""
+MAX_HEADERS = 256
+"""Of all heads together, and of what follows a body in chunks."""
+MAX_FRAMING_BYTES = 1 << 20
+"""Of all but the body: how long chunks are, their extensions, what follows the last one."""
 
 _CHUNK_BYTES = 1 << 16
+
+
+def too_much(what: str) -> SuspectUnreachableError:
+    """Return the error for what is more than any answer of a classifier; it is not asked again."""
+    return SuspectUnreachableError(
+        f"url: expected an answer of a classifier, got more than {what}; check the address"
+    )
 
 
 class Socket(Protocol):
@@ -65,9 +75,9 @@ def read_answer(sock: Socket, timeout_s: float) -> WholeAnswer:
         TimeoutError: Its head did not come in time.
         OSError: The connection broke, or was closed, before the head was whole.
         AskAgainError: The body broke off or did not come in time, or this is not HTTP.
-        SuspectUnreachableError: It is longer than any answer of a classifier.
+        SuspectUnreachableError: It is longer than any answer of a classifier, or has more headers.
     """
-    deadline, message, size = time.monotonic() + timeout_s, _Message(), 0
+    deadline, message = time.monotonic() + timeout_s, _Message()
     while not message.is_whole:
         try:
             sock.settimeout(max(deadline - time.monotonic(), 1e-3))
@@ -83,9 +93,6 @@ def read_answer(sock: Socket, timeout_s: float) -> WholeAnswer:
         if not data:
             message.end()
             break
-        size += len(data)
-        if size > MAX_ANSWER_BYTES:
-            raise SuspectUnreachableError(TOO_LONG)
         message.feed(data)
     return message.answer()
 
@@ -98,7 +105,7 @@ class _Message:
         self._headers = HTTPHeaderDict()
         self._pieces: list[bytes] = []
         self._version, self._keeps_connection = "", False
-        self.on_body = self._pieces.append
+        self._num_bytes = self._num_body_bytes = self._num_headers = 0
         self._parser = HttpResponseParser(self)
         # Some servers end lines with LF alone, which http.client and browsers take, too.
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
@@ -106,7 +113,7 @@ class _Message:
     @property
     def cut_short(self) -> str:
         """Say how much came, in words that fit after ``expected an answer, got``."""
-        return f"a body cut short after {sum(map(len, self._pieces))} bytes"
+        return f"a body cut short after {self._num_body_bytes} bytes"
 
     @property
     def _is_redirect(self) -> bool:
@@ -114,13 +121,26 @@ class _Message:
         return 300 <= self.status < 400
 
     def feed(self, data: bytes) -> None:
-        """Take what has come."""
+        """Take what has come; that the parser may be beyond a limit by so much does no harm."""
+        self._num_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             if not self.is_whole:
                 raise AskAgainError("something that is not HTTP") from error
             self._keeps_connection = False  # whatever follows the answer, nobody has asked for it
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        framing_bytes = self._num_bytes - self._num_body_bytes
+        if self._num_headers > MAX_HEADERS:
+            raise too_much(f"{MAX_HEADERS} headers")
+        if not self.status and framing_bytes > MAX_HEAD_BYTES:
+            raise too_much(f"{MAX_HEAD_BYTES >> 10} KiB of headers")
+        if framing_bytes > MAX_FRAMING_BYTES:
+            raise too_much(f"{MAX_FRAMING_BYTES >> 10} KiB around its body")
+        if self._num_bytes > MAX_ANSWER_BYTES:
+            raise too_much(TOO_LONG)
 
     def end(self) -> None:
         """Note that nothing more comes, which is the end of a body of unknown length."""
@@ -146,9 +166,15 @@ class _Message:
         if self.is_whole:
             raise ValueError("more than one answer")
 
+    def on_body(self, piece: bytes) -> None:
+        """Note a piece of the body."""
+        self._pieces.append(piece)
+        self._num_body_bytes += len(piece)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header; what follows the body in chunks says nothing about the answer."""
-        if not self.status:
+        self._num_headers += 1
+        if not self.status and self._num_headers <= MAX_HEADERS:
             self._headers.add(name.decode("latin-1"), value.decode("latin-1"))
 
     def on_headers_complete(self) -> None:

@@ -14,6 +14,8 @@ from email.utils import parsedate_to_datetime
 _MIN_EPOCH_S = 1e9
 """A reset this large is a time, not a delay (2001; a delay would be 31 years)."""
 _MIN_EPOCH_MS = 1e12
+_MAX_CHARACTERS = 1000
+"""Of one field; reading takes up to the square of its length."""
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
 _PARAMETER = re.compile(r"(?:^|[;,\s])\s*(limit|remaining|reset|r|t|q|w)\s*=\s*([0-9.]+)")
 _NAME = re.compile(r'^\s*"((?:[^"\\]|\\.)*)"')
@@ -66,7 +68,7 @@ def seconds_until_quota(headers: Mapping[str, str]) -> float | None:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("Retry-After", "").strip()
+    value = _field(headers, "Retry-After").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
     then = _date(value)
@@ -80,9 +82,9 @@ def _quota_pause(headers: Mapping[str, str], *, is_refused: bool) -> float | Non
 
     A server that refuses has used one up, even where it names only when that ends.
     """
-    windows = _windows(headers.get("RateLimit-Policy", ""))
+    windows = _windows(_field(headers, "RateLimit-Policy"))
     pauses: list[float] = []
-    field = headers.get("RateLimit", "")
+    field = _field(headers, "RateLimit")
     # The older form is one quota whose parts stand between commas.
     items = [field] if "remaining" in field or "reset" in field else _ITEM.findall(field)
     for item in items:
@@ -93,7 +95,7 @@ def _quota_pause(headers: Mapping[str, str], *, is_refused: bool) -> float | Non
         if reset is not None and (left == 0 or (left is None and is_refused)):
             pauses.append(_delay(reset, headers))
     for left_field, reset_field in _SPLIT_FIELDS:
-        left, reset = _number(headers.get(left_field)), _number(headers.get(reset_field))
+        left, reset = (_number(_field(headers, name)) for name in (left_field, reset_field))
         if reset is not None and (left == 0 or (left is None and is_refused)):
             pauses.append(_delay(reset, headers))
     return max(pauses, default=None)
@@ -126,9 +128,12 @@ def _delay(reset: float, headers: Mapping[str, str]) -> float:
     return max(0.0, epoch_s - _server_time(headers).timestamp())
 
 
-def _number(text: str | None) -> float | None:
-    if text is None:
-        return None
+def _field(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name, "")
+    return value if len(value) <= _MAX_CHARACTERS else ""
+
+
+def _number(text: str) -> float | None:
     try:
         value = float(text.strip()[:20])
     except ValueError:
@@ -137,12 +142,12 @@ def _number(text: str | None) -> float | None:
 
 
 def _server_time(headers: Mapping[str, str]) -> datetime:
-    return _date(headers.get("Date", "")) or datetime.now(UTC)
+    return _date(_field(headers, "Date")) or datetime.now(UTC)
 
 
 def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

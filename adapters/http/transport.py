@@ -6,8 +6,8 @@ through urllib3's pool of connections, and threads share nothing but that. TLS c
 always verified. Nothing here puts a header or a query into a message.
 """
 
-import io
 import socket
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,19 @@ from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.grants import NOTHING, Grants, origin_of
 from adapters.endpoint.secrets import Credential
 from adapters.endpoint.wire_format import AskAgainError, WireRequest
-from adapters.http.answer_reader import MAX_ANSWER_BYTES, TOO_LONG, WholeAnswer
+from adapters.http.answer_reader import MAX_ANSWER_BYTES, TOO_LONG, WholeAnswer, too_much
 from adapters.http.connection import WholeExchangeAdapter
 from adapters.http.peer_address import require_address
 from adapters.http.retry_headers import seconds_to_wait
 from adapters.printable import excerpt
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
 
-_CHUNK_BYTES = 1 << 16
+_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+"""Codings that are asked for; an answer in another one is taken as it is."""
+_ZLIB_OR_GZIP, _BARE_DEFLATE = 47, -15
+"""What zlib calls the formats; the second one is what some servers take deflate for."""
+_MAX_MEMBERS = 64
+"""Of a gzip file; each costs some kilobytes, whatever it holds."""
 _ASK_AGAIN = frozenset({408, 425, 429})
 _THROTTLED = frozenset({429, 503})
 _NO_CREDENTIALS = frozenset({401, 403, 407})
@@ -154,11 +159,9 @@ class HttpTransport:
             SuspectConfigError: The server refuses the request as such.
         """
         if _is_redirect(raw.status):  # another host must not see the credentials or the triggers
-            place = urlsplit(urljoin(raw.url, raw.headers.get("Location", "")))
             raise SuspectUnreachableError(
                 f"url: expected an answer, got a redirect (status {raw.status}) to "
-                f"{place.scheme}://{place.hostname}{place.path}; if that is the right place, "
-                "write it as url"
+                f"{_target(raw)}; if that is the right place, write it as url"
             )
         said = excerpt(raw.body)
         found = f"status {raw.status} ({said})" if said else f"status {raw.status}"
@@ -239,20 +242,38 @@ class HttpTransport:
         return proved
 
 
-def _unpacked(body: bytes, headers: urllib3.HTTPHeaderDict) -> bytes:
+def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     """Return a body as it was before the server compressed it; no bomb gets past the limit."""
-    if "Content-Encoding" not in headers:
+    coding = headers.get("Content-Encoding", "").strip().lower()
+    if coding not in _PACKED or not body:
         return body
-    response = urllib3.HTTPResponse(io.BytesIO(body), headers, preload_content=False)
-    pieces, size = [], 0
     try:
-        while piece := response.read(_CHUNK_BYTES, decode_content=True):
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_ANSWER_BYTES:
-                raise SuspectUnreachableError(TOO_LONG)
-    except urllib3.exceptions.DecodeError as error:
-        raise AskAgainError("a compressed body that cannot be unpacked") from error
+        return _inflated(body, _ZLIB_OR_GZIP)
+    except zlib.error:
+        try:
+            return _inflated(body, _BARE_DEFLATE)
+        except zlib.error as error:
+            raise AskAgainError("a compressed body that cannot be unpacked") from error
+
+
+def _inflated(body: bytes, wbits: int) -> bytes:
+    pieces: list[bytes] = []
+    left = MAX_ANSWER_BYTES
+    for _ in range(_MAX_MEMBERS):  # gzip files may follow one another
+        stream = zlib.decompressobj(wbits)
+        try:
+            pieces.append(stream.decompress(body, left + 1))
+        except zlib.error:
+            if pieces:  # something else may follow, too
+                break
+            raise
+        left -= len(pieces[-1])
+        if left < 0:
+            raise too_much(TOO_LONG)
+        if not stream.eof:
+            raise zlib.error("cut short")
+        if not (body := stream.unused_data):
+            break
     return b"".join(pieces)
 
 
@@ -265,6 +286,15 @@ def _host(url: str) -> str:
 
 def _is_redirect(status: int) -> bool:
     return 300 <= status < 400
+
+
+def _target(raw: RawAnswer) -> str:
+    """Return where a redirect leads, without user, port and query."""
+    try:
+        place = urlsplit(urljoin(raw.url, raw.headers.get("Location", "")))
+        return f"{place.scheme}://{place.hostname}{place.path}"
+    except ValueError:
+        return "a place that cannot be read"
 
 
 def _why(error: BaseException) -> str:

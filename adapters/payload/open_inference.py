@@ -246,13 +246,14 @@ class OpenInference:
         """
         length, tail = headers.get(LENGTH_HEADER), b""
         if length is not None:
-            if not (length.isascii() and length.isdigit()):
+            num_bytes = number_of_bytes(length)
+            if num_bytes is None:
                 raise SuspectError(
                     f"answer: expected a number of bytes in {LENGTH_HEADER}, got another text"
                 )
-            if int(length) > len(body):
+            if num_bytes > len(body):
                 raise AskAgainError(f"an answer cut short after {len(body)} bytes")
-            body, tail = body[: int(length)], body[int(length) :]
+            body, tail = body[:num_bytes], body[num_bytes:]
         document = read_json(body)
         found = document.get("outputs") if isinstance(document, dict) else None
         if not isinstance(found, list) or not found:
@@ -285,6 +286,11 @@ class OpenInference:
             body=header + (tail or b""),
             id=number,
         )
+
+
+def number_of_bytes(text: str) -> int | None:
+    """Return what `LENGTH_HEADER` says; None where that is no number that bytes could have."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def _flat_numbers(values: NDArray[Any]) -> JsonText:

@@ -126,7 +126,7 @@ class HuggingFaceFormat:
             return None
         try:
             document = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         needed_s = document.get("estimated_time") if isinstance(document, dict) else None
         if not isinstance(needed_s, int | float) or not 0 <= needed_s < 86400:

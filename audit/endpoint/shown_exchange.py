@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from adapters.endpoint import masking
 from adapters.http.server_identity import presentable
 from adapters.http.suspect import HttpEndpoint
-from adapters.payload.open_inference import LENGTH_HEADER
+from adapters.payload.open_inference import LENGTH_HEADER, number_of_bytes
 from adapters.printable import printable
 from audit.endpoint.check import Exchange
 
@@ -46,11 +46,12 @@ def _shown(
     endpoint: HttpEndpoint, body: bytes, content_type: str, headers: Mapping[str, str]
 ) -> str:
     """Return a body; where numbers follow its JSON as bytes, the JSON and how many bytes."""
-    length = {name.lower(): value for name, value in headers.items()}.get(LENGTH_HEADER.lower(), "")
-    if not length.isdigit() or int(length) > len(body):
+    lengths = {name.lower(): value for name, value in headers.items()}
+    length = number_of_bytes(lengths.get(LENGTH_HEADER.lower(), ""))
+    if length is None or length > len(body):
         return shown_body(endpoint, body, content_type)
-    text = shown_body(endpoint, body[: int(length)], content_type)
-    return f"{text}<{len(body) - int(length)} bytes>"
+    text = shown_body(endpoint, body[:length], content_type)
+    return f"{text}<{len(body) - length} bytes>"
 
 
 def shown_body(endpoint: HttpEndpoint, body: bytes, content_type: str) -> str:

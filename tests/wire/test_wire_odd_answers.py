@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from adapters.endpoint.description import EndpointDescription
-from adapters.endpoint.wire_format import AskAgainError, SelfConfiguring, WireAnswer, WireFormat
+from adapters.endpoint.wire_format import (
+    AskAgainError,
+    ReadsRefusals,
+    SelfConfiguring,
+    WireAnswer,
+    WireFormat,
+)
 from adapters.http.endpoint_file import known_formats, read_endpoint_file
 from adapters.suspect import SuspectError
 from audit.endpoint.template import endpoint_template
@@ -170,6 +176,33 @@ def test_broken_bytes_are_refused(tmp_path: Path, name: str) -> None:
         length = str(rng.randrange(2 * len(body)))
         headers = {"Inference-Header-Content-Length": length} if rng.random() < 0.5 else {}
         outcome(wire_format, bytes(cut), headers)
+
+
+ODD_VALUES = ["", " ", "\xb2", "-1", "7" * 5000, "1e999", "true", "#:", "\x9b2J", "http://["]
+
+
+@pytest.mark.parametrize("name", known_formats())
+def test_odd_headers_are_read_or_refused(tmp_path: Path, name: str) -> None:
+    wire_format, body = read_format(tmp_path, name), json.dumps(RIGHT[name]).encode()
+    for header in ("Inference-Header-Content-Length", "x-ms-run-function-failed"):
+        for value in ODD_VALUES:
+            assert outcome(wire_format, body, {header: value})
+
+
+@pytest.mark.parametrize("name", known_formats())
+def test_an_odd_refusal_is_read_or_left_to_its_status(tmp_path: Path, name: str) -> None:
+    wire_format, rng = read_format(tmp_path, name), random.Random(17)
+    if not isinstance(wire_format, ReadsRefusals):
+        return
+    bodies = [b"", b"[" * 100_000, b"7" * 5000, b"\xff", b'{"__type": "\\u001b[2J"}']
+    bodies += [
+        json.dumps({key: anything(rng) for key in ("__type", "estimated_time")}).encode()
+        for _ in range(200)
+    ]
+    for body in bodies:
+        for value in ODD_VALUES:
+            refusal = wire_format.refusal(503, {"x-amzn-ErrorType": value}, body)
+            assert isinstance(refusal, AskAgainError | SuspectError | None)
 
 
 @pytest.mark.parametrize("name", known_formats())
