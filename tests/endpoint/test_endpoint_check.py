@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pytest_httpserver import HTTPServer
+from worlds.allowed import open_allowed
 from worlds.bundle_builder import OWNER_KEY
 from worlds.in_process import Done, run
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents
@@ -346,7 +347,7 @@ def test_a_long_body_with_a_secret_is_cut_where_it_holds_none(
 ) -> None:
     monkeypatch.setenv("VENDOR_KEY", SECRET)
     path, _ = serve(tables='[auth]\nenv = "VENDOR_KEY"')
-    endpoint = open_endpoint(path, bundle_classes=NAMES)
+    endpoint = open_allowed(path, bundle_classes=NAMES)
     image = base64.b64encode(SECRET.encode() + bytes(300_000)).decode()
     body = json.dumps({"key": SECRET, "image": image, "end": SECRET}).encode()
     shown = shown_body(endpoint, body, "application/json")

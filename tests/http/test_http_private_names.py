@@ -2,6 +2,7 @@
 
 import inspect
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ USED = {
 def test_urllib3_has_the_private_methods_that_are_used(name: str) -> None:
     method = getattr(urllib3.HTTPConnectionPool, name, None)
     assert method is not None, (
-        f"urllib3 {urllib3.__version__} has no HTTPConnectionPool.{name}, which "
+        f"urllib3 {version('urllib3')} has no HTTPConnectionPool.{name}, which "
         "adapters/http/connection.py calls: mend that, or lower urllib3's bound in pyproject.toml"
     )
     assert tuple(inspect.signature(method).parameters) == USED[name]
