@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
+from adapters.printable import printable
 from audit.tui import themes
 from audit.tui.desk import Desk
 from audit.tui.library import Library
@@ -68,6 +70,24 @@ class KinprintApp(App[None]):
         self._first_theme = themes.theme_name(theme or desk.preferences.theme or "dark")
         self._user_keymap = keymap or {}
         self._is_ending = False
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Tell something in passing; names of files are in it, so that nothing in it is markup."""
+        super().notify(
+            printable(message),
+            title=printable(title),
+            severity=severity,
+            timeout=timeout,
+            markup=False,
+        )
 
     def on_mount(self) -> None:
         """Open Home, and the form where bundle and suspect are named already."""

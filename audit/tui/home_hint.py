@@ -20,8 +20,8 @@ def home_hint(listing: Listing, bundle: FoundBundle | None, folder: Path) -> str
         return f"✗ {printable(listing.problem)}"
     if not listing.bundles:
         return (
-            f"No bundle in {folder}. Press f to look in another folder, or d for an "
-            "example to try: a bundle and eight suspects, made in two minutes."
+            f"No bundle in {printable(str(folder))}. Press f to look in another folder, or d for "
+            "an example to try: a bundle and eight suspects, made in two minutes."
         )
     if bundle is not None and bundle.state is SignatureState.UNTRUSTED:
         return (

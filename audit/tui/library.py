@@ -88,6 +88,13 @@ class Library:
         self._known = known
         return tuple(known.values())
 
+    def bundles(self, desk: Desk) -> tuple[FoundBundle, ...]:
+        """Return the bundles of the folder; none where it cannot be read."""
+        try:
+            return self._bundles(desk)
+        except AuditError:
+            return ()
+
     def bundle(self, path: Path, trust: Trust) -> FoundBundle:
         """Read one bundle, unless it is known as it stands."""
         try:

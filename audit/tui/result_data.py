@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.printable import printable
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, ModelRecord
 from audit.journal.journal import Journal
@@ -65,8 +66,9 @@ class ResultData:
         Args:
             folder: Where it was looked for.
         """
+        told = printable(str(folder))
         return (
-            f"The bundle {self.record.opening.bundle.sha256[:16]} is not in {folder}, so "
+            f"The bundle {self.record.opening.bundle.sha256[:16]} is not in {told}, so "
             "that images and the comparison models' scores cannot be shown. Open its folder with "
             "f on Home."
         )

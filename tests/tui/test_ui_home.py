@@ -318,3 +318,18 @@ def test_keys_that_come_after_quitting_open_nothing(folder: Path) -> None:
 
     before, after = drive(make_desk(folder), play)
     assert after == before
+
+
+def test_names_of_folders_are_no_markup(tmp_path: Path) -> None:
+    odd = tmp_path / "a[" / "b]\x1b[2J[red]"
+    odd.mkdir(parents=True)
+
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        await shows(pilot, "No bundle in")
+        app.notify(f"looked into {odd}", title=str(odd))
+        await until(pilot, lambda: len(app._notifications) == 1)
+        (notification,) = app._notifications
+        assert not notification.markup
+        assert "\x1b" not in notification.message + notification.title
+
+    drive(make_desk(odd, is_trusted=False), play)

@@ -67,6 +67,8 @@ def test_enter_shows_what_a_verdict_rests_on_and_exports_it(world: World) -> Non
         await until(pilot, lambda: isinstance(app.screen, ResultScreen))
         await until(pilot, lambda: app.screen.data is not None)  # type: ignore[attr-defined]
         await shows(pilot, "copy.onnx")
+        # the sweep knows where its bundle lies, so that images and other models can be shown
+        assert app.screen.data.bundle is not None  # type: ignore[attr-defined]
         assert "Go on" not in text_of(app)
         await pilot.press("x")
         await shows(pilot, "Export the evidence")

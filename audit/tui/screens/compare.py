@@ -61,7 +61,7 @@ Where the folder holds the results of a sweep, *w* shows the newest.
 
     def body(self) -> Iterable[Widget]:
         """Lay out heading and table."""
-        yield Static("", id="hint")
+        yield Static("", id="hint", markup=False)
         yield Vertical(CompareTable(id="compare"), classes="panel", id="compare-panel")
 
     def on_mount(self) -> None:

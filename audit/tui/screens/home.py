@@ -85,7 +85,7 @@ class HomeScreen(KinprintScreen):
 
     def body(self) -> Iterable[Widget]:
         """Lay out the tables and the filter."""
-        yield Static("", id="hint")
+        yield Static("", id="hint", markup=False)
         yield Container(
             Vertical(BundleTable(id="bundles"), id="bundles-panel", classes="panel"),
             Vertical(SuspectTable(id="suspects"), id="suspects-panel", classes="panel"),
@@ -100,7 +100,9 @@ class HomeScreen(KinprintScreen):
     def on_mount(self) -> None:
         """Begin to look."""
         self._show_folder()
-        self.query_one("#hint", Static).update(f"Looking into {self.desk.folder} ...")
+        self.query_one("#hint", Static).update(
+            f"Looking into {printable(str(self.desk.folder))} ..."
+        )
         self.set_interval(RESCAN_EVERY_S, self.action_rescan)
         self.action_rescan()
 

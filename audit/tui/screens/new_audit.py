@@ -135,7 +135,7 @@ is asked, and you are told what to look at. Then come the queries that decide.
             ),
             id="form",
         )
-        yield Static("", id="summary")
+        yield Static("", id="summary", markup=False)
         yield Horizontal(
             Button("Start (Ctrl+S)", variant="primary", id="start", compact=True, disabled=True),
             Static("", id="state", markup=False),

@@ -79,13 +79,16 @@ innocent model, every answer, and where bundle, suspect and answers come from.
     @work(thread=True, exclusive=True, group="load")
     def _load(self) -> None:
         wanted = self._wanted
+        bundles = wanted.bundles
+        if wanted.bundle is None and wanted.bundle_path is not None:
+            bundles = (self.library.bundle(wanted.bundle_path, self.desk.trust()), *bundles)
         try:
             data = result_data(
                 wanted.journal or self.desk.journal,
                 wanted.audit,
                 bundle=wanted.bundle,
                 bundle_path=wanted.bundle_path,
-                bundles=wanted.bundles,
+                bundles=bundles or self.library.bundles(self.desk),
             )
         except AuditError as error:
             self.post_message(Loaded(None, str(error)))
@@ -121,7 +124,7 @@ innocent model, every answer, and where bundle, suspect and answers come from.
 
     def _answer_page(self, data: ResultData) -> Widget:
         if data.bundle is None:
-            return Static(data.no_bundle(self.desk.folder), classes="prose")
+            return Static(data.no_bundle(self.desk.folder), classes="prose", markup=False)
         return AnswerPage(data, data.bundle, id="answers-split")
 
     def _origin_page(self, data: ResultData) -> Widget:

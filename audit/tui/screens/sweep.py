@@ -62,7 +62,7 @@ runs is read again every few seconds. *sweep.html* in the folder shows the same 
 
     def body(self) -> Iterable[Widget]:
         """Lay out counts, filter and table."""
-        yield Static("", id="hint")
+        yield Static("", id="hint", markup=False)
         yield Vertical(SweepPairs(id="pairs"), classes="panel", id="pairs-panel")
         yield Input(placeholder="filter: part of a name or verdict", id="filter", compact=True)
 

@@ -46,7 +46,7 @@ class ScorePage(VerticalScroll):
             if index == 0 and data.curve is not None:
                 yield EvidencePlot(id="result-plot")
         if not data.strips:
-            yield Static(data.no_bundle(self._folder), classes="prose")
+            yield Static(data.no_bundle(self._folder), classes="prose", markup=False)
 
     def on_mount(self) -> None:
         """Draw the figures."""

@@ -41,7 +41,7 @@ class VerdictPage(VerticalScroll):
                 parts.append(Content("\n"))
         yield Static(Content.assemble(*parts), classes="prose")
         if data.confusion is not None:
-            yield ConfusionTable(id="confusion")
+            yield ConfusionTable(id="wrong-controls")
 
     def on_mount(self) -> None:
         """Draw the figures."""
