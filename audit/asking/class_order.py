@@ -10,10 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from adapters.printable import shortened
 from adapters.suspect import REFUSED
 from audit.errors import AuditError
 from audit.verdict.p_values import binomial_tail
 
+SETTING = "class_order"
+"""Under this name an order stands among the settings of an audit."""
+UNKNOWN = "unknown"
+"""In the place of one that is still to be found."""
 SURE = 0.05
 """A class is sure if chance would set it apart from the runner-up less often than this."""
 
@@ -50,6 +55,30 @@ class ClassOrder:
 def order_text(order: tuple[int, ...]) -> str:
     """Return an order as it stands in journals and records."""
     return ",".join(map(str, order))
+
+
+def read_order(text: str, num_classes: int) -> tuple[int, ...]:
+    """Return an order that `order_text` wrote.
+
+    Args:
+        text: From a journal or a record, where it may say anything.
+        num_classes: K of the bundle.
+
+    Raises:
+        AuditError: It does not name each of the K classes once.
+
+    Example:
+        >>> read_order("2,0,1", 3)
+        (2, 0, 1)
+    """
+    known = {str(index): index for index in range(num_classes)}
+    order = tuple(known.get(part, -1) for part in text.split(","))
+    if sorted(order) != list(range(num_classes)):
+        raise AuditError(
+            f"settings: {SETTING}: expected each of 0 to {num_classes - 1} once, comma-separated, "
+            f"got {shortened(text, 60)!r}"
+        )
+    return order
 
 
 def confusion(

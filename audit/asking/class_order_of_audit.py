@@ -13,14 +13,19 @@ import numpy as np
 from adapters.narrowed import Relabelled, reordered
 from adapters.suspect import Predictions, Suspect, SuspectIdentity
 from audit.answer import Answer
-from audit.asking.class_order import ClassOrder, confusion, order_of, order_text
+from audit.asking.class_order import (
+    SETTING,
+    UNKNOWN,
+    ClassOrder,
+    confusion,
+    order_of,
+    order_text,
+    read_order,
+)
 from audit.bundle.manifest import BundleContents
 from audit.journal.audits import unfinished_audits
 from audit.journal.class_order import settle_class_order
 from audit.journal.journal import Journal
-
-SETTING = "class_order"
-UNKNOWN = "unknown"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,21 +42,25 @@ class AskedOrder:
 
 
 def order_so_far(
-    journal: Journal, bundle: str, suspect: SuspectIdentity, settings: Mapping[str, str]
+    journal: Journal, bundle: BundleContents, suspect: SuspectIdentity, settings: Mapping[str, str]
 ) -> AskedOrder | None:
     """Return the newest unfinished audit of this pair that finds the order, or has found it.
 
     Args:
         journal: Where to look.
-        bundle: SHA-256 of its manifest.
+        bundle: Asks.
         suspect: Who is asked, without an order among its details.
         settings: Of the audit, without an order.
+
+    Raises:
+        AuditError: What the journal holds is no order.
     """
-    for earlier in unfinished_audits(journal, bundle, suspect):
+    for earlier in unfinished_audits(journal, bundle.manifest_sha256, suspect):
         stored = dict(earlier.settings)
         told = stored.pop(SETTING, None)
         if told is not None and stored == dict(settings):
-            order = None if told == UNKNOWN else tuple(int(index) for index in told.split(","))
+            num_classes = bundle.manifest.task.num_classes
+            order = None if told == UNKNOWN else read_order(told, num_classes)
             return AskedOrder(earlier.audit, order)
     return None
 

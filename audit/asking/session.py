@@ -10,9 +10,8 @@ from adapters.attempts import watchable
 from adapters.suspect import Suspect
 from audit.answer import Answer
 from audit.asking.answer_book import AnswerBook
+from audit.asking.class_order import SETTING, UNKNOWN
 from audit.asking.class_order_of_audit import (
-    SETTING,
-    UNKNOWN,
     AskedOrder,
     find_order,
     order_so_far,
@@ -93,7 +92,7 @@ class AuditSession:
         self._earlier: str | None = None
         self._order: AskedOrder | None = None
         if options.resume and options.infer_classes:
-            self._order = order_so_far(journal, digest, identity, settings)
+            self._order = order_so_far(journal, bundle, identity, settings)
             self._earlier = self._order.audit if self._order else None
         elif options.resume:
             self._earlier = journal.unfinished(digest, identity, settings)

@@ -83,6 +83,7 @@ def command(
 def _ask_again(verification: "Verification", path: Path) -> "Reasked":
     from adapters.narrowed import Relabelled
     from adapters.suspect import Suspect
+    from audit.records.against_bundle import record_order
     from audit.records.ask_again import ask_again
     from audit.suspects.opening import open_described, open_file
 
@@ -90,9 +91,9 @@ def _ask_again(verification: "Verification", path: Path) -> "Reasked":
     assert verification.bundle is not None
     opening = open_described if path.suffix == ".toml" else open_file
     suspect: Suspect = opening(verification.bundle, path)
-    order = verification.record.opening.settings.get("class_order")
+    order = record_order(verification.record, verification.bundle)
     if order is not None:
-        suspect = Relabelled(suspect, [int(index) for index in order.split(",")])
+        suspect = Relabelled(suspect, order)
     try:
         return ask_again(verification.record, verification.bundle, suspect)
     finally:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapters.suspect import Capability
+from audit.asking.class_order import SETTING, UNKNOWN, read_order
 from audit.asking.plan import Plan, QuestionGroup, make_plan
 from audit.asking.second_questions import possible_repeats
 from audit.bundle.manifest import BundleContents
@@ -57,6 +58,7 @@ def check_questions(record: Record, bundle: BundleContents) -> Check:
     def found() -> str:
         images: dict[str, str] = {}
         plan = record_plan(record, bundle)
+        record_order(record, bundle)
         for group in (*plan.groups, *possible_repeats(plan)):
             if any(row.question.rpartition("/")[0] == group.kind for row in record.rows):
                 pixels = group.images()
@@ -144,6 +146,25 @@ def record_rule(record: Record, bundle: BundleContents) -> DecisionRule:
     """
     try:
         return read_rule(record.opening.settings, bundle.manifest)
+    except AuditError as error:
+        raise SignatureInvalidError(str(error)) from error
+
+
+def record_order(record: Record, bundle: BundleContents) -> tuple[int, ...] | None:
+    """Return the suspect's index of each of the bundle's classes, where the audit had to find it.
+
+    Returns:
+        None where it had not, or was broken off before it could.
+
+    Raises:
+        SignatureInvalidError: What the settings say is no order.
+    """
+    told = record.opening.settings.get(SETTING)
+    is_open = told == UNKNOWN and record.closing.state is State.INTERRUPTED
+    if told is None or is_open:
+        return None
+    try:
+        return read_order(told, bundle.manifest.task.num_classes)
     except AuditError as error:
         raise SignatureInvalidError(str(error)) from error
 

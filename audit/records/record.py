@@ -37,8 +37,8 @@ SUBJECT = "record"
 MAX_RECORD_BYTES = 512 * 2**20
 """Largest file that is read."""
 
-Time = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$")]
-"""UTC with microseconds."""
+Time = Annotated[str, Field(pattern=r"^(19[7-9]\d|2\d{3})-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$")]
+"""UTC with microseconds, of a year that a clock may show."""
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Text = dict[str, str]
 _Line = TypeVar("_Line", bound=FrozenModel)
@@ -98,7 +98,7 @@ class Opening(FrozenModel):
     suspect: RecordedSuspect
     settings: Text
     """``scores``, comma-separated, the deciding one first; ``capability`` that was used."""
-    runs: Annotated[tuple[Run, ...], Field(strict=False)]
+    runs: Annotated[tuple[Run, ...], Field(strict=False, min_length=1)]
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ class Row(FrozenModel):
     sequence: Annotated[int, Field(ge=1)]
     """Number in the order of asking; a gap is a question whose answer never came."""
     asked: Time
-    latency_s: Annotated[float, Field(ge=0)]
+    latency_s: Annotated[float, Field(ge=0, le=1e9)]
     attempts: Annotated[int, Field(ge=1)]
     """Times that the request was sent."""
     label: Annotated[int, Field(ge=-1)]
