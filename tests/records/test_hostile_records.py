@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,13 @@ def look_at(folder: Path, data: bytes) -> bool:
 def spoiled(path: tuple[Any, ...], line: int) -> Iterator[bytes]:
     for odd in ODD:
         try:
-            yield forged(RIGHT, lambda lines, odd=odd: put(lines[line], path, odd), AUDITOR_KEY)
+            yield forged(RIGHT, partial(_spoil, line, path, odd), AUDITOR_KEY)
         except ValueError:
             continue  # nobody can sign this
+
+
+def _spoil(line: int, path: tuple[Any, ...], odd: Any, lines: list[dict[str, object]]) -> None:
+    put(lines[line], path, odd)
 
 
 @pytest.mark.parametrize(
