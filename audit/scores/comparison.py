@@ -108,6 +108,7 @@ def _by_queries(
     bundle: BundleContents, answers: Mapping[str, Answer], score: str, num_first: int | None
 ) -> Comparison:
     num_in_bundle = len(bundle.arrays.queries)
+    # What stopped the audit took its answers in order, so the first ones are all there.
     asked = answered(answers, "query", num_in_bundle) if num_first is None else np.arange(num_first)
     given = suspect_answers(bundle, answers, asked)
     uses_probabilities = score == "sample-correlation" and given.log_probabilities is not None
@@ -132,6 +133,7 @@ def _by_losses(bundle: BundleContents, answers: Mapping[str, Answer]) -> Compari
     asked = answered(answers, "trigger", len(arrays.triggers))
     given = [answers[f"trigger/{index}"] for index in asked]
     num_classes = bundle.manifest.task.num_classes
+    # [n, K], also for n = 0; a row without probabilities says nothing of any class
     rows = np.array(
         [
             np.full(num_classes, np.nan) if one.log_probabilities is None else one.log_probabilities
@@ -143,6 +145,8 @@ def _by_losses(bundle: BundleContents, answers: Mapping[str, Answer]) -> Compari
     # Where only bounds are known, a trigger matches if every loss within them does.
     low, high = loss_bounds(rows, labels)
     matches, is_open = bounded_matches(low, high, source, tau)
+    # A refusal has no row either, but that is not how little the suspect tells; it counts by
+    # itself.
     is_answered = np.array([one.label != REFUSED for one in given], dtype=bool)
     return Comparison(
         score="mfue-w",
@@ -183,7 +187,7 @@ def _by_probes(bundle: BundleContents, answers: Mapping[str, Answer]) -> Compari
         probe_hits(arrays.source_probe_labels[asked], trigger_labels), num_probes
     )
     suspect = estimated_loss(probe_hits(labels, trigger_labels), num_probes)
-    models = estimated_loss(arrays.model_probe_hits[:, asked], num_probes)
+    models = estimated_loss(arrays.model_probe_hits[:, asked], num_probes)  # [R, n]
     return Comparison(
         score="mfue-b",
         access="labels",

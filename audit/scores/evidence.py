@@ -52,6 +52,7 @@ def query_evidence(
         score: One of `audit.scores.query_scores.MEAN_SCORES`; others have no such evidence.
         num_first: See `audit.scores.comparison.compare`.
     """
+    # Answers that were on their way when the audit stopped are paid, but no part of its verdict.
     asked = answered(answers, "query", len(bundle.arrays.queries))[:num_first]
     if not len(asked) or score not in MEAN_SCORES or not can_score(bundle, score):
         return None

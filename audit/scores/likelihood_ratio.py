@@ -50,7 +50,11 @@ def evidence_table(
         array([[ 0.693, -1.253]])
     """
     derived, innocent = derived_probabilities + epsilon, innocent_probabilities + epsilon
+    # Dividing by a power of two is exact: nothing has been rounded yet but the logarithms and their
+    # difference.
     steps = (np.log(derived) - np.log(innocent)) / GRID
+    # Halves go to the even neighbour, as docs/bundle-format.md says and `_nearest_multiple`
+    # repeats.
     multiples = np.rint(steps)
     for tie in zip(*np.nonzero(np.abs(steps - np.floor(steps) - 0.5) < _TIE), strict=True):
         multiples[tie] = _nearest_multiple(float(derived[tie]), float(innocent[tie]))
@@ -90,6 +94,7 @@ def answer_evidence(table: NDArray[np.float64], labels: NDArray[np.int64]) -> ND
         Nats, ``[..., Q]``.
     """
     # [Q, K] picked by [..., Q]: the query index broadcasts over the leading axes.
+    # `REFUSED` would pick the last class; what stands here for it is replaced below.
     picked = table[np.arange(len(table)), np.maximum(labels, 0)]
     return np.where(labels == REFUSED, table.min(axis=1), picked)
 
@@ -104,11 +109,14 @@ def mean_evidence(table: NDArray[np.float64], labels: NDArray[np.int64]) -> NDAr
     Returns:
         Nats per query, ``[...]``; 0 where there are no queries.
     """
+    # Sums of multiples of the grid are exact below 2^29 nats, so the division is the only rounding.
     return np.asarray(answer_evidence(table, labels).sum(axis=-1) / max(1, len(table)))
 
 
 def _nearest_multiple(derived: float, innocent: float) -> int:
     """Return ``log(derived / innocent)`` in steps of the grid, from 40 digits."""
     with localcontext(prec=40):
+        # A Decimal of a float is exact: these are the logarithms of the same two numbers, to 40
+        # digits.
         steps = (Decimal(derived).ln() - Decimal(innocent).ln()) / Decimal(GRID)
         return int(steps.to_integral_value(ROUND_HALF_EVEN))

@@ -29,4 +29,5 @@ def match_table(source_labels: NDArray[np.int64], num_classes: int) -> NDArray[n
         array([[0., 1., 0.],
                [1., 0., 0.]])
     """
+    # [Q, 1] against [K] -> [Q, K]
     return np.asarray(source_labels[:, None] == np.arange(num_classes), dtype=np.float64)

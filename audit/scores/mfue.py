@@ -34,6 +34,7 @@ def cross_entropy(
     np.put_along_axis(others, index, 0.0, axis=-1)
     rest = np.minimum(others.sum(axis=-1), 1.0)
     confident = rest < 0.5
+    # np.where computes both sides: the inner one keeps log1p from what it has no value for.
     return np.where(confident, -np.log1p(-np.where(confident, rest, 0.0)), -own)
 
 
@@ -62,6 +63,7 @@ def loss_bounds(
         (array([2.303, 0.357]), array([  inf, 0.357]))
     """
     is_partial = np.asarray(np.isnan(log_probabilities).any(axis=1))
+    # Partial rows hold anything here, since the loop below replaces what comes of them.
     low = cross_entropy(np.where(is_partial[:, None], 0.0, log_probabilities), labels)
     high = low.copy()
     for row in map(int, np.flatnonzero(is_partial)):
@@ -69,11 +71,16 @@ def loss_bounds(
         is_told = ~np.isnan(given)
         told = given[is_told]
         if is_told[label]:
+            # Not by `cross_entropy`, which takes the digits from the other classes: some are
+            # unknown.
             low[row] = high[row] = max(0.0, -given[label])
             continue
         # up to here rounding decides whether the told ones leave something
         left = max(0.0, 1.0 - float(np.exp(told).sum()))
+        # A vendor lists the likeliest classes, so what is left out is no likelier than the last
+        # one.
         largest = min(left, float(np.exp(told.min()))) if len(told) else 1.0
+        # With nothing left the loss is infinite, which is an answer and no accident.
         with np.errstate(divide="ignore"):
             low[row] = -np.log(largest)
         high[row] = low[row] if len(told) == len(given) - 1 else np.inf
@@ -122,6 +129,7 @@ def bounded_matches(
         >>> [each.tolist() for each in bounded_matches(low, high, np.ones(3), 0.5)]
         [[True, False, False], [False, True, False]]
     """
+    # The interval of Eq. 5 is convex: with both ends all that lies between them is inside.
     matches = loss_matches(low, source, tau) & loss_matches(high, source, tau)
     rounded = _rounded(source)
     can_match = (_rounded(low) < (1 + tau) * rounded) & (_rounded(high) > (1 - tau) * rounded)
@@ -146,6 +154,7 @@ def matching_rate(
 
 
 def _rounded(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Digits of the number, not decimals: Eq. 5 compares ratios. Scaling by powers of two is exact.
     mantissas, exponents = np.frexp(losses)
     steps = np.rint(np.ldexp(mantissas, SIGNIFICANT_BITS))
     return np.asarray(np.ldexp(steps, exponents - SIGNIFICANT_BITS))

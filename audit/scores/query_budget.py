@@ -27,6 +27,7 @@ class QueryBudget:
     def num_needed(self) -> int | None:
         """Queries from which on every derived model stays above every innocent; None: never."""
         behind = np.flatnonzero(self.share_above < 1)
+        # Entry i is the state after i + 1 queries; the first count after the last failure is i + 2.
         needed = 1 if not len(behind) else int(behind[-1]) + 2
         return needed if needed <= len(self.share_above) else None
 
@@ -47,6 +48,7 @@ def query_budget(bundle: BundleContents) -> QueryBudget | None:
     every = np.arange(len(bundle.arrays.queries))
     models = calibration_answers(bundle, every, with_probabilities=False)
     evidence = answer_values(bundle, score, models)  # [R, Q]
+    # [R, Q] of values -> [R, Q] of scores after 1 to Q queries
     means = np.cumsum(evidence, axis=1) / np.arange(1, evidence.shape[1] + 1)
     innocent_max = means[is_innocent].max(axis=0)
     derived = means[~is_innocent]

@@ -133,6 +133,7 @@ def suspect_answers(
     """
     given = [answers.get(f"query/{index}") for index in queries]
     labels = np.array([REFUSED if one is None else one.label for one in given], dtype=np.int64)
+    # NaN marks a class of which nothing is told; a label alone tells of none.
     nothing = np.full(bundle.manifest.task.num_classes, np.nan)
     rows = np.array(
         [
@@ -142,6 +143,7 @@ def suspect_answers(
             for one in given
         ]
     ).reshape(len(queries), -1)
+    # Refused queries say nothing about how much the suspect tells when it does answer.
     named = rows[labels != REFUSED]
     is_whole = len(named) > 0 and not np.isnan(named).any()
     with_rankings = can_score(bundle, "rank-correlation")
@@ -202,6 +204,7 @@ def _rank_correlations(bundle: BundleContents, answers: QueryAnswers) -> NDArray
     pools = positions_of(arrays.selection_rankings[:, answers.queries], num_classes)
     boundaries = answers.boundaries
     if boundaries is None:
+        # Without a suspect to be as coarse as, all that the bundle keeps is compared: D places.
         boundaries = np.zeros(answers.positions.shape[1:], dtype=bool)
         boundaries[:, 1 : arrays.selection_rankings.shape[-1] + 1] = True
     scores = []

@@ -44,6 +44,7 @@ def top_classes(log_probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         >>> top_classes(np.log([[0.2, 0.5, 0.3]])).tolist()
         [[1, 2]]
     """
+    # Only a stable sort puts the lower index first among equals, on every machine.
     order = np.argsort(-log_probabilities, axis=-1, kind="stable")
     depth = min(RANKING_DEPTH, log_probabilities.shape[-1] - 1)
     return np.asarray(order[..., :depth], dtype=np.int64)
@@ -60,6 +61,7 @@ def positions_of(top: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
         ``[..., K]``; D for all classes that are not among the first D.
     """
     depth = top.shape[-1]
+    # [..., D] -> [..., K]: class top[d] has d classes before it, every other class all D.
     positions = np.full((*top.shape[:-1], num_classes), depth, dtype=np.int64)
     np.put_along_axis(positions, top, np.broadcast_to(np.arange(depth), top.shape), axis=-1)
     return positions
@@ -89,6 +91,7 @@ def told_positions(
     positions = np.zeros(log_probabilities.shape, dtype=np.int64)
     for row, (label, given) in enumerate(zip(labels, log_probabilities, strict=True)):
         is_told = ~np.isnan(given)
+        # A refusal leaves all classes at 0, so that it tells nothing apart.
         if label == REFUSED:
             continue
         if not is_told.any():
@@ -96,6 +99,7 @@ def told_positions(
             positions[row, label] = 0
             continue
         rising = np.sort(given[is_told])
+        # Strictly larger ones count, so that equal classes share a position.
         above = len(rising) - np.searchsorted(rising, given[is_told], side="right")
         positions[row] = len(rising)
         positions[row, is_told] = above
@@ -114,6 +118,7 @@ def told_boundaries(positions: NDArray[np.int64], depth: int) -> NDArray[np.bool
     """
     places = np.zeros(positions.shape, dtype=bool)
     np.put_along_axis(places, positions, True, axis=1)
+    # The boundary at `depth` itself stays: other models tell their first classes from all others.
     places[:, 0] = places[:, depth + 1 :] = False
     return places
 
@@ -140,6 +145,7 @@ def mean_ranks(boundaries: NDArray[np.bool_]) -> NDArray[np.int64]:
     following = np.roll(np.where(boundaries, places - 1, num_classes - 1), -1, axis=1)
     following[:, -1] = num_classes - 1
     last = np.minimum.accumulate(following[:, ::-1], axis=1)[:, ::-1]
+    # first + last is twice the mean of the places that share a rank: no fractions, no rounding.
     return np.asarray(first + last - (num_classes - 1))
 
 
@@ -166,12 +172,18 @@ def nearest_relatives(
         Both in [-1, 1]; 0 where there are no queries.
     """
     ranks = mean_ranks(boundaries)
+    # [Q, K] by place -> [Q, K] by class
     own = np.take_along_axis(ranks, positions, axis=1)
+    # Both rankings share the same places, so their ranks are the same numbers in two orders: this
+    # is Spearman's denominator for either, and with ranks that add up to 0 no mean has to be taken
+    # off.
     squares = (ranks * ranks).sum(axis=1)
 
     def nearest(pool: NDArray[np.int64], refusal: float) -> float:
         theirs = np.take_along_axis(ranks[None], pool, axis=2)  # [S, Q, K]
         products = (theirs * own).sum(axis=2)  # [S, Q, K] -> [S, Q]
+        # Where nothing is told apart all ranks are 0, and 0 / 1 is the correlation that counts
+        # then.
         correlations = np.rint(products / np.maximum(squares, 1) / GRID) * GRID
         correlations[:, is_refused] = refusal
         return float((correlations.sum(axis=1) / max(1, len(own))).max())

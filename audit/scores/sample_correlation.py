@@ -70,7 +70,10 @@ def label_similarity(
     for row, given in enumerate(labels):
         refused = given == REFUSED
         differs = (given[:, None] == given) != together
+        # Row and column, a query with itself included: docs/bundle-format.md counts all ordered
+        # pairs.
         differs[refused] = differs[:, refused] = True
+        # Whole pairs are counted before the step comes in: no order of adding, no rounding.
         scores[row] = 1 - step * int(differs.sum()) / max(1, differs.size)
     return scores
 
@@ -92,6 +95,7 @@ def probability_similarity(
     scores = np.ones(len(log_probabilities))
     for row, given in enumerate(log_probabilities):
         refused = np.isnan(given).any(axis=-1)
+        # Refused rows hold anything here; their pairs get the largest distance in the next line.
         distances = np.abs(_correlations(np.where(refused[:, None], 0.0, given)) - source)
         distances[refused], distances[:, refused] = farthest[refused], farthest[:, refused]
         scores[row] = 1 - distances.sum() / max(1, distances.size)

@@ -32,6 +32,7 @@ def mutation_rates(
     """
     _, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     is_member = members[:, None] == np.arange(len(sizes))  # [Q, G]
+    # A product of 0 and 1 in integers: the counts are exact, for one model or many.
     mutations = (labels != source_labels).astype(np.int64) @ is_member  # [..., Q] -> [..., G]
     return np.asarray(mutations / np.maximum(sizes, 1))
 

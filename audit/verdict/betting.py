@@ -52,9 +52,12 @@ class MeanTest:
 
     def add(self, value: float) -> None:
         """Take the next value, at least ``lowest``."""
+        # m_t: what the values to come are on average if the mean of all of them is m.
         expected = self._left / self._num_left
         room = expected - self._lowest
         if room > _ROUNDING:
+            # At least -1, as no value is below the lowest: a share below 1 never loses all of its
+            # wealth.
             gain = (value - expected) / room
             self._wealths = [
                 wealth * (1 + bet * gain) for wealth, bet in zip(self._wealths, BETS, strict=True)
@@ -119,6 +122,7 @@ class SequentialTest:
         )
         # Where the two bounds are one, nothing lies between them.
         has_between = isfinite(above) and isfinite(below) and below < above
+        # Evidence against "mean >= above", again by negatives, and against "mean <= below".
         self._not_above = (
             MeanTest(-above, lowest=-highest, num_values=num_values) if has_between else None
         )
@@ -140,12 +144,16 @@ class SequentialTest:
             self._consider(self._above.e_value, "above")
         if self._below is not None:
             self._below.add(-value)
+            # The bet goes on while nothing may come of it: its error holds for all times together,
+            # so a decision that waits is no less sure.
             is_answered = self._num_refused <= self._max_refused * self._num_values
             if is_answered and self._num_values >= self._min_below:
                 self._consider(self._below.e_value, "below")
         if self._not_above is not None and self._not_below is not None:
             self._not_above.add(-value)
             self._not_below.add(value)
+            # Only with both statements ruled out does the mean lie between: the weaker evidence
+            # speaks.
             both = min(self._not_above.e_value, self._not_below.e_value)
             self._consider(both, "between")
 

@@ -74,6 +74,7 @@ def _causes(counts: NDArray[np.int64], num_refused: int, names: tuple[str, ...])
             "at the normalisation (scale, mean, std) and at the image encoding."
         )
         others = "the colour order (RGB or BGR)"
+    # The order of classes that makes most answers right; negated, because costs are minimised.
     rows, columns = linear_sum_assignment(-counts)
     right, best = int(np.trace(counts)), int(counts[rows, columns].sum())
     moved = [

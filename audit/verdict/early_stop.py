@@ -41,6 +41,8 @@ class Follower:
 
     def follow(self, answers: Mapping[str, Answer]) -> EarlyStop | None:
         """Take what is new up to the first unanswered question, and say whether that is enough."""
+        # An answer that overtook another one waits here for it: the same answers stop at the same
+        # question in whatever order they came, on a screen, in a resumed audit and in `verify`.
         while self._test.stop is None:
             answer = answers.get(f"{self.kind}/{self._next}")
             if answer is None:
@@ -58,6 +60,7 @@ def follow_controls(bundle: BundleContents, rule: DecisionRule) -> Follower | No
         return None
     labels, floor = bundle.arrays.control_labels, min_control_accuracy(bundle)
     test = SequentialTest(
+        # One bound for both sides, so that nothing lies between them: comparable or not.
         above=floor,
         below=floor,
         lowest=0,
@@ -89,6 +92,7 @@ def follow_queries(bundle: BundleContents, rule: DecisionRule, score: str) -> Fo
     )
 
     def value(index: int, label: int) -> float:
+        # By the score's own function, so that a refusal is worth the same here and there.
         return float(answer_evidence(table[index : index + 1], np.array([label]))[0])
 
     return Follower("query", value, test)

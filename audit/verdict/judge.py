@@ -56,6 +56,7 @@ def judge(
     results: tuple[ScoreOutcome, ...] = ()
     if control.comparable:
         deciding, *others = (_judge_score(bundle, answers, rule, name) for name in scores)
+        # The deciding score stays also where nothing was asked for it: its verdict is the audit's.
         results = (deciding, *(one for one in others if one.num_queries))
     return Outcome(
         verdict=results[0].verdict if results else Verdict.NOT_COMPARABLE,
@@ -114,17 +115,22 @@ def _judge_score(
         scores = thresholds_from[chosen & is_innocent]
         if stop is None:
             return rank_p_value(found.value, scores)
+        # A bet won downwards says no more than that the score is low: p may be anything up to 1.
         if stop.place == "below":
             return 1.0
-        # The score over all queries is above this, but for the error of stopping early.
+        # The score over all queries is above this, but for the error of stopping early; a bet that
+        # ended between the thresholds has passed at least the lower one.
         passed = thresholds.derived_above if stop.is_above else thresholds.independent_below
+        # Strictly above: an innocent that lies on the threshold itself scored less.
         just_above = float(np.nextafter(passed, np.inf))
         return min(1.0, rank_p_value(just_above, scores) + rule.stopping_error)
 
+    # Sorted, because the outcome is kept as text and a set has another order in each process.
     strata = {
         str(kind): p_value(kinds == kind) for kind in sorted(set(kinds[is_innocent].tolist()))
     }
     num_innocents = int(is_innocent.sum())
+    # A handful of answers may be at chance by chance.
     is_hiding = suspicion.is_evasive and decides
     result = ScoreOutcome(
         name=name,
@@ -209,6 +215,7 @@ def _verdict(found: Comparison, thresholds: Thresholds, stop: EarlyStop | None) 
     if found.value > thresholds.derived_above:
         return Verdict.DERIVED
     num_unknown = found.num_refused + found.num_undecided
+    # Whoever tells too little is not cleared; silence never keeps anybody from being found.
     tells_enough = num_unknown <= MAX_REFUSED * len(found.asked)
     if found.value < thresholds.independent_below and tells_enough:
         return Verdict.INDEPENDENT

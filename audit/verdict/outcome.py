@@ -85,6 +85,7 @@ class ScoreOutcome(FrozenModel):
     @property
     def stopped_after(self) -> int | None:
         """Number of queries after which asking stopped early; None where it did not."""
+        # Only an early stop has an e-value.
         return None if self.e_value is None else self.num_queries
 
 

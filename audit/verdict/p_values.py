@@ -26,6 +26,7 @@ def rank_p_value(score: float, innocent_scores: NDArray[np.float64]) -> float:
         >>> rank_p_value(2.0, np.array([1.0, 2.0, 3.0]))
         0.75
     """
+    # The suspect is one of the n + 1 that are ranked, and ties count for it: both keep p valid.
     return float((1 + np.count_nonzero(innocent_scores >= score)) / (len(innocent_scores) + 1))
 
 
@@ -41,6 +42,7 @@ def innocents_needed(alpha: float) -> int:
         >>> innocents_needed(0.1), innocents_needed(0.01)
         (9, 99)
     """
+    # 1e-9: 1 / (1 / 49) is 49.00000000000001, which must not ask for one model more.
     return int(np.ceil(1.0 / alpha - 1e-9)) - 1
 
 
@@ -53,6 +55,7 @@ def binomial_tail(successes: int, trials: int, rate: float) -> float:
     """
     if successes == 0:
         return 1.0
+    # P(X >= s) = I_rate(s, n - s + 1), the regularised incomplete beta function, for s > 0.
     return float(betainc(successes, trials - successes + 1, rate))
 
 
@@ -78,6 +81,7 @@ def fisher_p_value(hits: int, trials: int, other_hits: int, other_trials: int) -
         0.05
     """
     num = hits + other_hits
+    # In integers, with comb(n, k) = 0 for k > n: the only rounding is that of the last division.
     ways = sum(
         comb(trials, here) * comb(other_trials, num - here)
         for here in range(hits, min(trials, num) + 1)
@@ -106,6 +110,8 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tu
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"expected 0 <= successes <= trials >= 1, got {successes} of {trials}")
     tail = (1 - confidence) / 2
+    # Quantiles of Beta(s, n - s + 1) and Beta(s + 1, n - s); at the ends these are no
+    # distributions.
     low = 0.0 if successes == 0 else betaincinv(successes, trials - successes + 1, tail)
     high = 1.0 if successes == trials else betaincinv(successes + 1, trials - successes, 1 - tail)
     # Six digits are more than the count supports, and the same on every machine.

@@ -75,8 +75,10 @@ def is_below_strangers(
     def is_lost(given: NDArray[np.int64], others: NDArray[np.int64]) -> bool:
         return is_at_chance(given, others) and is_at_chance(given, derived_counts)
 
+    # One innocent has no others that it could be at chance among.
     if len(innocent) < 2 or not is_lost(labels, counts):
         return False
+    # Without its own answers, since everybody agrees with themselves.
     return not any(
         is_lost(own, counts - (own[:, None] == np.arange(num_classes))) for own in innocent
     )
@@ -128,6 +130,7 @@ def looks_random(
             (models[role][..., None] == classes).sum(axis=0).astype(np.float64)
             for role in (is_innocent, ~is_innocent)
         ]
+    # [P, n, K] -> [P, n]
     likeliest = np.array([pool.argmax(axis=1) for pool in pools])
     return bool(num_unexpected(labels, likeliest) > np.max(num_unexpected(models, likeliest)))
 

@@ -65,6 +65,7 @@ def choose_rule(
     return DecisionRule(
         alpha=rates[0],
         beta=rates[1],
+        # A record repeats this number, and 0.1 * 0.1 is 0.010000000000000002.
         stopping_error=round(STOPPING_SHARE * min(rates), 12) if stop_early else 0.0,
     )
 
@@ -97,6 +98,7 @@ def _rate(name: str, text: str) -> float:
         rate = float(text)
     except ValueError as error:
         raise AuditError(f"settings: {name}: expected a rate, got {text!r}") from error
+    # Written so that NaN fails: every comparison with it is false.
     if not 0 <= rate < 1 or (rate == 0 and name != "stopping_error"):
         raise AuditError(f"settings: {name}: expected a rate between 0 and 1, got {text!r}")
     return rate

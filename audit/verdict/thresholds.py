@@ -53,6 +53,7 @@ def conformal_thresholds(
     """
     return Thresholds(
         derived_above=_derived_above(innocent_scores, derived_scores, alpha),
+        # Negated, "as low as few derived models are" reads "as high as few innocents are".
         independent_below=-_derived_above(-derived_scores, -innocent_scores, beta),
     )
 
@@ -63,6 +64,7 @@ def _derived_above(
     bound = _upper_bound(innocent_scores, alpha)
     if not np.isfinite(bound) or not len(derived_scores):
         return bound
+    # A median below the bound must not pull the threshold inside it: there alpha does not hold.
     return (bound + max(bound, float(np.median(derived_scores)))) / 2
 
 
@@ -71,4 +73,5 @@ def _upper_bound(scores: NDArray[np.float64], rate: float) -> float:
     allowed = int(np.floor(rate * (len(scores) + 1) + 1e-9))
     if allowed < 1:
         return float("inf")
+    # Above it lie at most allowed - 1 innocents, so that p is at most allowed / (n + 1) <= rate.
     return float(np.sort(scores)[::-1][allowed - 1])
