@@ -120,6 +120,8 @@ def unsafe_read_untrusted_bundle(path: Path) -> BundleContents:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
+            # One byte more than is allowed tells a file that is too large, whatever its size says
+            # of it.
             data = file.read(MAX_CONTAINER_BYTES + 1)
     except OSError as error:
         raise AuditError(f"bundle: cannot read {path}: {error.strerror}") from error
@@ -129,6 +131,8 @@ def _read(path: Path) -> bytes:
 
 
 def _contents(members: Mapping[str, bytes], trust: Trust | None) -> BundleContents:
+    # The signature is over these very bytes: they are parsed only after it was checked, and then
+    # they name the digest of all others.
     digest = sha256_hex(members[MANIFEST])
     if trust is None:
         statement = unsafe_verify_envelope(
@@ -171,6 +175,7 @@ def _parse_manifest(data: bytes) -> Manifest:
         raise BundleError(f"{MANIFEST}: {error}") from error
     if not isinstance(parsed, dict) or parsed.get("format") != FORMAT:
         raise BundleError(f"{MANIFEST}: format: expected {FORMAT}, got something else")
+    # Before the fields: another version may have others, and that is what is to be said then.
     if parsed.get("format_version") != FORMAT_VERSION:
         raise BundleError(
             f"{MANIFEST}: format_version: expected {FORMAT_VERSION}, the only one that this "
@@ -192,6 +197,7 @@ def _parse_arrays(data: bytes, digests: Mapping[str, str]) -> Arrays:
         tensors: dict[str, NDArray[np.generic]] = safetensors_numpy.load(data)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise BundleError(f"{ARRAYS}: not safetensors with known types: {error}") from error
+    # Both ways: an array without a digest would not be signed, a digest without one not be there.
     for found, where in ((tensors, ARRAYS), (digests, f"{MANIFEST}: arrays")):
         if set(found) != set(ARRAY_NAMES):
             odd = ", ".join(sorted(set(found) ^ set(ARRAY_NAMES)))

@@ -38,6 +38,9 @@ _ALL_OR_NONE = {
 }
 """Sizes that are Q, or 0 where a method has none."""
 
+# N triggers, A of them with probes, each with E ends and M probes; Q queries, V of them with
+# carriers, S with the source's probabilities, P with those of the likelihood ratio, D classes of
+# each in a ranking; C controls; B selection and R calibration models; K classes.
 _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
     "triggers": (np.uint8, "N height width channels"),
     "carriers": (np.uint8, "N height width channels"),
@@ -75,6 +78,7 @@ def check_consistency(manifest: Manifest, arrays: Arrays) -> None:
         BundleError: The first thing that does not fit, by field.
     """
     _check_manifest(manifest)
+    # Shapes first: the checks of values and probes index by sizes that are right by then.
     sizes = _check_shapes(manifest, arrays)
     _check_not_empty(manifest, sizes)
     _check_values(arrays, sizes)
@@ -91,6 +95,7 @@ def _check_manifest(manifest: Manifest) -> None:
                 f"preprocessing.{name}: expected {task.channels} values, one per channel, "
                 f"got {len(values)}"
             )
+    # An auditor divides by it.
     if min(preprocessing.std) <= 0:
         raise BundleError("preprocessing.std: expected values above 0, got one that is not")
     uses = [model.use for model in manifest.models]
@@ -116,6 +121,7 @@ def _check_shapes(manifest: Manifest, arrays: Arrays) -> dict[str, int]:
         if array.ndim != len(letters.split()):
             raise BundleError(f"{name}: expected shape [{letters}], got {list(array.shape)}")
         for letter, size in zip(letters.split(), array.shape, strict=True):
+            # The first array with a letter fixes its size; manifest sizes are there from the start.
             if sizes.setdefault(letter, size) != size:
                 raise BundleError(
                     f"{name}: expected shape [{letters}] with {letter} = {sizes[letter]}, "
@@ -129,12 +135,14 @@ def _check_not_empty(manifest: Manifest, sizes: dict[str, int]) -> None:
         raise BundleError("triggers, queries: expected at least one, got none; nothing to ask")
     if not sizes["C"]:
         raise BundleError("controls: expected at least one control image, got none")
+    # A bundle whose deciding score has nothing to ask would clear every suspect.
     needed = _NEEDED[manifest.default_score]
     if not sizes[needed]:
         raise BundleError(
             f"default_score: {manifest.default_score} has nothing to ask ({needed} = 0)"
         )
     roles = {model.role for model in manifest.selection_models}
+    # The rank correlation takes the nearest model of each role, and none has no nearest one.
     if sizes["D"] and len(roles) < 2:
         raise BundleError(
             "selection_rankings: expected derived and innocent selection models, got "
@@ -161,6 +169,7 @@ def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
         _check_rankings(name, getattr(arrays, name), sizes["K"])
     _check_range("probe_alphas", arrays.probe_alphas, 0, _MAX_ALPHA)
     _check_range("model_probe_hits", arrays.model_probe_hits, 0, sizes["M"])
+    # The largest float and not infinity: a loss of a stored answer is finite.
     _check_range("model_trigger_losses", arrays.model_trigger_losses, 0, np.finfo(float).max)
     for name in ("derived_probabilities", "innocent_probabilities"):
         probabilities: NDArray[np.float64] = getattr(arrays, name)
@@ -172,12 +181,14 @@ def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
         "model_query_log_probabilities",
     ):
         log_probabilities: NDArray[np.float64] = getattr(arrays, name)
+        # Minus infinity would be a probability of 0, whose cross-entropy compares with nothing.
         _check_range(name, log_probabilities, np.finfo(float).min, _TOLERANCE)
         _check_sums(name, np.exp(log_probabilities))
 
 
 def _check_groups(groups: NDArray[np.int64]) -> None:
     num_groups = len(np.unique(groups))
+    # So many different integers from 0 to one less are all of them.
     if num_groups and (groups.min() != 0 or groups.max() != num_groups - 1):
         raise BundleError(
             f"query_groups: expected the numbers 0 to {num_groups - 1} for {num_groups} groups, "
@@ -188,8 +199,10 @@ def _check_groups(groups: NDArray[np.int64]) -> None:
 def _check_rankings(name: str, rankings: NDArray[np.int64], num_classes: int) -> None:
     _check_range(name, rankings, 0, num_classes - 1)
     depth = rankings.shape[-1]
+    # The last place follows from the others; format and ranks leave it out.
     if depth >= num_classes:
         raise BundleError(f"{name}: expected at most {num_classes - 1} classes, got {depth}")
+    # Sorted, a class that stands twice is its own neighbour.
     ordered = np.sort(rankings, axis=-1)
     if (ordered[..., 1:] == ordered[..., :-1]).any():
         raise BundleError(f"{name}: expected each class once in a ranking, got one twice")

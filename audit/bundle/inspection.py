@@ -96,6 +96,7 @@ def inspect_bundle(path: Path, trust: Trust) -> Inspection:
     else:
         return Inspection(path=path, state=SignatureState.TRUSTED, reason=None, contents=contents)
     try:
+        # Right, but nobody vouches for its key: what it claims is shown, with that said beside it.
         contents = unsafe_read_untrusted_bundle(path)
     except SignatureInvalidError as error:
         return Inspection(path=path, state=SignatureState.INVALID, reason=str(error), contents=None)

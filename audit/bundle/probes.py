@@ -102,11 +102,14 @@ def make_probes(
     if not 0 <= alpha <= ALPHA_ONE:
         raise ValueError(f"alpha: expected 0..{ALPHA_ONE}, got {alpha}")
     if len(seed) != 32:
+        # With another length, seed and indices could be read as another seed with other indices.
         raise ValueError(f"seed: expected 32 bytes, got {len(seed)}")
     if kind == "ascent" and not len(ends):
         raise ValueError("ends: expected at least one end image for ascent probes, got none")
-    images = np.empty((num_probes, *trigger.shape), dtype=np.uint8)
+    images = np.empty((num_probes, *trigger.shape), dtype=np.uint8)  # [M, H, W, C]
     for probe in range(num_probes):
+        # A stream of its own for each probe, so that any of them can be made alone and in any
+        # order; SHAKE needs no state that another language would have to repeat.
         stream = hashlib.shake_128(
             _DOMAIN + seed + trigger_index.to_bytes(4, "little") + probe.to_bytes(4, "little")
         ).digest
@@ -134,7 +137,9 @@ def _noise_probe(
     values = np.frombuffer(stream(trigger.size * _BYTES_PER_NORMAL), np.uint8)
     # [n * 12] -> [12, n] -> [n]; summing along the long axis is several times faster
     sums = np.ascontiguousarray(values.reshape(-1, _BYTES_PER_NORMAL).T).sum(axis=0, dtype=np.int32)
-    normal = (sums - _MEAN_OF_NORMAL).reshape(trigger.shape)
+    normal = (sums - _MEAN_OF_NORMAL).reshape(trigger.shape)  # [n] -> [H, W, C]
+    # Half a step is added first, so that the shift, which rounds down also below 0, rounds to the
+    # nearest.
     mixed = (alpha * trigger.astype(np.int32) + (ALPHA_ONE - alpha) * normal + (1 << 15)) >> 16
     return np.asarray(mixed.clip(0, 255), dtype=np.uint8)
 
@@ -152,6 +157,8 @@ def _ascent_probe(
     # int64: the mixture reaches 2^16 * 255^2 > 2^31.
     x = trigger.astype(np.int64)
     u = np.frombuffer(stream(trigger.size), np.uint8).reshape(trigger.shape)
+    # 128 times the point that lies u / 128 of the way from the trigger to the end.
     far = 128 * x + u * (end.astype(np.int64) - x)
+    # 2^23 = 65536 * 128 takes both weights back; 2^22 makes the shift round to the nearest.
     mixed = (alpha * 128 * x + (ALPHA_ONE - alpha) * far + (1 << 22)) >> 23
     return np.asarray(mixed.clip(0, 255), dtype=np.uint8)

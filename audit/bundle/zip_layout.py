@@ -25,8 +25,10 @@ MAX_MEMBER_BYTES: Mapping[str, int] = {
 
 MAX_CONTAINER_BYTES = sum(MAX_MEMBER_BYTES.values()) + 2**10
 
+# 2.0, the least version that this layout needs; made by Unix (3), so that mode bits count.
 _VERSION = 20
 _MADE_BY = 3 << 8 | _VERSION
+# 1980-01-01, the first day that a ZIP can name: year - 1980 in 7 bits, month in 4, day in 5.
 _TIME, _DATE = 0, 1 << 5 | 1
 _ATTRIBUTES = 0o100644 << 16
 _LOCAL = struct.Struct("<4s5H3I2H")
@@ -78,16 +80,19 @@ def unpack(data: bytes) -> dict[str, bytes]:
         body_at = position + _LOCAL.size + len(name)
         if len(data) < body_at:
             raise BundleError(_cut_short(name))
+        # The only number that is believed before it is checked; what it leads to is compared below.
         (size,) = struct.unpack_from("<I", data, position + _SIZE_OFFSET)
         if size > max_bytes:
             raise BundleError(_too_large(name, size))
         body = data[body_at : body_at + size]
         if len(body) < size:
             raise BundleError(_cut_short(name))
+        # The header that a writer would have made, CRC included, must be the one that stands there.
         if data[position:body_at] != directory.add(name, body):
             raise BundleError(_changed(name))
         members[name] = body
         position = body_at + size
+    # ZIP tools trust the directory, not the headers: both must tell the same three members.
     closing = directory.closing_bytes()
     if len(data) - position < len(closing):
         raise BundleError(_cut_short("the directory"))

@@ -54,9 +54,11 @@ def parse_canonical(data: bytes) -> object:
             parse_constant=_refuse_constant,
         )
     except NotCanonicalError:
+        # It is a ValueError, too, and says more than "not JSON".
         raise
     except (ValueError, RecursionError) as error:
         raise NotCanonicalError(f"not JSON in UTF-8: {error}") from error
+    # Whatever the parser is generous about (blanks, 1.0, escapes, order) comes out otherwise here.
     if canonical_bytes(value) != data:
         raise NotCanonicalError("JSON, but not in its canonical form (RFC 8785)")
     return value

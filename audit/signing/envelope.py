@@ -113,6 +113,7 @@ def sign_statement(
     envelope = Envelope(canonical_bytes(statement), PAYLOAD_TYPE, {})
     envelope.sign(CryptoSigner(key.secret, _library_key(key.public_key)))
     fields = envelope.to_dict()
+    # Beside the signature and not under it: it only says which key to try, never whom to trust.
     fields["signatures"][0]["publicKey"] = base64.b64encode(key.public_key.raw).decode("ascii")
     return canonical_bytes(fields)
 
@@ -140,6 +141,7 @@ def verify_envelope(
         subject_sha256=subject_sha256,
         predicate_type=predicate_type,
     )
+    # Last: a file that was changed must not be called right but untrusted.
     trust.require(statement.key)
     return statement
 
@@ -172,6 +174,7 @@ def _library_key(key: PublicKey) -> SSlibKey:
 
 
 def _parse_envelope(data: bytes) -> tuple[Envelope, PublicKey]:
+    # Before pydantic, whose parser keeps the last of two equal keys and reads any spelling.
     parsed = _parse_strictly("envelope", data)
     try:
         fields = _Envelope.model_validate_json(data)
@@ -184,6 +187,7 @@ def _parse_envelope(data: bytes) -> tuple[Envelope, PublicKey]:
     raw = _decode_base64("publicKey", signature.public_key)
     _decode_base64("sig", signature.sig)
     _decode_base64("payload", fields.payload)
+    # Messages and records name keys by their id, so it has to be that of the key that is used.
     if len(raw) != 32 or sha256_hex(raw) != signature.keyid:
         raise SignatureInvalidError("signature: keyid is not the digest of publicKey")
     # from_dict() takes its argument apart
@@ -235,6 +239,7 @@ def _decode_base64(field: str, text: str) -> bytes:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise SignatureInvalidError(f"signature: {field} is not base64") from error
+    # Two spellings of one signature would be two different files that both hold.
     if base64.b64encode(data).decode("ascii") != text:  # unused bits set
         raise SignatureInvalidError(f"signature: {field} is not base64 in its one spelling")
     return data

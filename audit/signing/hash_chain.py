@@ -46,6 +46,8 @@ def follow_back(lines: Sequence[bytes], head: str) -> list[dict[str, object]]:
     """
     parsed: list[dict[str, object]] = []
     expected: object = head
+    # From the end, where the digest is trusted: no line reaches the parser before it is known to be
+    # the signed one.
     for number in range(len(lines), 0, -1):
         got = sha256_hex(lines[number - 1])
         if got != expected:
@@ -59,6 +61,7 @@ def follow_back(lines: Sequence[bytes], head: str) -> list[dict[str, object]]:
             raise SignatureInvalidError(f"line {number}: {error}") from error
         if not isinstance(fields, dict):
             raise SignatureInvalidError(f"line {number}: expected a JSON object, got another value")
+        # The first line has none, and any line before it is one too many.
         expected = fields.get("previous")
         parsed.append(fields)
     if expected is not None:

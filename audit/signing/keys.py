@@ -90,6 +90,8 @@ class PrivateKey:
         Raises:
             AuditError: Not an Ed25519 private key in PEM, or the passphrase does not open it.
         """
+        # The library refuses a passphrase that a key does not need; PKCS#8 says in its first line
+        # which one that is.
         is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in pem
         if is_encrypted and not passphrase:
             raise AuditError("passphrase: this key is encrypted, give its passphrase")
@@ -150,6 +152,7 @@ def write_key_pair(path: Path, key: PrivateKey, passphrase: str | None) -> Path:
         AuditError: One of the two files exists, or cannot be written; neither is left behind.
     """
     public_path = path.with_name(path.name.removesuffix(".key") + ".pub")
+    # Asked before anything is written, so that no private key is made only to be removed again.
     if public_path.exists():
         raise AuditError(f"key: {public_path} exists already; keys are never overwritten")
     _write_new(path, key.to_pem(passphrase), 0o600)
@@ -206,6 +209,7 @@ def load_trust(paths: Iterable[Path], folder: Path | None = None) -> Trust:
     """
     folder = trusted_folder() if folder is None else folder
     files = [*paths, *sorted(folder.glob("*.pub"))]
+    # Each key once: a refusal says how many are trusted.
     return Trust(keys=tuple(dict.fromkeys(load_public_key(file) for file in files)))
 
 
@@ -222,6 +226,8 @@ def _read(path: Path) -> bytes:
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
     try:
+        # O_EXCL follows no link and replaces nothing; the mode holds from the first byte on, with
+        # no moment in which others could read.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
         raise AuditError(f"key: {path} exists already; keys are never overwritten") from error
@@ -231,6 +237,8 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            # What a key has signed is in the world at once, so it must survive a crash of the
+            # machine.
             os.fsync(file.fileno())
     except OSError as error:
         path.unlink(missing_ok=True)

@@ -46,6 +46,7 @@ def stamp_at(url: str) -> Callable[[bytes], bytes]:
     Raises:
         AuditError: The extra is not installed.
     """
+    # Now, so that a missing package is told before an audit has begun to ask.
     _library()
     return lambda data: _ask(url, data)
 
@@ -77,10 +78,12 @@ def verified_time(token: str, imprint: str, certificates: Sequence[x509.Certific
     reply = _decode(library, token)
     builder = library.VerifierBuilder()
     own = [certificate for certificate in certificates if _is_authority(certificate)]
+    # Whoever asked for this token may not have asked for the certificate to be in it.
     if not reply.signed_data.certificates and own:
         builder = builder.tsa_certificate(own[0])
     for certificate in dict.fromkeys(certificates):
         builder = builder.add_root_certificate(certificate)
+    # The imprint's bytes alone do not tell which hash they are of.
     if reply.tst_info.message_imprint.hash_algorithm != _SHA256:
         raise SignatureInvalidError("timestamp: expected a SHA-256 imprint, got another")
     try:
@@ -138,6 +141,7 @@ def _ask(url: str, data: bytes) -> bytes:
     from audit.signing.canonical import sha256_hex
 
     try:
+        # Only whether it is about these bytes: whoever verifies brings the authority's certificate.
         check_imprint(base64.b64encode(response.content).decode("ascii"), sha256_hex(data))
     except SignatureInvalidError as error:
         raise AuditError(f"--timestamp-url: {url}: {error}") from error
@@ -163,6 +167,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     except x509.ExtensionNotFound:
         return False
+    # RFC 3161, section 2.3: nothing else makes a certificate one of an authority.
     return ExtendedKeyUsageOID.TIME_STAMPING in usage.value
 
 
