@@ -83,9 +83,13 @@ class AttemptLog:
             JournalError: It could not be written.
         """
         with self._lock:
+            # Checked and counted in one go, before the row is written: of two threads that ask for
+            # the last request that is allowed, one must see the other's.
             self._check(attempt.num_images)
             self._num_requests += 1
             self._num_images += attempt.num_images
+        # Charged until something else is known: if this process dies now, nobody can tell whether
+        # the vendor counts it.
         handle = self._journal.file.write_soon(
             "INSERT INTO attempts (audit, run, request, attempt, started, num_images, "
             "request_sha256, is_charged) VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
@@ -110,6 +114,7 @@ class AttemptLog:
             if not self._tariff.is_charged(end.status):
                 self._num_requests -= 1
                 self._num_images -= num_images
+            # The end of an answered request is written with its answer, in one turn (ADR 10).
             self._ends.append((handle, end))
         if end.result is not Result.ANSWERED:
             self.flush()
@@ -117,6 +122,8 @@ class AttemptLog:
     def flush(self) -> None:
         """Write down what became of the requests that have ended."""
         with self._lock:
+            # Taken away under the lock and written without it: writing waits for the journal's
+            # turn, and whoever has that may be about to take this lock.
             ends, self._ends = self._ends, []
         for handle, end in ends:
             self._journal.file.write_soon(
@@ -140,6 +147,7 @@ class AttemptLog:
                 f"max_requests: {self._num_requests} requests are sent and no more are allowed; "
                 f"{told}"
             )
+        # What the next one would make of it, not what is spent: nothing can be called back.
         next_cost = self._tariff.cost(self._num_requests + 1, self._num_images + num_images)
         if limits.max_cost is not None and next_cost > limits.max_cost:
             currency = self._tariff.currency

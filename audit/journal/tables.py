@@ -92,5 +92,6 @@ def prepare_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _run_all(connection: sqlite3.Connection, statements: str) -> None:
+    # One by one: executescript() would commit what the transaction around this has done so far.
     for statement in statements.split(";\n"):
         connection.execute(statement)

@@ -28,6 +28,8 @@ class Turn:
     @property
     def is_mine(self) -> bool:
         """Return whether this thread has it."""
+        # Read without the lock: nobody but this thread ever writes its id there, so that the answer
+        # holds for whoever asks.
         return self._owner == threading.get_ident()
 
     def __enter__(self) -> None:
@@ -44,6 +46,8 @@ class Turn:
     ) -> None:
         """Let go of it, where it is not held outside, too."""
         try:
+            # It may fail, for want of disk; the turn ends all the same, or everybody would wait for
+            # ever.
             if self._depth == 1:
                 self._before_end()
         finally:
@@ -58,9 +62,12 @@ class Turn:
         if not self.is_mine:
             yield
             return
+        # Before others come in and before what is waited for begins: a request that leaves now must
+        # find its row written (ADR 10).
         self._before_end()
         depth = self._let_go()
         for _ in range(depth):
+            # An RLock is free for others only when it was released as often as it was taken.
             self._lock.release()
         try:
             yield
@@ -75,9 +82,12 @@ class Turn:
         Args:
             is_so: Asked now and after each `notify`.
         """
+        # Whoever wakes up looks again: the change may have been another one, or somebody was
+        # faster.
         while not is_so():
             self._before_end()
             depth = self._let_go()
+            # Lets go of the lock, however often it is held, and takes it back as it was.
             self._changed.wait()
             self._take_back(depth)
 
