@@ -92,6 +92,7 @@ def choose_output(
     scored = [(output, scores) for output, scores in shaped if scores is not None]
     fitting = [(o, s) for o, s in scored if num_classes is None or s.shape[1] == num_classes]
     if fitting:
+        # Compared by class: logits and their softmax are two outputs of one head and must agree.
         votes = {tuple(np.argmax(scores, axis=1)) for _, scores in fitting}
         sizes = {scores.shape[1] for _, scores in fitting}
         if len(votes) > 1 or len(sizes) > 1:
@@ -99,8 +100,10 @@ def choose_output(
                 "output: several hold a score per class and they disagree; choose one with "
                 f"--output: {listed}"
             )
+        # Logits still have the digits that a softmax in the model's own type has rounded away.
         order = {"logits": 0, "log_probabilities": 1, "probabilities": 2, "labels": 3}
         return min(fitting, key=lambda pair: order[detect_kind(pair[1], pair[0].operator)])[0]
+    # Only where no output holds scores: a class alone tells less.
     labelled = [output for output in outputs if class_labels(output) is not None]
     if len(labelled) == 1:
         return labelled[0]
@@ -126,6 +129,7 @@ def detect_kind(scores: Scores, operator: str) -> OutputKind:
         return "probabilities" if _close_to_one(scores.sum(axis=1)) else "logits"
     if scores.max() <= SUM_TOLERANCE and _close_to_one(np.exp(scores).sum(axis=1)):
         return "log_probabilities"
+    # What looks like neither is taken for logits: a softmax keeps its order, and so the class.
     return "logits"
 
 
@@ -154,6 +158,7 @@ def log_probabilities(scores: Scores, kind: OutputKind, dtype: str) -> Scores:
         scores = np.log(np.maximum(scores, floor))
     elif kind == "log_probabilities":
         scores = np.maximum(scores, np.log(floor))
+    # The largest becomes 0: no exponential overflows, and their sum is at least 1.
     shifted: Scores = scores - scores.max(axis=1, keepdims=True)
     result: Scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return result

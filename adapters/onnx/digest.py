@@ -81,6 +81,7 @@ def digest_onnx(path: Path) -> OnnxDigest:
         if beside is not None:
             found.append(os.fsdecode(name))
             parts.append(f"{name!r} {beside}")
+    # It speaks of files that could not be made out: by its own path it is equal to no other.
     if len(parts) == 1 or locations.num_read < locations.num_keys:
         parts.append(str(path.absolute()))
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -104,9 +105,11 @@ def _read(file: BinaryIO) -> tuple[str, _Locations]:
 def _name_at(data: bytes, position: int) -> bytes | None:
     """Return the name behind the word: field 1 ``location``, field 2 with its length, the name."""
     after = position + len(_KEY)
+    # 0x0a 0x08 begins field 1 of eight bytes, which "location" has; 0x12 begins field 2.
     if data[max(0, position - 2) : position] != b"\n\x08" or data[after : after + 1] != b"\x12":
         return None
     length, shift, place = 0, 0, after + 1
+    # Three bytes hold 21 bits, more than the length of any name.
     while place < len(data) and shift <= 14:
         byte = data[place]
         length |= (byte & 0x7F) << shift  # a varint: seven bits a byte, the lowest first
@@ -121,6 +124,7 @@ def _digest_beside(folder: Path, name: bytes) -> str | None:
     """Return the SHA-256 of a file in the folder or below it, None if there is none."""
     try:
         path = folder / os.fsdecode(name)
+        # A stranger's file may name any path; nothing outside its folder is read for it.
         if not path.resolve().is_relative_to(folder.resolve()):
             return None
         with open(path, "rb", opener=_open_without_waiting) as file:

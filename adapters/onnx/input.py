@@ -84,6 +84,7 @@ def find_image_input(inputs: tuple[TensorDescription, ...], layout: Layout | Non
         SuspectConfigError: No input or more than one; the message lists what there is.
     """
     found = [image_input for tensor in inputs if (image_input := _as_image_input(tensor, layout))]
+    # A second input would have to be fed with something that nobody knows.
     if len(found) != 1 or len(inputs) != 1:
         listed = ", ".join(f"{t.name}: {t.dtype} {_shape_text(t)}" for t in inputs) or "none"
         raise SuspectConfigError(
@@ -132,6 +133,7 @@ def _as_image_input(tensor: TensorDescription, layout: Layout | None) -> ImageIn
         return None
     axes = tensor.shape
     if axes is None:
+        # No shape at all: as many open axes as the layout has.
         axes = (None,) * (4 if layout is None or layout.startswith("N(") else len(layout))
     layout = layout or _guess_layout(axes)
     if layout is None or (2 if layout.startswith("N(") else len(layout)) != len(axes):
@@ -145,6 +147,7 @@ def _as_image_input(tensor: TensorDescription, layout: Layout | None) -> ImageIn
     channels = sizes.get("C") if "C" in layout else 1
     if isinstance(channels, int) and channels not in (1, 3):
         return None
+    # Before any image is made: sizes are a stranger's wish, and trial images are made on our side.
     for name, asked, most in (
         ("height", height, MAX_SIDE),
         ("width", width, MAX_SIDE),
@@ -179,12 +182,14 @@ def _guess_layout(axes: tuple[Axis, ...]) -> Layout | None:
             return "NHWC"
         return "NCHW" if is_open[1] else "NHWC" if is_open[3] else None
     if len(axes) == 3:
+        # Three axes are one image with channels, or pictures without.
         if axes[0] == 3 and not is_channels[2]:
             return "CHW"
         if axes[2] == 3 or (axes[2] == 1 and axes[0] != 1):
             return "HWC"
         return "NHW"
     if len(axes) == 2:
+        # Two axes are one row per image, unless they are a square of fixed size.
         return "N(CHW)" if is_open[0] or axes[0] == 1 or axes[0] != axes[1] else "HW"
     return None
 
@@ -192,6 +197,7 @@ def _guess_layout(axes: tuple[Axis, ...]) -> Layout | None:
 def _unflattened(values: Axis) -> dict[str, Axis]:
     """Return the square picture that has this many values, nothing if there is none."""
     if isinstance(values, int):
+        # No number is both a square and three times a square, so that at most one of the two fits.
         for channels in (3, 1):
             side = math.isqrt(values // channels)
             if side > 1 and side * side * channels == values:

@@ -90,6 +90,8 @@ class OnnxModel:
             fixed_batch=fixed_batch,
             timeout_s=self.limits.predict_timeout_s,
         )
+        # From here on all is a stranger's word: names, rows and sizes are checked before any memory
+        # is read by them.
         answers = self.process.ask(request, Answers, timeout_s=self.limits.predict_timeout_s)
         names = {array.name for array in answers.arrays}
         rows = {array.shape[:1] for array in answers.arrays}
@@ -152,10 +154,13 @@ def load_model(
         may_use_cuda = device != "cpu" and has_nvidia_device()
 
         def memory(external_bytes: int) -> int | None:
+            # The driver of CUDA needs address space without bound (docs/suspects.md).
             if may_use_cuda:
                 return None
             return limits.memory_bytes + MEMORY_PER_FILE_BYTE * (copy.num_bytes + external_bytes)
 
+        # The soft limit is for the file alone. The hard one has room for external data, whose size
+        # is known only when the process has parsed the file.
         process = WorkerProcess(
             WorkerSettings(
                 model_path=str(copy.path),
@@ -171,6 +176,7 @@ def load_model(
             inherit=exchange.descriptor,
             server=None if may_use_cuda else server,
         )
+        # Parsed there, never here.
         description = process.ask(None, Description, timeout_s=limits.start_timeout_s)
         external = _copy_external_files(description, path, folder, limits)
         request = LoadRequest(
@@ -215,6 +221,7 @@ def _copy_external_files(
 ) -> dict[str, FileCopy]:
     external: dict[str, FileCopy] = {}
     room = limits.max_external_bytes
+    # One limit for all of them together: a file may name many.
     for location in description.external_files:
         external[location] = copy_external(
             location, source_folder=path.resolve().parent, target_folder=folder, max_bytes=room
@@ -227,6 +234,7 @@ def _end(process: WorkerProcess | None, exchange: Exchange | None, folder: Path)
     if process is not None:
         process.end()
     if exchange is not None:
+        # A view that somebody still holds keeps the mapping until it goes itself.
         with contextlib.suppress(BufferError, ValueError):
             exchange.close()
     shutil.rmtree(folder, ignore_errors=True)

@@ -62,8 +62,10 @@ def copy_external(
     if not source.is_relative_to(folder) or ".." in Path(location).parts:
         raise SuspectError(f"{field}: expected a file in the model's own folder")
     try:
+        # The folder is resolved already: any difference is a link below it.
         if source.resolve(strict=True) != source:
             raise SuspectError(f"{field}: expected a file in the model's own folder, got a link")
+        # A link that was put there since then is not followed either.
         descriptor = os.open(source, _READ_FLAGS | getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
         raise SuspectError(f"{field}: cannot be read beside the model: {error.strerror}") from error
@@ -92,6 +94,7 @@ def _copy(descriptor: int, target: Path, *, field: str, name: str, max_bytes: in
     """Copy an open file, hashing on the way; closes the descriptor."""
     digest = hashlib.sha256()
     num_bytes = 0
+    # Of the open file and not of its name, which may lead elsewhere by now.
     before = os.fstat(descriptor)
     if not stat.S_ISREG(before.st_mode):
         os.close(descriptor)
@@ -102,9 +105,11 @@ def _copy(descriptor: int, target: Path, *, field: str, name: str, max_bytes: in
             raise SuspectConfigError(
                 f"{field}: expected at most {max_bytes:,} bytes, got {before.st_size:,}: {name}"
             )
+        # x: the model's own name, or one location twice, is an error and replaces nothing.
         with target.open("xb") as copy:
             while chunk := source.read(CHUNK_BYTES):
                 num_bytes += len(chunk)
+                # Its size was looked at, but a file may grow while it is read.
                 if num_bytes > max_bytes:
                     raise SuspectConfigError(f"{field}: grew past {max_bytes:,} bytes: {name}")
                 digest.update(chunk)

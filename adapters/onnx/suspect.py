@@ -165,6 +165,7 @@ class OnnxSuspect:
             if named is None:
                 raise SuspectError("answers: expected one class per image, got something else")
             num_classes = self._trial.num_classes
+            # -1 would be taken for a refusal.
             if named.min() < 0 or (num_classes is not None and named.max() >= num_classes):
                 raise SuspectError(
                     f"answers: expected classes below {num_classes or 'K'}, "
@@ -178,6 +179,7 @@ class OnnxSuspect:
                 f"got {list(output.values.shape)}"
             )
         onnx_answers.check_finite(scores, self._trial.kind)
+        # From what the model said: log-probabilities are clipped where it answers 0, and tie there.
         labels = np.argmax(scores, axis=1)
         if self._labels_only:
             return Predictions(labels=labels)
@@ -342,9 +344,11 @@ def _batch_sizes(
     room = max(1, PIXEL_BYTES // (4 * values))
     batch = min(room, max(run, min(MAX_RUNS * run, MAX_QUESTION_VALUES // values)))
     if not trial.is_batch_free:
+        # Many images per question, one per run.
         return 1, batch
     if image_input.fixed_batch is None:
         return run, batch
+    # Whole runs: what fills up a short one is computed and thrown away.
     fixed = image_input.fixed_batch
     return fixed, min(room, fixed * max(1, batch // fixed))
 

@@ -123,6 +123,7 @@ def open_suspect_file(
         limits=limits,
         server=server,
     )
+    # After opening: this is the digest of the copy that answers, whatever lies there by now.
     expected, got = described.model.sha256, suspect.identity.digest
     if expected not in (None, got):
         suspect.close()
@@ -139,6 +140,7 @@ def merged_options(table: PreprocessingTable, contract: RecipeOptions) -> Recipe
     Scale, mean and std belong together: where the table has one of them, the contract's are out.
     """
     given: dict[str, Any] = {k: v for k, v in table.model_dump().items() if v is not None}
+    # Mean and std count in units of pixel * scale, so that a mixture of two sources means nothing.
     if {"scale", "mean", "std"} & given.keys():
         contract = replace(contract, scale=None, mean=None, std=None)
     return replace(contract, **given)
@@ -163,4 +165,5 @@ def to_toml(described: SuspectFile, comments: tuple[str, ...] = ()) -> str:
 def _toml(value: Any) -> str:
     """Write a value: JSON's strings, numbers, booleans and arrays are TOML's too."""
     text = json.dumps(list(value) if isinstance(value, tuple) else value)
+    # TOML forbids a bare DEL, which JSON leaves as it is.
     return text.replace("\x7f", "\\u007f")

@@ -84,8 +84,10 @@ def try_out(
             + (f" (the file contains {reason})" if reason else "")
             + "; allow_random = true audits it all the same"
         )
+    # Two images may agree by chance; these operators never answer independently of the batch.
     if together:
         together = not BATCH_DEPENDENT_OPERATORS & set(model.description.operators)
+    # Of a model that answers at random, a difference would say nothing about the batch.
     if together and is_repeatable:
         together = _is_same(chosen, asking.ask(images, chosen.name, together=False))
     return _result(chosen, output_kind, num_classes, is_repeatable, together)
@@ -110,10 +112,13 @@ class _Asking:
         failure: SuspectError | None = None
         for shape in self._shapes(image_shape):
             images = trial_images(shape)
+            # A batch that is free in the declared shape may be fixed inside, which only trying
+            # shows.
             for attempt in (True, False) if together else (False,):
                 try:
                     outputs = self._run(images, (), attempt)
                 except SuspectError as error:
+                    # A process that is gone answers no other size either.
                     if not self._model.process.is_running:
                         raise
                     failure = failure or error
@@ -191,6 +196,7 @@ def _is_same(first: Output, second: Output) -> bool:
         return False
     finite = first.values[np.isfinite(first.values)]
     tolerance = HALF_TOLERANCE if first.dtype == "float16" else TOLERANCE
+    # Of their range, because logits have no scale of their own.
     allowed = tolerance * float(np.ptp(finite)) if finite.size else 0.0
     return bool(
         np.allclose(first.values, second.values, rtol=0, atol=allowed + 1e-12, equal_nan=True)

@@ -10,6 +10,8 @@ KEPT_VARIABLES = ("SYSTEMROOT", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA
 
 def clean_environment() -> dict[str, str]:
     """Return an environment without credentials that finds the same packages as we do."""
+    # Named here because the process is told (-P) to import nothing from its working folder, where
+    # the stranger's file lies.
     package_root = str(Path(__file__).resolve().parents[3])
     paths = [package_root, *(path for path in sys.path if path and Path(path).is_absolute())]
     return {

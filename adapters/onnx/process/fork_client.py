@@ -75,6 +75,8 @@ class ForkServer:
             os.close(stdout)
             raise
         finally:
+            # The child has its own: while these are open, nobody would see that its ends are
+            # closed.
             os.close(requests)
             os.close(replies)
         return ForkedProcess(self, int(told["pid"]), handle, stdin, stdout)
@@ -110,6 +112,7 @@ class ForkServer:
             ) from error
 
     def _begin(self) -> None:
+        # It keeps messages apart, so that descriptors come with the message that speaks of them.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = subprocess.Popen(
@@ -193,6 +196,7 @@ class ForkedProcess:
     def _result(self, timeout_s: float | None) -> int | None:
         with self._lock:
             if self.returncode is None:
+                # A pidfd can be read once its process has ended, and names no other process, ever.
                 poller = select.poll()
                 poller.register(self._handle, select.POLLIN)
                 if not poller.poll(None if timeout_s is None else timeout_s * 1000):
@@ -201,5 +205,6 @@ class ForkedProcess:
                     self.returncode = self._server.reap(self.pid)
                 except SuspectError:
                     self.returncode = -9  # its server died, and took it along
+                # Under the lock: kill() must not use a number that may be another file's by then.
                 os.close(self._handle)
             return self.returncode

@@ -47,12 +47,14 @@ def main() -> None:
                 running.discard(request["reap"])
                 control.sendall(json.dumps({"status": status}).encode())
                 continue
+            # With one thread only (ADR 7): the child finds no lock that nobody opens.
             process = os.fork()
             if process == 0:
                 _become_worker(control, request, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
             running.add(process)
+            # The id is still the child's, even if it has ended: it stays taken until `reap`.
             handle = os.pidfd_open(process)
             socket.send_fds(control, [json.dumps({"pid": process}).encode()], [handle])
             os.close(handle)
@@ -83,8 +85,10 @@ def _become_worker(
     status = 1
     try:
         os.setsid()
+        # Before a byte of the suspect is read: no way leads back to the server.
         control.close()
         stdin, stdout, stderr, *exchange = descriptors
+        # 0 to 2 are the null device here, so that none of these lies where another one goes.
         for target, descriptor in enumerate((stdin, stdout, stderr)):
             os.dup2(descriptor, target)
             os.close(descriptor)

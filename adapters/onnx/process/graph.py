@@ -77,6 +77,7 @@ def describe(data: bytes, *, max_nodes: int, network: str) -> Description:
             _check_operator(item, functions)
             if item.op_type in RANDOM_OPERATORS:
                 random_operators[item.op_type] = None
+            # The third input is training_mode (opset 12).
             if item.op_type == "Dropout" and len(item.input) > 2 and item.input[2]:
                 random_operators["Dropout"] = None
         else:
@@ -104,6 +105,7 @@ def describe(data: bytes, *, max_nodes: int, network: str) -> Description:
             printable(name[:80]): count
             for name, count in operators.most_common(MAX_TENSORS_DESCRIBED)
         },
+        # Sizes are claims, which multiply to anything.
         num_parameters=min(num_parameters, 2**63 - 1),
         metadata=_metadata(model),
         external_files=tuple(external),
@@ -128,8 +130,10 @@ def _parse(data: bytes) -> onnx.ModelProto:
 def _walk(model: onnx.ModelProto) -> Iterator[Any]:
     """Yield every NodeProto and TensorProto of the model, however deep it lies."""
     pending: list[Any] = [model.graph, *model.functions]
+    # Never run, but what its tensors name is looked at like everything else.
     for training in model.training_info:
         pending += [training.initialization, training.algorithm]
+    # A list and no recursion: graphs nest as deep as whoever made them wants.
     while pending:
         item = pending.pop()
         if isinstance(item, onnx.TensorProto):
@@ -173,6 +177,7 @@ def _num_values(tensor: onnx.TensorProto) -> int:
 
 def _external_location(tensor: onnx.TensorProto) -> str | None:
     """Return where the tensor's values lie outside the file, None if inside."""
+    # Either sign is enough: which of them a runtime goes by is its own affair.
     if tensor.data_location != onnx.TensorProto.EXTERNAL and not tensor.external_data:
         return None
     locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
@@ -182,6 +187,7 @@ def _external_location(tensor: onnx.TensorProto) -> str | None:
             f"got {len(locations)}"
         )
     path = PurePosixPath(locations[0])
+    # Backslash and colon separate folders and drives on Windows.
     if path.is_absolute() or ".." in path.parts or set(locations[0]) & set("\\:*\0"):
         raise RefusedError(
             f"external data: expected a file in the model's own folder, got {locations[0][:200]!r}"
@@ -221,6 +227,7 @@ def _name(name: str) -> str:
 def _score_operator(name: str, makers: dict[str, onnx.NodeProto]) -> str:
     """Return the operator behind an output; ``LogSoftmax`` for a Log of a Softmax."""
     operator = ""
+    # Bounded, because nothing keeps a stranger's graph from running in circles.
     for _ in range(64):
         node = makers.get(name)
         if node is None:

@@ -70,6 +70,7 @@ def confine(*, memory_bytes: int | None, max_memory_bytes: int | None, cut_netwo
     except ImportError:  # not on Windows
         return network
     _lower(resource.RLIMIT_CORE, 0, 0)
+    # The protocol's pipes and its shared memory are no files that grow.
     _lower(resource.RLIMIT_FSIZE, 0, 0)
     if memory_bytes is not None:
         _lower(resource.RLIMIT_AS, memory_bytes, max_memory_bytes or memory_bytes)
@@ -99,6 +100,8 @@ def allow_cpu_seconds(seconds: float) -> None:
         return
     usage = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    # The limit counts from the start of the process, and only the soft one moves, so that it can be
+    # moved again for the next batch.
     soft = int(usage.ru_utime + usage.ru_stime + seconds) + 1
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
@@ -117,6 +120,7 @@ def _lower(limit: int, soft: int, hard: int) -> None:
 
     _, current = resource.getrlimit(limit)
     if current != resource.RLIM_INFINITY:
+        # Nobody may set a hard limit above the one that we have ourselves.
         soft, hard = min(soft, current), min(hard, current)
     resource.setrlimit(limit, (soft, hard))
 
@@ -127,6 +131,7 @@ def _leave_network() -> bool:
         return False
     import ctypes
 
+    # An ordinary user may leave the network only as the root of a user namespace of its own.
     clone_newuser, clone_newnet = 0x10000000, 0x40000000
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.unshare(clone_newuser | clone_newnet) == 0)

@@ -115,6 +115,7 @@ class WorkerProcess:
             line = self._exchange_lines(request, timeout_s)
         try:
             fields = from_json(line)
+            # Before a word of it can get into a message, and by that to a terminal.
             if not _is_printable(fields):
                 raise ValueError("control characters")
             kind = fields["type"]
@@ -159,6 +160,7 @@ class WorkerProcess:
             if request is not None:
                 stdin.write(to_line(request))
                 stdin.flush()
+            # A line that never ends comes back without its line feed, which counts as a death.
             line: bytes = stdout.readline(MAX_LINE_BYTES)
         except BrokenPipeError:
             line = b""
@@ -183,6 +185,7 @@ class WorkerProcess:
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
+            # The whole group: what a hostile file has started goes with it.
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(OSError):
@@ -232,6 +235,8 @@ class WorkerProcess:
 def _start_afresh(
     settings: WorkerSettings, folder: Path, stderr: int, inherit: int | None
 ) -> subprocess.Popen[bytes]:
+    # -P: import nothing from the working folder, where the file lies. -B: write no bytecode. The
+    # session of its own is a group that can be killed, and hears no Ctrl-C of ours.
     command = [sys.executable, "-P", "-B", "-m", "adapters.onnx.process.worker"]
     return subprocess.Popen(
         [*command, json.dumps(asdict(settings))],

@@ -107,6 +107,7 @@ def bound_runner(session: onnxruntime.InferenceSession, device: str) -> Runner:
         if key in held:
             held[key].update_inplace(tensor)
         else:
+            # One at a time: device memory is for the model.
             held.clear()
             held[key] = onnxruntime.OrtValue.ortvalue_from_numpy(tensor, device, 0)
         binding = session.io_binding()
@@ -156,6 +157,7 @@ def answer(
                 request.outputs, request.input_name, rows[0] if layout in BATCHED else rows
             )
         except Exception as error:
+            # Nothing is lost but this run: its rows come again in smaller ones.
             if batch > 1 and request.fixed_batch is None and is_out_of_memory(error):
                 batch = state.max_batch = batch // 2
                 continue
@@ -174,6 +176,7 @@ def answer(
         num_bytes = 8 * sum(chunk.size for chunk in chunks)
         if len({(chunk.shape[1:], chunk.dtype) for chunk in chunks}) != 1 or num_bytes > room:
             continue
+        # Outputs lie one after the other in one region; what does not fit any more is left out.
         room -= num_bytes
         joined = np.concatenate(chunks)
         arrays.append(joined.astype(np.float64))
@@ -234,6 +237,8 @@ def _providers(request: LoadRequest) -> list[Any]:
                 "(driver not loaded, or not passed to the container); use --device cpu"
             )
         return [CPU]
+    # The libraries of the extra `cuda` are packages, where no system looks for libraries.
     onnxruntime.preload_dlls()
+    # TF32 keeps 10 bits of a mantissa: answers would be others than those of a CPU.
     settings = {"gpu_mem_limit": str(request.gpu_memory_bytes), "use_tf32": "0"}
     return [(CUDA, settings), CPU]

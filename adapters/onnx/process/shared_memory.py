@@ -58,6 +58,7 @@ class Exchange:
         arrays: list[NDArray[np.float64]] = []
         start = PIXEL_BYTES
         for shape in shapes:
+            # In Python's own integers, which do not overflow: shapes are the other side's claim.
             size = 1
             for axis in shape:
                 size *= axis
@@ -87,6 +88,7 @@ def create_exchange(folder: Path) -> Exchange:
 
         descriptor = os.memfd_create("suspect", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, _TOTAL_BYTES)
+        # The last one seals the seals: the other side cannot forbid us to write.
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
         return Exchange(mmap.mmap(descriptor, _TOTAL_BYTES), f"fd:{descriptor}", descriptor)

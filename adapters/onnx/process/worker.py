@@ -60,6 +60,7 @@ def main() -> None:
 def serve(settings: WorkerSettings) -> None:
     """Serve one suspect on descriptors 0 and 1, with limits for the rest of this process's life."""
     requests, replies = _move_protocol()
+    # First, while there is one thread: a process with more cannot enter a user namespace.
     network = confine(
         memory_bytes=settings.memory_bytes,
         max_memory_bytes=settings.max_memory_bytes,
@@ -119,6 +120,7 @@ class _Server:
 
     def _load(self, request: LoadRequest) -> Loaded:
         if request.memory_bytes is not None:
+            # Before the runtime reads the weights, for which the limit is there.
             limit_memory(request.memory_bytes)
         import onnxruntime
 
@@ -129,6 +131,7 @@ class _Server:
         self._runner = onnx_session.runner_for(session)
         self._state = onnx_session.state_for(session)
         self._output_names = tuple(output.name for output in session.get_outputs())
+        # What is there now stays for good; the collector need not look at it for every batch.
         gc.freeze()
         return Loaded(providers=tuple(session.get_providers()), runtime=onnxruntime.__version__)
 
@@ -180,6 +183,7 @@ def _end_with_parent(parent: int) -> None:
     """End this process when the one that started it is gone, even in the middle of a run."""
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_S)
+    # Not by an exception, which would end this thread only: a run may never come back.
     os._exit(1)
 
 
