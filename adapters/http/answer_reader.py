@@ -80,6 +80,7 @@ def read_answer(sock: Socket, timeout_s: float) -> WholeAnswer:
     deadline, message = time.monotonic() + timeout_s, _Message()
     while not message.is_whole:
         try:
+            # 0 would mean not to wait at all, and less than that is an error of its own.
             sock.settimeout(max(deadline - time.monotonic(), 1e-3))
             data = sock.recv(_CHUNK_BYTES)
         except TimeoutError as error:
@@ -146,6 +147,7 @@ class _Message:
         """Note that nothing more comes, which is the end of a body of unknown length."""
         if not self.status:
             raise RemoteDisconnected("closed before an answer")
+        # Only a body without a length ends with its connection (RFC 9112, section 6.3).
         is_chunked = "chunked" in self._headers.get("Transfer-Encoding", "").lower()
         if is_chunked or "Content-Length" in self._headers:
             raise AskAgainError(self.cut_short)
@@ -180,11 +182,14 @@ class _Message:
     def on_headers_complete(self) -> None:
         """Note how the answer goes on."""
         status = self._parser.get_status_code()
+        # Such a head only says that the answer is still to come.
         if status < 200:
             self._headers.clear()
             return
         self.status, self._version = status, self._parser.get_http_version()
         self._keeps_connection = self._parser.should_keep_alive()
+        # Nobody follows it, so nobody waits for its body; what comes of that goes with the
+        # connection.
         if self._is_redirect:
             self.is_whole, self._keeps_connection = True, False
 

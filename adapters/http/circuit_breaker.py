@@ -59,6 +59,7 @@ class CircuitBreaker:
                     f"{message}; resume in {error.retry_after_s:.0f} s or later"
                 )
             return SuspectThrottledError(f"{message}; resume later, or set requests_per_second")
+        # What has answered is there: the audit can go on when it is back, and exits so.
         if self._has_answered:
             return SuspectFailingError(f"{message}; it answered before, so resume when it is back")
         return SuspectUnreachableError(f"{message}; check that the server is up, then resume")

@@ -62,6 +62,8 @@ class ClassMap:
         """
         if by_index and self.accepts_index:
             return {str(given): actual for actual, given in enumerate(order)}
+        # Each class has one label (the file's reader sees to that), so that this can be turned
+        # round.
         labels = {index: label for label, index in self.classes.items()}
         return {labels[given]: actual for actual, given in enumerate(order)}
 
@@ -108,6 +110,7 @@ class ClassMap:
                 f"scores: expected {num_classes} {kind}, got {len(scores)}; an audit "
                 "needs all classes or labels only (leave answer.scores or answer.kind out)"
             )
+        # A class that is named twice leaves another one NaN, and with that the sum below.
         probabilities = np.full(num_classes, np.nan)
         if isinstance(scores, Mapping):
             for label, score in scores.items():
@@ -166,6 +169,7 @@ def class_map(
 def _refuse_reordered(names: Sequence[str], bundle_classes: Sequence[str] | None) -> None:
     if bundle_classes is None or list(names) == list(bundle_classes):
         return
+    # A slip, or really the vendor's order: either reading may be wrong, and would be a verdict.
     if set(names) == set(bundle_classes):
         raise SuspectConfigError(
             f"class_names: expected the bundle's order ({_shortened(bundle_classes)}), got the "

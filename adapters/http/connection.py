@@ -64,6 +64,7 @@ class _WholeExchange:
         """
         connection: Any = self
         if connection.sock is not None:
+            # A kept connection has what was left of the time for its last answer (`read_answer`).
             connection.sock.settimeout(connection.timeout)
         connection.send(request_head(method, url, headers, len(body)) + body)
 
@@ -137,6 +138,7 @@ class _WholeExchanges:
             connection.request(method, target, body, headers)
             answer = connection.getresponse()
         except BaseException:
+            # Half an exchange is on it: the next request would get this one's answer.
             connection.close()
             raise
         finally:
@@ -163,6 +165,7 @@ def request_head(method: str, url: str, headers: Mapping[str, str], body_bytes: 
         b'POST /v1 HTTP/1.1\r\nHost: vendor.example\r\nContent-Length: 2\r\n\r\n'
     """
     lines = [f"{name}: {value}" for name, value in headers.items()]
+    # One search over all lines instead of one for each; a NUL inside of one shows in their number.
     head = "\0".join([f"{method} {url} HTTP/1.1", *lines, f"Content-Length: {body_bytes}"])
     # A line that holds a line break would smuggle in another header, or another request.
     if _CONTROL.search(head) or head.count("\0") != len(lines) + 1:

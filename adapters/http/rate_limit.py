@@ -47,6 +47,7 @@ class OwnPace:
 
     def hold(self, until: float) -> None:
         """See `Pace.hold`."""
+        # A shorter pause, said to another thread, never ends a longer one.
         self._held_until = max(self._held_until, until)
 
 
@@ -80,6 +81,7 @@ class RateLimiter:
                 delay_s = self._pace.start(time.monotonic(), self._interval_s)
             if delay_s <= 0:
                 return
+            # Nothing is reserved while it waits: who ends meanwhile keeps nobody else waiting.
             self._end.wait(delay_s)
 
     def hold(self, delay_s: float) -> None:

@@ -42,6 +42,7 @@ class SharedPace:
         Raises:
             SuspectConfigError: The file cannot be used.
         """
+        # Who looks into the file learns no vendor and no name of a variable.
         self._key = hashlib.sha256(account.encode()).hexdigest()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +50,7 @@ class SharedPace:
             self._connection = sqlite3.connect(
                 path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
+            # A machine that dies takes at most a turn along, and its clock starts anew then.
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS paces (account TEXT PRIMARY KEY, "
@@ -60,6 +62,8 @@ class SharedPace:
     def start(self, now: float, interval_s: float) -> float:
         """See `adapters.http.rate_limit.Pace.start`."""
         try:
+            # Looking and taking are one: two processes must not both look before one of them
+            # writes.
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 delay_s = self._delay(now, interval_s)
@@ -99,6 +103,7 @@ class SharedPace:
         last_start, held_until = row
         if last_start > now + 1:  # from before a restart of the machine
             last_start = now - interval_s
+        # Likewise, since nobody would wait so long.
         if held_until > now + MAX_HOLD_S:
             held_until = 0.0
         return float(max(last_start + interval_s, held_until) - now)

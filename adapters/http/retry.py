@@ -67,6 +67,7 @@ def ask_until_answered(
             raise error
         return numbered()
 
+    # The usual request is answered at once, and pays nothing for all that could happen otherwise.
     try:
         return numbered(), number
     except AskAgainError as error:
@@ -82,6 +83,7 @@ def ask_until_answered(
         return retrying(once_more), number
     except AskAgainError as error:
         tries = "1 attempt" if number == 1 else f"{number} attempts"
+        # One request that is given up ends all: the others would only find out the same.
         if not end.is_set:
             end.set(breaker.final(error, tries))
         end.check()
@@ -93,6 +95,7 @@ def _wait(state: RetryCallState) -> float:
     retry_after_s = _error(state).retry_after_s
     if retry_after_s is not None:
         return retry_after_s + random.uniform(0, JITTER_S)
+    # Threads that failed together must not come back together.
     return _exponential(state) * random.uniform(0.5, 1)
 
 

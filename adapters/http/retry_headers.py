@@ -62,6 +62,7 @@ def seconds_until_quota(headers: Mapping[str, str]) -> float | None:
         >>> seconds_until_quota({"RateLimit": '"api";r=12;t=55'}) is None
         True
     """
+    # Looked at after every answer, so that the usual one, which says nothing, costs little.
     if not any("limit" in name.lower() for name in headers):  # nearly always
         return None
     return _quota_pause(headers, is_refused=False)
@@ -70,6 +71,7 @@ def seconds_until_quota(headers: Mapping[str, str]) -> float | None:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = _field(headers, "Retry-After").strip()
     if value.isascii() and value.isdigit():
+        # Nine digits are 31 years, which is long enough to be refused.
         return float(value[:9])
     then = _date(value)
     if then is None:

@@ -35,6 +35,7 @@ class EndOfAsking:
             error: What everybody is told; that it was stopped where absent.
         """
         with self._lock:
+            # What comes after the first reason is a consequence of it.
             if not self._event.is_set() and error is not None:
                 self._reason = (type(error), str(error))
             self._event.set()
@@ -51,5 +52,6 @@ class EndOfAsking:
             SuspectError: The reason, a new exception for every thread.
         """
         if self._event.is_set():
+            # One exception raised by several threads would collect the tracebacks of all of them.
             kind, message = self._reason
             raise kind(message)

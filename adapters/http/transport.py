@@ -125,6 +125,7 @@ class HttpTransport:
                 request.method, route.target, request.body, headers, self._timeout
             )
         except (urllib3.exceptions.SSLError, requests.exceptions.SSLError) as error:
+            # First: this error is one of those below, too, but asking again mends no certificate.
             raise SuspectUnreachableError(
                 "url: expected a certificate that can be verified, got another one or none; for a "
                 "private authority name its file as ca_bundle"
@@ -237,6 +238,8 @@ class HttpTransport:
         headers |= request.headers
         if self._credential is None:
             return headers
+        # Last, and whatever the case of its name: no header of the endpoint file stands in its
+        # place.
         proved = CaseInsensitiveDict(headers)
         proved.update(self._credential.headers_for(request))
         return proved
@@ -301,6 +304,7 @@ def _why(error: BaseException) -> str:
     """Say in words why there is no connection, without the address that foreign errors repeat."""
     seen: set[int] = set()
     queue: list[Any] = [error]
+    # Foreign errors hold one another as arguments, reasons and causes, now and then in a circle.
     while queue:
         cause = queue.pop(0)
         if not isinstance(cause, BaseException) or id(cause) in seen:
