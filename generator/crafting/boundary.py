@@ -58,6 +58,7 @@ def margins_and_gradients(
     for part in micro_batches(pixels, pixels.device):
         batch = pixels[part].detach().requires_grad_()
         value = margins(model(batch), classes[part])
+        # Frozen models look at each image by itself, so the sum's gradient holds every image's own.
         (gradient,) = torch.autograd.grad(value.sum(), batch)
         values.append(value.detach())
         gradients.append(gradient)
@@ -91,10 +92,12 @@ def nearest(
         active, value, gradient = active[behind], value[behind], gradient[behind]
         if not len(active) or step == max_steps:
             break
+        # [N, C, H, W] -> [N]: ||w||^2, by which a step along w itself is to be divided.
         squares = gradient.flatten(1).square().sum(1).clamp_min(_TINY)
         lengths = (-value + _TINY) / squares
         step_taken = _OVERSHOOT * lengths[:, None, None, None] * gradient
         moved[active] = (moved[active] + step_taken).clamp(0, 1)
+    # Once more beyond, so that rounding leaves no end of a ray just short of the class.
     moved = (pixels + _OVERSHOOT * (moved - pixels)).clamp(0, 1)
     return _on_ray(model, pixels, moved - pixels, classes)
 
@@ -136,6 +139,7 @@ def carlini_wagner(
             nearer = crossed & (squares < best_squares)
             best[nearer], best_squares[nearer] = offset[nearer], squares[nearer]
             pull = torch.where(crossed, 0.0, weights)[:, None, None, None]
+            # The gradient of ||d||^2 + c max(-margin, 0), written down instead of traced.
             moved.grad = 2 * offset - pull * gradient
             optimiser.step()
             with torch.no_grad():
@@ -165,6 +169,7 @@ def _on_ray(model: nn.Module, pixels: Tensor, offsets: Tensor, classes: Tensor) 
     is_found = is_inside(inside)
     for _ in range(_BISECTIONS):
         middle = (outside + inside) / 2
+        # `inside` moves only to points that were found in the class: what is returned was one.
         reached = is_inside(middle)
         inside = torch.where(reached, middle, inside)
         outside = torch.where(reached, outside, middle)

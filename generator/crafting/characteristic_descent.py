@@ -88,6 +88,7 @@ def craft_from_noise(
         raise GenerationError("carriers: expected an image that shows the size, got none")
     num_classes = predict_logits(source, carriers[:1]).shape[1]
     device = next(source.parameters()).device
+    # Classes by lot, each as often as the others as far as possible.
     missing = rng.permutation(np.arange(num_images) % num_classes)
     images, noises, labels, num_steps, num_drawn = [], [], [], 0, 0
     for _ in range(_MAX_DRAWS):
@@ -101,6 +102,7 @@ def craft_from_noise(
                 on_step(before + finished, num_images)
 
         made, steps = _descend(noise, missing, gradients, project, options, device, report)
+        # By the source's answer to the stored bytes, not by the loss along the way.
         reached = predict_logits(source, made).argmax(axis=1) == missing
         images.append(made[reached])
         noises.append(noise[reached])

@@ -47,5 +47,6 @@ def right_images(
             "the normalisation and the order of the classes"
         )
     positions = np.flatnonzero(is_right)
+    # Balanced among those that are right, or every prefix would favour what the source does well.
     right = ImageSet(images[positions], labels[positions], ())
     return positions[right.balanced_order(rng)], logits.shape[1]

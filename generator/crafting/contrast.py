@@ -91,6 +91,8 @@ def contrast_objective(
             loss, gradient = torch.zeros(len(goal), device=device), torch.zeros_like(pixels)
             for models, group in zip(followers, derived, strict=True):
                 missed, slope = map(ranks.add_up, added_up(models, pixels, _missed(goal)))
+                # The mean of a group, then over groups: no number of copies drowns what students
+                # would say.
                 loss = loss + missed / len(group) / len(derived)
                 gradient = gradient + slope / len(group) / len(derived)
             if innocents:

@@ -67,7 +67,9 @@ def descend(
     Returns:
         For each carrier the best image that was visited, the carrier itself included.
     """
+    # Signed and wider than a pixel: a step below 0 is clipped and does not wrap around.
     clean = carriers.astype(np.int16)
+    # The ball and the range of pixels are one box, so that one clip keeps both.
     low = np.maximum(clean - settings.radius, 0)
     high = np.minimum(clean + settings.radius, 255)
     best = carriers.copy()
@@ -78,6 +80,7 @@ def descend(
     steps = np.zeros(len(carriers), dtype=np.int64)
     levels = np.array(settings.step_levels, dtype=np.int16)
     active = np.arange(len(carriers))
+    # One look more than steps, because the image after the last one is judged, too.
     for step in range(settings.max_steps + 1):
         losses, gradients = objective(current[active].astype(np.uint8), labels[active])
         before = best_losses[active]

@@ -108,6 +108,7 @@ class Ensemble:
             each = functional.cross_entropy(
                 logits.float().flatten(0, 1), goal.repeat(len(self._pool)), reduction="none"
             ).view(len(self._pool), -1)
+            # By the size of the whole pool: other processes add what their members lose.
             loss = each.sum(0) / self._size
             (gradient,) = torch.autograd.grad(loss.sum(), pixels)
             return loss.detach(), gradient
@@ -116,6 +117,7 @@ class Ensemble:
             pixels,
             lambda logits: functional.cross_entropy(logits, goal, reduction="none"),
         )
+        # Only the sign of the gradient is used, so that nobody divides it.
         return total / self._size, gradient
 
     def _member(

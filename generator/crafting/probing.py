@@ -122,6 +122,7 @@ def _bisect(
     max_halvings: int = 10,
 ) -> tuple[int, NDArray[np.uint8], NDArray[np.int64]] | None:
     """Bisect alpha until 40-60 % of the probes keep the trigger's class on the source."""
+    # The more of a trigger is in its probes, the more of them keep its class.
     low, high = 0, ALPHA_ONE
     for _ in range(max_halvings):
         alpha = (low + high) // 2
@@ -150,9 +151,11 @@ def _ends(
     ends = []
     for _ in range(NUM_ENDS):
         start = rng.integers(-_ASCENT_RADIUS, _ASCENT_RADIUS + 1, center.shape, dtype=np.int16)
+        # From anywhere within half of the radius, so that the ends lie in different directions.
         current = np.clip(center + start // 2, 0, 255)
         for _ in range(_ASCENT_STEPS):
             _, gradients = ensemble.losses_and_gradients(current.astype(np.uint8), labels)
+            # Up the loss, in steps that together could cross nearly the whole ball.
             moved = current + np.int16(2 * _ASCENT_RADIUS // _ASCENT_STEPS) * gradients
             bounded = np.clip(moved, center - _ASCENT_RADIUS, center + _ASCENT_RADIUS)
             current = np.clip(bounded, 0, 255)

@@ -83,6 +83,7 @@ def _equal_shares(
         kinds: The kind of each, ``[N]``.
         num_wanted: At most so many.
     """
+    # turn: how many of its kind come before it. A stable sort by that keeps the best first.
     turn = np.empty(len(ranked), dtype=np.int64)
     for kind in np.unique(kinds):
         members = np.flatnonzero(kinds == kind)
@@ -98,4 +99,5 @@ def mean_probabilities(models: Sequence[Suspect], images: NDArray[np.uint8]) -> 
         total = np.exp(answers) if total is None else total + np.exp(answers)
     assert total is not None, "callers have at least one model"
     mean = total / len(models)
+    # Exponentials of logarithms miss a sum of 1 by their rounding, and a bundle is checked for it.
     return np.asarray(mean / mean.sum(axis=1, keepdims=True))

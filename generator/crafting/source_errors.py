@@ -34,6 +34,7 @@ def source_errors(
             none; says the count.
     """
     right_images(source, images, labels, rng)  # refuses a source near chance
+    # By the function that also says what a query's label is, so that the two agree.
     wrong = np.flatnonzero(predict_logits(source, images).argmax(axis=1) != labels)
     if not len(wrong):
         raise GenerationError(

@@ -22,8 +22,10 @@ def lower_bounds(
     Returns:
         ``[G, N]``; infinite where the source does not answer t.
     """
+    # The shift of a model that is there: at least that share of them shifts by no more.
     shift = np.quantile(shifts, derived_share, axis=0, method="inverted_cdf")
     with np.errstate(divide="ignore", invalid="ignore"):
+        # s ||d|| = margin / (tau - 1), so that the length of d cancels.
         bounds = 1 + 2 * shift * (stretches - 1) / np.maximum(margins, 0)
     return np.where(margins > 0, bounds, np.inf)
 
@@ -44,6 +46,7 @@ def upper_bounds(
         ``[N]``
     """
     own = margins / np.maximum(slopes * lengths, _TINY)  # [I, N]
+    # Mirrored: at least that share of the innocents has this bound or a larger one.
     return np.asarray(-np.quantile(-own, innocent_share, axis=0, method="inverted_cdf"))
 
 
@@ -57,4 +60,5 @@ def logit_shift(source: Values, derived: Values) -> Values:
     Returns:
         ``(max_k delta_k - min_k delta_k) / 2`` of the differences delta, ``[...]``.
     """
+    # Logits hold up to a constant, and the middle of the range is the one that takes off most.
     return np.asarray(np.ptp(derived - source, axis=-1) / 2)

@@ -107,6 +107,7 @@ def craft(
             if on_step is not None:
                 on_step(before + crossed, num_images * num_crossings)
 
+        # As many as are missing at once; whoever fails is replaced in the next wave.
         wave = _walk_wave(source, carriers[bases], bases, targets, options, rng, report)
         waves.append(wave)
         num_tried += len(bases)
@@ -231,6 +232,8 @@ class _ScaleSearch:
         self._too_long[early] = self.scales[early]
         self._too_short[late] = self.scales[late]
         low, high = self._too_short[which], self._too_long[which]
+        # The geometric mean, since a first step is a scale; without a bracket it is doubled or
+        # halved.
         middle = np.sqrt(low * np.where(np.isinf(high), 0, high))
         self.scales[which] = np.select(
             [np.isinf(high), low == 0], [np.minimum(2 * low, 255), high / 2], middle
@@ -263,6 +266,7 @@ def _walk(
     labels = np.empty(steps.shape, dtype=np.int64)
     rounded = np.rint(current).astype(np.uint8)
     for number, step in enumerate(steps.T):
+        # One pass tells a point's class and the way from it, so that classes come one step late.
         before, signs = _labels_and_signs(source, rounded, goals)
         if number:
             labels[:, number - 1] = before

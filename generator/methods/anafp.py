@@ -135,12 +135,14 @@ def stretch(
     lower = np.full(len(anchors), np.nan)
     open_ones = np.flatnonzero(upper > 1)
     if len(open_ones):
+        # Strictly within the interval: neither end is admissible.
         shares = np.arange(1, options.grid + 1) / (options.grid + 1)
         ends = np.minimum(upper[open_ones], options.max_stretch)
         tried = 1 + shares[:, None] * (ends - 1)  # [G, N]
         moved = torch.from_numpy(open_ones).to(device)
         ladder = _ladder(pixels[moved], crossing.directions[moved], tried)
         bounds = _lower(source, pools.derived, ladder, targets[open_ones], tried, options)
+        # [G, N]: to the nearer bound
         room = np.where(tried > bounds, np.minimum(tried - bounds, ends - tried), -np.inf)
         best, columns = room.argmax(axis=0), np.arange(len(open_ones))
         fits = room[best, columns] > -np.inf
@@ -185,9 +187,11 @@ def craft(
             f"of, but the surest of {len(right)} has {confidence.max():.2f}; lower it"
         )
     anchors, logits = right[is_sure][: options.max_anchors], logits[is_sure][: options.max_anchors]
+    # The likeliest other classes: an anchor is no target of itself.
     logits[np.arange(len(anchors)), labels[anchors]] = -np.inf
     num_targets = min(options.targets, num_classes - 1)
     ranked = np.argsort(-logits, axis=1, kind="stable")[:, :num_targets]  # [A, T]
+    # All anchors with their likeliest class, then all with the next: it ends when there are enough.
     sources, targets = np.tile(anchors, num_targets), ranked.T.flatten()  # [T * A]
     size = _points_at_once(carriers, options)
     found: list[Points] = []
@@ -273,6 +277,7 @@ def _upper(
                 (here - _margins(innocent, (pixels + far * directions).clamp(0, 1), truth)) / far
                 for far in _RAY
             ]
+            # Per unit of r so far; divided by ||d|| below, since r d is that much longer.
             steepest = torch.stack(falls).amax(0)  # [R, N] -> [N]
             slopes.append(steepest.double().cpu().numpy() / np.maximum(lengths, _TINY))
         values.append(here.double().cpu().numpy())

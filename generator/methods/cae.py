@@ -159,6 +159,7 @@ def craft(
         radius=options.radius,
         max_steps=options.max_steps,
         patience=_PATIENCE,
+        # The loss is minus the logarithm of the score: here an image passes.
         enough=-math.log(max(options.threshold, _TINY)),
     )
     images, scores = carriers[right], np.zeros(len(right))
@@ -226,6 +227,7 @@ class _Ensemble:
             images: ``[N, H, W, C]``.
             labels: True classes ``[N]``.
         """
+        # One draw a step, the same for all parts of the batch.
         playing = [self._players(len(pool)) for pool in (self._surrogates, self._references)]
         losses, signs = [], []
         for part in micro_batches(images, self._device):
@@ -238,6 +240,7 @@ class _Ensemble:
             loss = cem_loss(source, surrogates, references, truth, self._options)
             (gradient,) = torch.autograd.grad(loss.sum(), pixels)
             score = screen(source, conferrability(all_surrogates, all_references), truth)
+            # A score of 0 is an infinite loss, which no later image fails to improve on.
             losses.append(-score.double().log().cpu().numpy())
             # [N, C, H, W] -> [N, H, W, C]
             signs.append(gradient.sign().permute(0, 2, 3, 1).to(torch.int16).cpu().numpy())
@@ -255,6 +258,7 @@ def _mean_softmax(
     """Return the mean softmax ``[N, K]`` of those who play, and of all without gradient."""
     parts, everyone = [], []
     for number, model in enumerate(models):
+        # Whoever sits out is asked all the same, without a graph: the screen counts all of them.
         with torch.set_grad_enabled(number in playing):
             probabilities = model(pixels).softmax(1)
         if number in playing:

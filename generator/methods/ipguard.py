@@ -176,6 +176,7 @@ def _targets(clean: NDArray[np.float64], kind: str, rng: np.random.Generator) ->
     if kind == "least-likely":
         return np.asarray(clean.argmin(axis=1), dtype=np.int64)
     num_classes = clean.shape[1]
+    # 1 to K - 1 added modulo K are the other classes, each as likely.
     shift = rng.integers(1, num_classes, len(clean))
     return np.asarray((clean.argmax(axis=1) + shift) % num_classes, dtype=np.int64)
 
@@ -192,6 +193,7 @@ def _descend(
     pixels, mean, square = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     steps = torch.zeros(len(start), dtype=torch.int64)
     active = torch.arange(len(start), device=start.device)
+    # One look more than steps; an image is judged before it moves.
     for step in range(options.max_steps + 1):
         rounded = ((pixels[active] * 255).round() / 255).requires_grad_()
         losses = boundary_loss(network(rounded), first[active], target[active], k)
@@ -201,6 +203,7 @@ def _descend(
             break
         (gradient,) = torch.autograd.grad(losses.sum(), rounded)
         active, gradient = active[going], gradient[going]
+        # Adam by hand: torch's would move images on by their momentum that are done.
         mean[active] = _BETAS[0] * mean[active] + (1 - _BETAS[0]) * gradient
         square[active] = _BETAS[1] * square[active] + (1 - _BETAS[1]) * gradient**2
         direction = (mean[active] / (1 - _BETAS[0] ** (step + 1))) / (

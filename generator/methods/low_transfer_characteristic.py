@@ -88,8 +88,10 @@ def high_pass_ball(
     kept = torch.from_numpy(high_frequencies(height, width, cut)).to(device)
 
     def project(perturbation: Tensor) -> Tensor:
+        # [N, C, H, W] -> the same: the products are over the last two axes.
         passed = rows.T @ (kept * (rows @ perturbation @ columns.T)) @ columns
         largest = passed.abs().amax(dim=(1, 2, 3), keepdim=True)
+        # A factor of 1 for what lies within the radius.
         return passed * (radius / largest.clamp(min=radius))
 
     return project

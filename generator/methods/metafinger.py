@@ -219,6 +219,8 @@ def _round(
     for epoch in range(1, options.epochs + 1):
         active = np.flatnonzero(~is_kept)
         for anchor in rng.permutation(len(shadows.positives)):
+            # Momentum moves images on that were kept, without gradient; what counts of them is the
+            # copy in `images`.
             pixels.grad = torch.zeros_like(pixels)
             moving = torch.from_numpy(active).to(device)
             pixels.grad[moving] = _gradient(pixels.detach()[moving], anchor, shadows, options, rng)
@@ -229,6 +231,7 @@ def _round(
             on_step(done, total)
         if epoch < min(options.min_epochs, options.epochs):
             continue
+        # Screened as it would be stored.
         candidates = _to_levels(pixels.detach()[moving])
         is_followed, is_shared = screen(source, candidates, shadows, options)
         images[active] = candidates
@@ -238,6 +241,7 @@ def _round(
     return _Kept(
         positions=chosen[is_kept],
         images=images[is_kept],
+        # By the last screen: whoever failed an earlier one got another epoch.
         num_lost=int((~is_followed).sum()),
         num_shared=int((is_followed & is_shared).sum()),
     )
@@ -301,6 +305,8 @@ def _gradient(
             max_repelling=options.max_repelling,
         )
         (gradients[part],) = torch.autograd.grad(loss.sum(), batch)
+    # The chain rule in two parts: models over parts of the batch, the transform over all of it,
+    # because it draws one change for all.
     (gradient,) = torch.autograd.grad(seen, leaf, gradients)
     return gradient
 

@@ -79,6 +79,7 @@ def disturbed_gradients(
         for _ in range(options.num_copies):
             for weight, value, bound in zip(weights, clean, bounds, strict=True):
                 noise = torch.rand(weight.shape, generator=generator, device=device)
+                # From the clean weights each time, or the noise would add up.
                 weight.copy_(value + bound * (2 * noise - 1))
             loss, gradient = loss_and_gradient(model, pixels, goals)
             losses += loss / options.num_copies

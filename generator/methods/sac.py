@@ -110,6 +110,7 @@ def cutmix(
 def _span(side: int, patch: float, rng: np.random.Generator) -> slice:
     """Return where the patch lies along one side: its centre is near either end."""
     length, border = max(1, round(side * patch)), max(1, round(side * _BORDER))
+    # Along each side near one of its ends, so that the centre lies in a corner.
     offset = int(rng.integers(border))
     center = offset if rng.integers(2) else side - 1 - offset
     start = min(max(center - length // 2, 0), side - 1)

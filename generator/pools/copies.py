@@ -43,6 +43,7 @@ def make_derived(
         with_selection: Whether to make those for selection; without, there are none.
         on_step: Called with (models done, models in all).
     """
+    # Copies that shape queries and copies that calibrate learn from different images.
     halves = np.random.default_rng([seed, 1]).permutation(len(data))
     first, second = (
         data.take(half) for half in (halves[: len(data) // 2], halves[len(data) // 2 :])
@@ -122,6 +123,7 @@ def make_derived(
     models: list[nn.Module] = []
     for number, (_, _, build) in enumerate([*selection, *calibration]):
         is_mine = ranks.owner(number) == ranks.rank
+        # Somebody else's is a place of the right shape, which `share` fills.
         models.append(build() if is_mine else copy.deepcopy(source))
         if on_step is not None:
             on_step(len(models), total)

@@ -65,6 +65,7 @@ def make_derived_pool(
         with_selection=with_copies,
         on_step=lambda done, total: report("derived models", done, total),
     )
+    # So many are kept in any case: beta has to be supported by somebody.
     calibration = comparable_models(
         calibration, splits.controls, floor=floor, at_least=innocents_needed(settings.beta)
     )
@@ -82,6 +83,7 @@ def make_derived_pool(
         )
         return comparable_models(students, splits.controls, floor=floor)
 
+    # No kind of student serves both uses (`generator.pools.students`).
     students = taught(SELECTION, "students")
     calibration += taught(CALIBRATION, "students that calibrate")
     require_enough(len(calibration), settings.beta, "derived")

@@ -41,6 +41,7 @@ def extract(
         on_step: Called with (steps done, steps in all).
     """
     logits = predict_logits(teacher, np.asarray(images.images))
+    # The teacher's classes stand for the labels, which a thief does not have.
     named = ImageSet(images.images, logits.argmax(axis=1), images.class_names)
     targets = None
     if answers == "soft":

@@ -84,11 +84,13 @@ def load_references(
     references: list[PoolModel] = []
     seen: dict[str, str] = {}
     listed = _listing(folder)
+    # A model that is there as torch and as ONNX is taken once, in the form that has gradients.
     twins = {folder / given.onnx for given in listed if given.onnx is not None}
     for candidate in (
         *_torch_models(folder, listed, device),
         *_onnx_files(folder, twins, controls, mean=mean, std=std, tell=tell),
     ):
+        # Asked before it is taken: a model at chance would make every trained one look derived.
         labels = answer_all(candidate.suspect, controls.images).argmax(axis=1)
         accuracy = float(np.mean(labels == controls.labels))
         reason = ""
@@ -151,6 +153,7 @@ def _onnx_files(
     tell: Callable[[str], None],
 ) -> Iterator[PoolModel]:
     height, width, channels = controls.images.shape[1:]
+    # Sorted: the order decides which of two equal files is kept, and who crafts.
     for path in sorted(set(folder.rglob("*.onnx")) - set(twins)):
         try:
             suspect = open_onnx(

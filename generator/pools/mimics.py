@@ -81,10 +81,12 @@ def make_mimics(
                 if on_step is not None:
                     on_step(number * total + step, settings.num_mimics * total)
 
+            # Of its own for each epoch: a run that begins here draws what a whole one would.
             generator = seeded(seed, "mimic", number)
             train(current, data, recipe, generator=generator, on_step=report)
             if path is not None:
                 store(current, path)
         ranks.share(current, owner=0)
+        # A copy, because the next epoch goes on from this very network.
         pool.append(copy.deepcopy(current).eval())
     return pool, num_found

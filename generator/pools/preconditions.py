@@ -32,6 +32,7 @@ def check_source(source: Source, controls: ImageSet) -> float:
             f"{list(logits.shape)}"
         )
     accuracy = float((logits.argmax(axis=1) == controls.labels).mean())
+    # With two classes 2 / K is 1, which only a perfect source would reach.
     if accuracy < 2 / num_classes and accuracy < 0.9:
         raise SourceError(
             f"model: only {accuracy:.0%} of {len(controls)} control images are classified right, "
@@ -70,6 +71,7 @@ def comparable_models(
         at_least: So many are kept in any case, the most accurate ones.
     """
     accuracies = [control_accuracy_of(model, controls) for model in models]
+    # Of equal ones the later, stable so that every machine keeps the same.
     best = set(np.argsort(accuracies, kind="stable")[::-1][:at_least].tolist())
     return [
         model

@@ -57,6 +57,7 @@ def make_reference_folder(
     if ranks.is_first:
         _check_settings(folder / _SETTINGS, source, data, recipe)
     ranks.wait()
+    # The first process may have written them a moment ago; the others compare with that.
     if not ranks.is_first:
         _check_settings(folder / _SETTINGS, source, data, recipe)
     num_found = sum(_path(folder, number).exists() for number in range(num_references))
@@ -99,6 +100,7 @@ def _check_settings(path: Path, source: Source, data: ImageSet, recipe: Referenc
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise GenerationError(f"out: cannot read {path}; remove it or choose a folder") from error
+    # A folder may grow, and be made by another number of processes; it never mixes two recipes.
     different = sorted(name for name in settings if found.get(name) != settings[name])
     if different:
         raise GenerationError(
@@ -119,6 +121,7 @@ def _write(
             {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, partial
         )
         os.replace(partial, path.with_suffix(".safetensors"))
+    # The ONNX file comes last, and whole: that it is there says that the reference is finished.
     partial = path.with_suffix(".onnx.part")
     export_onnx(network, partial, image_shape=(height, width, channels))
     os.replace(partial, path)
@@ -132,6 +135,7 @@ def _write_listing(folder: Path, num_references: int, factory: str, source: Sour
     entries = []
     for number in range(num_references):
         path, kind = _path(folder, number), KINDS[number % len(KINDS)]
+        # Only what the owner's own function can build: others have no name for their architecture.
         if path.exists() and kind.architecture == "source":
             relative = path.relative_to(folder)
             entries.append(

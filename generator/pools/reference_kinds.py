@@ -99,6 +99,7 @@ def make_reference(
     kept = data.take(data.balanced_order(draw)[: max(2, round(kind.share * len(data)))])
     first = kept
     if kind.is_tuned:
+        # Two halves without an image in common: "elsewhere" is what the first one never saw.
         first, kept = kept.take(np.arange(0, len(kept), 2)), kept.take(np.arange(1, len(kept), 2))
     num_passes = 2 if kind.is_distilled or kind.is_tuned else 1
     device = next(source.model.parameters()).device
@@ -118,6 +119,7 @@ def make_reference(
         return model
 
     teacher = trained(kept, "teacher", None, 0) if kind.is_distilled else None
+    # A teacher is trained first and is itself no reference: only its student is kept.
     model: nn.Module = trained(first, "reference", teacher, num_passes - 1 if teacher else 0)
     if kind.is_tuned:
         model = fine_tune(

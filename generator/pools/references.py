@@ -92,14 +92,17 @@ def train_references(
 
         def report(step: int, total: int, number: int = number) -> None:
             if on_step is not None:
+                # In thousandths of a model, since kinds differ in their number of steps.
                 on_step(number * 1000 + 1000 * step // total, num_references * 1000)
 
         if ranks.owner(number) == ranks.rank:
             models.append(make_reference(source, data, number, recipe, on_step=report))
         else:
+            # Another process trains it; here is the place that its weights come into.
             models.append(untrained_reference(source, data, number, recipe))
     references = []
     for number, made in enumerate(models):
+        # Only when all are trained, so that nobody waits for one while there is another to train.
         ranks.share(made.model, ranks.owner(number))
         references.append(
             torch_pool_model(
@@ -124,6 +127,7 @@ def split_for_use(
     calibration: list[PoolModel] = []
     for stratum in sorted({model.stratum for model in models}):
         for model in (one for one in models if one.stratum == stratum):
+            # Whoever has fewer gets the next one, across strata, so that the halves stay equal.
             (calibration if len(calibration) <= len(selection) else selection).append(model)
     return selection, calibration
 

@@ -46,6 +46,7 @@ def fine_tune(
     if last_layer_only or retrain_last_layer:
         head = _last_linear(changed)
         if retrain_last_layer:
+            # As torch draws a new linear layer: uniform within 1 / sqrt(inputs).
             bound = head.in_features**-0.5
             with torch.no_grad():
                 for tensor in head.parameters():  # weight and bias
@@ -77,9 +78,11 @@ def prune(model: nn.Module, rate: float) -> nn.Module:
     magnitudes = torch.cat([weight.detach().abs().flatten() for weight in weights])
     num_pruned = round(rate * len(magnitudes))
     if num_pruned:
+        # One threshold for the whole network; of equal weights at it all go.
         cut = magnitudes.kthvalue(num_pruned).values
         with torch.no_grad():
             for weight in weights:
+                # Zeroed, not taken out: the network keeps its shape, as a thief's file does.
                 weight.mul_(weight.abs() > cut)
     return changed
 
@@ -96,6 +99,7 @@ def add_weight_noise(model: nn.Module, relative: float, *, generator: torch.Gene
     with torch.no_grad():
         for module in changed.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
+                # Drawn on the CPU, where the generator is: the same noise on every device.
                 noise = torch.randn(module.weight.shape, generator=generator)
                 scale = relative * module.weight.std()
                 module.weight.add_(noise.to(module.weight.device) * scale)
@@ -110,6 +114,7 @@ def quantise_weights(model: nn.Module, bits: int) -> nn.Module:
         bits: Of one weight, 2 to 16; int8 files have 8.
     """
     changed = copy.deepcopy(model)
+    # -127 to 127 for int8: a symmetric range leaves -128 out.
     steps = 2 ** (bits - 1) - 1
     with torch.no_grad():
         for module in changed.modules():

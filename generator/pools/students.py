@@ -82,7 +82,9 @@ def make_students(
         def report(step: int, total: int, number: int = number) -> None:
             on_step(number * total + step, len(kinds) * total)
 
+        # Another stream than the training's, so that neither moves the other's draws.
         weights_seed = seeded(seed, kind.name, "weights").initial_seed() % 2**31
+        # In every process, so that there is a place for the weights that another one trains.
         student = untrained(source, kind.architecture, images, weights_seed).to(device)
         path = None if work is None else work / f"{kind.name}-{run[:16]}.safetensors"
         is_mine = ranks.owner(number) == ranks.rank
@@ -97,6 +99,7 @@ def make_students(
                 store(student, path)
         models.append(student)
     for number, student in enumerate(models):
+        # Only when all are trained, as in `generator.pools.references`.
         ranks.share(student, ranks.owner(number))
     return [
         torch_pool_model(

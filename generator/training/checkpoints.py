@@ -22,6 +22,7 @@ def run_digest(source: nn.Module, data: ImageSet, settings: Any) -> str:
         data: What is trained on.
         settings: Everything else, as JSON takes it.
     """
+    # Part of the file's name: what was trained for another run is not found, instead of wrong.
     digest = hashlib.sha256(json.dumps(settings).encode())
     for tensor in _tensors(source).values():
         digest.update(tensor.numpy().tobytes())

@@ -49,6 +49,7 @@ def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
 def seeded(seed: int, *purpose: str | int) -> torch.Generator:
     """Return a generator of its own for one purpose: adding a purpose moves no other's draws."""
     name = "/".join(map(str, (seed, *purpose)))
+    # 56 bits fit into the signed 64 of a seed.
     value = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
     return torch.Generator().manual_seed(value)
 

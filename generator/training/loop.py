@@ -133,6 +133,7 @@ def training_steps(
                 group["lr"] = recipe.learning_rate * _schedule(step / total, recipe.one_cycle)
             perturbation = torch.zeros_like(clean[:num_perturbed])
             if isinstance(adversary, FreeAdversary):
+                # Empty before the first batch; all batches have one size.
                 if carried.shape == perturbation.shape:
                     perturbation = carried
             elif isinstance(adversary, PGDAdversary):
@@ -146,6 +147,8 @@ def training_steps(
             _accumulate_gradients(model, batch, goal)
             optimiser.step()
             if isinstance(adversary, FreeAdversary) and batch.grad is not None:
+                # Up the loss by the gradient that has just moved the weights down: the one backward
+                # pass.
                 moved = perturbation + adversary.radius * batch.grad[:num_perturbed].sign()
                 carried = moved.clamp(-adversary.radius, adversary.radius)
             step += 1
@@ -176,6 +179,7 @@ def _input_gradients(model: nn.Module, batch: Tensor, goal: Tensor) -> Tensor:
     for chosen in _parts(batch):
         pixels = batch[chosen].detach().requires_grad_()
         loss = functional.cross_entropy(model(pixels), goal[chosen], reduction="sum")
+        # Of the images alone, which spares those of the weights.
         (gradients[chosen],) = torch.autograd.grad(loss, pixels)
     return gradients
 
@@ -226,6 +230,7 @@ def _pgd(
     """Return an untargeted L-infinity perturbation found in evaluation mode."""
     model.eval()
     radius = adversary.radius
+    # Drawn on the CPU, so that every device begins with the same perturbation.
     start = torch.rand(clean.shape, generator=generator).to(clean.device)
     perturbation = (start * 2 - 1) * radius
     for _ in range(adversary.steps):

@@ -57,6 +57,7 @@ class Ranks:
         if self.size == 1:
             return tensor
         total = tensor.detach().contiguous()
+        # Every process gets the result of one sum, so that all take the same step.
         distributed.all_reduce(total)
         return total
 
