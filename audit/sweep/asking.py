@@ -65,10 +65,12 @@ class FileAsker:
 
     def __init__(self, parcel: Parcel, name: str) -> None:
         trust = Trust(keys=parcel.trusted)
+        # Checked anew in every worker: bytes that travelled count no more than a file.
         contents = [parse_bundle(data, trust) for data in parcel.bundles]
         self._bundles = {one.manifest_sha256: one for one in contents}
         self._settings, self._name = parcel.settings, name
         self._server = ForkServer() if can_fork() else None
+        # In memory: nothing counts before the coordinator has it on its disk (ADR 8).
         self._journal = Journal(None)
         if parcel.settings.device == "cuda":
             check_one_runtime()
@@ -116,6 +118,8 @@ class FileAsker:
                 suspect = loaded.suspect_for(bundle)
                 run_audit(self._journal, bundle, suspect, settings.options(bundle), on_event=follow)
             finally:
+                # Also of an audit that failed: a worker that asks thousands must not keep their
+                # rows.
                 copies = [take_audit(self._journal, audit) for audit in audits]
             return copies[0]
 
@@ -164,6 +168,8 @@ def failed_pair(
 ) -> PairResult:
     """Return the row of a pair that has no outcome, with its reason."""
     code = code_for_error(error)
+    # What is about another task will always be, what is our trouble may be gone tomorrow: only the
+    # suspect's own failures are not asked again.
     if isinstance(error, OtherTaskError | MismatchError):
         status, code = PairStatus.MISMATCHED, ExitCode.NOT_COMPARABLE
     elif code is None:
@@ -181,6 +187,7 @@ def failed_pair(
         reason=f"{unexpected}{error}",
         exit_code=ExitCode.UNEXPECTED if code is None else code,
         seconds=seconds,
+        # Only these go on where they were; the others begin anew.
         audit=audit if status is PairStatus.STOPPED else None,
     )
 
@@ -247,6 +254,7 @@ class _LoadedFile:
             self._refusal = error  # what one bundle's try has shown, the next one need not repeat
             raise
         self._model = model
+        # The row is about the file that the coordinator hashed; this is the copy that would answer.
         if self._task.sha256 not in (None, model.copy.sha256):
             self._refusal = ChangedMeanwhileError(
                 "onnx: the file changed after the sweep had looked at it"

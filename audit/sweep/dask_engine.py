@@ -123,6 +123,8 @@ class DaskEngine:
                     return
                 self._num_groups += 1
                 number = self._num_groups
+                # Unlike any other sweep's: a scheduler hands out an old result for a key that it
+                # knows.
                 key = f"kinprint-{self._parcel.key}-{id(self)}-{number}"
                 lost = ""
                 try:
@@ -133,6 +135,7 @@ class DaskEngine:
                 except Exception as error:
                     is_there = self._client.status == "running"
                     lost = f"takes no tasks ({_one_line(error)})" if is_there else "is gone"
+            # Without the lock, which is taken on the way.
             if lost:
                 self._lose(lost)
                 return
@@ -148,8 +151,9 @@ class DaskEngine:
         with self._lock:
             self._running.pop(number, None)
             for result in results:
+                # What the last suspects took says how many of the next ones travel together.
                 self._groups.learn(sum(pair.seconds for pair in result.pairs))
-        self._send()
+        self._send()  # first, so that no worker waits for what becomes of these
         for result in results:
             self._results.put(result)
 
@@ -208,6 +212,8 @@ class DaskEngine:
             self._look()
             with self._lock:
                 is_needed = bool(self._running)
+            # A pause in the sweep's own work is no reason to end it: only while something waits for
+            # them are workers missed.
             told = self._wait.look(
                 num_slots=self._num_slots, is_needed=is_needed, now=time.monotonic()
             )
@@ -241,6 +247,8 @@ def connect(address: str, parcel: Parcel, results: Results) -> DaskEngine:
             "names them (docs/cluster.md)"
         )
     try:
+        # Never the default: whatever else this process asks of Dask must not end up on this
+        # cluster.
         client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False, name="kinprint")
     except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
         raise ClusterError(
@@ -302,6 +310,7 @@ class _SweepPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no ty
         """Open the bundles."""
         differences = _differences(dict(self._parcel.versions), environment_versions())
         if differences:
+            # Kept for its first task: that error reaches the coordinator, one in here may not.
             _askers[self._parcel.key] = _OtherVersionError(f"{worker.address} {differences}")
             return
         _askers[self._parcel.key] = FileAsker(self._parcel, name=str(worker.address))

@@ -106,6 +106,7 @@ class EndpointEngine:
                 if isinstance(event, Started):
                     self._note_audit(task.suspect, bundle.manifest_sha256, event.audit)
                 on_event(event)
+                # Between two events, when all that was answered is kept.
                 if self._ending.is_set():
                     raise SweepEndsError("the sweep was ended; the next run goes on")
 
@@ -138,6 +139,7 @@ class EndpointEngine:
         options = settings.options(bundle, resume=resume)
         endpoint = watchable(suspect)
         assert endpoint is not None, "endpoints can be watched"
+        # Before the second look at whether it ends: `close` stops those that it finds here.
         self._open.add(endpoint)
         if self._ending.is_set():
             endpoint.stop()
@@ -153,6 +155,7 @@ class EndpointEngine:
             try:
                 run_audit(self._journal, bundle, suspect, options, on_event=on_event)
             except NothingToResumeError:
+                # The table remembers an audit that the journal no longer has: it is asked anew.
                 options = settings.options(bundle)
                 run_audit(self._journal, bundle, suspect, options, on_event=on_event)
         finally:

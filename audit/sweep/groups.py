@@ -61,10 +61,12 @@ class TaskGroups:
         """
         if may_be_doubtful and self._doubtful:
             return Group(tasks=(self._doubtful.popleft(),), is_doubtful=True)
+        # Rounded up; near the end groups shrink, so that nobody carries what others wait for.
         fair_share = -(-len(self._waiting) // max(1, num_slots))
         most = min(self.size, fair_share)
         tasks: list[SuspectTask] = []
         room = MAX_GROUP_BYTES
+        # The first one fits whatever its size, or a large file would never travel.
         while len(tasks) < most and (not tasks or self._waiting[0][1] <= room):
             task, num_bytes = self._waiting.popleft()
             tasks.append(task)
@@ -73,5 +75,6 @@ class TaskGroups:
 
     def learn(self, seconds: float) -> None:
         """Note how long a suspect has taken."""
+        # A moving mean: a folder's suspects are alike for a while, and then others come.
         before = seconds if self._suspect_s is None else self._suspect_s
         self._suspect_s = before + _NEWEST_SHARE * (seconds - before)

@@ -52,6 +52,7 @@ def identify(entry: Entry, *, allow_plain_http: bool = False) -> Identified:
             "ONNX file is another one; probe it anew"
         )
     beside = (str(Path(described.model.file).parent / name) for name in digest.beside)
+    # How it is asked makes it another suspect, where it lies does not; what it is says the digest.
     told = described.model_dump_json(exclude={"model": {"file", "sha256"}})
     return Identified(
         key=hashlib.sha256(f"{digest.key}\n{told}".encode()).hexdigest(),
@@ -75,4 +76,5 @@ def _stamp(path: Path) -> str:
         status = path.stat()
     except OSError:
         return ""
+    # A program may set a file's time of change, but not that of its status.
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"

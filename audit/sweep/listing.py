@@ -178,6 +178,7 @@ def read_bundles(place: Path, trust: Trust) -> list[tuple[Path, bytes, BundleCon
             raise AuditError(f"bundle: cannot read {path}: {error.strerror}") from error
         except AuditError as error:
             raise type(error)(f"{path.name}: {error}") from error
+        # A copy under another name would only ask everybody a second time.
         found.setdefault(contents.manifest_sha256, (path, data, contents))
     if not found:
         raise AuditError(f"bundles: expected *.kinprint files in {place}, found none")
@@ -192,6 +193,8 @@ def _in_folder(folder: Path, depth: int) -> Iterator[Entry]:
                 if one.name.startswith("."):
                     continue
                 try:
+                    # A link to a folder may lead into a circle; what it shows has a name of its
+                    # own.
                     if one.is_dir(follow_symlinks=False):
                         folders.append(one.name)
                     elif one.name.endswith((".onnx", ".toml")):
@@ -213,6 +216,7 @@ def _in_folder(folder: Path, depth: int) -> Iterator[Entry]:
             problem=f"folder: cannot be read: {error.strerror}",
         )
     if depth < MAX_DEPTH:
+        # Only now, with this folder closed: a deep tree holds one descriptor at a time.
         for name in folders:
             yield from _in_folder(folder / name, depth + 1)
 
@@ -220,6 +224,7 @@ def _in_folder(folder: Path, depth: int) -> Iterator[Entry]:
 def _entry(path: Path) -> Entry | None:
     """Return a suspect's entry, None for a file that has nothing to do with one."""
     try:
+        # Tables, pages and records are UTF-8.
         str(path).encode()
     except UnicodeEncodeError:
         shown = Path(str(path).encode(errors="backslashreplace").decode())

@@ -70,6 +70,7 @@ def _take_care(cluster: LocalCluster, owned: ExitStack) -> None:
         if not gone or cluster.status is not Status.running:
             return
         for name in gone:
+            # Dask counts those that it gave up as there, and starts none in their place.
             del cluster.workers[name]
         with suppress(Exception):  # one that cannot start is tried again the next time
             await cluster  # starts what is wanted and missing

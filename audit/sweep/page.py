@@ -156,6 +156,7 @@ def _name_of(path: str) -> str:
 
 def _shown(value: Any) -> Any:
     """Let no control character or change of text direction through."""
+    # Of every value on the page: what HTML escapes is not what steers a terminal or a reader.
     return printable(value) if type(value) is str else value
 
 

@@ -43,6 +43,8 @@ class ProcessEngine:
 
     def __init__(self, parcel: Parcel, num_workers: int, results: Results) -> None:
         self._parcel, self._results = parcel, results
+        # Taken again within itself: a future that is done calls back in the thread that asks for
+        # it.
         self._lock = threading.RLock()
         self._deaths: Counter[str] = Counter()
         self._is_closed = False
@@ -73,6 +75,8 @@ class ProcessEngine:
             processes = list((executor._processes or {}).values())
             executor.shutdown(wait=False, cancel_futures=True)
             for process in processes:
+                # A worker may be in the middle of a suspect that takes minutes, and its answers
+                # count nowhere.
                 process.terminate()
             for process in processes:
                 process.join()
@@ -81,6 +85,8 @@ class ProcessEngine:
     def _executor(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             1,
+            # Never forked: this process has threads that hold locks, and files that have one
+            # writer.
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_prepare,
             initargs=(self._parcel, os.getpid()),
@@ -117,6 +123,7 @@ class ProcessEngine:
                 told = f"unexpected {type(error).__name__}: {error}"
                 self._results.put(lost_task(task, told))
             elif slot.executor is executor:
+                # Every task of a dead process comes this far; the first one replaces it for all.
                 self._replace(slot, executor)
 
     def _replace(self, slot: _Slot, broken: ProcessPoolExecutor) -> None:
@@ -127,6 +134,7 @@ class ProcessEngine:
         slot.executor = self._executor()
         broken.shutdown(wait=False)
         for place, task in enumerate(tasks):
+            # It worked on the first; the others only waited and are not to blame.
             self._deaths[task.suspect] += place == 0
             if self._deaths[task.suspect] >= MAX_DEATHS:
                 told = f"worker: the process that asked this suspect died {MAX_DEATHS} times"

@@ -256,6 +256,7 @@ class Sweep:
             )
             suspect, sha256 = identified.key, identified.sha256
         assert suspect is not None, "known by now"
+        # Another name of what is asked just now; its rows come with the first one's.
         if suspect in self._in_flight:
             self._num_done += 1
             return
@@ -282,6 +283,7 @@ class Sweep:
             ),
         )
         asker = self._endpoints if is_endpoint else engine
+        # However long the listing, no more is held than keeps the workers busy.
         while self._num_in_flight[is_endpoint] >= asker.capacity:
             yield from self._collect(wait=True)
         self._in_flight[suspect] = task
@@ -300,6 +302,7 @@ class Sweep:
         notes: list[str] = []
         with suppress(Empty):
             while True:
+                # Waits for the first one only and takes along what has come besides.
                 result = self.results.get(block=wait and not done and not notes)
                 if isinstance(result, AuditError):
                     self._keep(done)
@@ -319,6 +322,8 @@ class Sweep:
 
     def _keep(self, done: Sequence[TaskResult]) -> None:
         pairs = [pair for one in done for pair in one.pairs]
+        # Answers first: a pair counts once it is in the table, and is never asked again from then
+        # on.
         put_audits(self._journal, [pair.copy for pair in pairs if pair.copy is not None])
         for one in done:
             records = {
@@ -364,6 +369,7 @@ def _lock_folder(folder: Path) -> int:
     try:
         import fcntl
 
+        # By the system, which lets go of it however this process ends; the file itself stays.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:  # Windows: two sweeps of one folder would get in each other's way
         pass

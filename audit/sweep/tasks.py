@@ -105,6 +105,7 @@ class Parcel:
         """Return a name for this content."""
         digest = hashlib.sha256()
         for bundle in self.bundles:
+            # Digests have one length; files side by side could be cut in another place.
             digest.update(hashlib.sha256(bundle).digest())
         told = [asdict(self.settings), self.versions, [key.key_id for key in self.trusted]]
         digest.update(json.dumps(told, default=str).encode())

@@ -40,6 +40,7 @@ class WorkerWait:
             return "cluster: a worker is there, the sweep goes on" if is_back else None
         if self._since is None:
             self._since = now
+        # Counted from the first look that found none.
         if now - self._since >= self._patience_s:
             return ClusterLostError(
                 f"cluster: expected at least one worker, got none for {_told(self._patience_s)}; "
