@@ -6,6 +6,7 @@ Sentences say what the numbers carry and no more; each takes its numbers from th
 from dataclasses import dataclass
 
 from audit.records.record import Record, State
+from audit.report.score_words import SCORE_WORDS
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 
 WEAK_P_VALUE = 0.05
@@ -50,16 +51,6 @@ _BEYOND = {
         "It speaks neither for derivation nor against it: no trigger was shown to the suspect.",
     ),
 }
-
-
-_WEIGHED = {
-    "likelihood-ratio": "The test weighs every answer, not only these.",
-    "matching-rate": "This share is what the test compares.",
-    "trajectory-rate": "The test counts the series of images that it so follows for the most part.",
-    "sample-correlation": "The test compares which images are answered alike, not only this.",
-    "rank-correlation": "The test compares the order of all classes, not only the first.",
-}
-"""What a score makes of the answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +127,13 @@ def _what_came_back(score: ScoreOutcome, agreement: Agreement | None) -> str:
     }.get(score.verdict)
     if told is None:
         told = f"The answers do not decide. {score.reason}"
-    if agreement is None or score.name.startswith("mfue"):
+    if agreement is None or not (weighed := SCORE_WORDS[score.name].weighed):
         return told
     fewest, most = agreement.innocent
     return (
         f"{told} It gave the source's own answer to {agreement.suspect} of the "
         f"{agreement.num_queries} deciding images; the independent models did so for "
-        f"{fewest if fewest == most else f'{fewest} to {most}'} of them. {_WEIGHED[score.name]}"
+        f"{fewest if fewest == most else f'{fewest} to {most}'} of them. {weighed}"
     )
 
 

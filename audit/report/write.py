@@ -15,31 +15,12 @@ from markupsafe import Markup
 
 from audit.records.record import State
 from audit.report.data import ReportData
+from audit.report.score_words import SCORE_WORDS
 from audit.scores.comparison import compare
 from audit.verdict.outcome import ScoreOutcome, Verdict
 
 SCHEMA_VERSION = 1
 """Of the JSON document."""
-
-SCORE_TITLES = {
-    "likelihood-ratio": "Likelihood ratio of the labels",
-    "matching-rate": "Matching rate of the labels",
-    "trajectory-rate": "Share of trajectories followed",
-    "sample-correlation": "Sample correlation",
-    "rank-correlation": "Rank correlation with the nearest models",
-    "mfue-w": "MFUE matching rate, from probabilities",
-    "mfue-b": "MFUE matching rate, from labels of probes",
-}
-_UNITS = {
-    "likelihood-ratio": "mean evidence per query, nats",
-    "trajectory-rate": "share of trajectories followed",
-    "sample-correlation": "similarity of the correlations",
-    "rank-correlation": "correlation with derived less with innocent models",
-}
-
-
-_MEANS = {"likelihood-ratio": "mean evidence, nats", "matching-rate": "matching rate"}
-"""What settles as queries are answered, for scores that are means."""
 
 
 def render_html(data: ReportData) -> str:
@@ -52,7 +33,7 @@ def render_html(data: ReportData) -> str:
         verdict=verdict_of(data),
         tone=verdict_of(data).split(" ")[0],
         figures=_figures(data),
-        score_titles=SCORE_TITLES,
+        score_titles={name: words.title for name, words in SCORE_WORDS.items()},
     )
 
 
@@ -160,22 +141,22 @@ def _figures(data: ReportData) -> dict[str, Markup]:
             suspect=score.value,
             derived_above=score.derived_above,
             independent_below=score.independent_below,
-            label=_UNITS.get(score.name, "matching rate"),
+            label=SCORE_WORDS[score.name].unit,
             alternative=_scores_in_words(score, groups, num_innocent),
         )
     evidence = data.evidence
     if data.bundle is not None and evidence is not None and score.name == evidence.score:
         roles = [model.role for model in data.bundle.manifest.calibration_models]
-        models = evidence.models
+        models, settling = evidence.models, SCORE_WORDS[score.name].settling
         figures["evidence"] = evidence_figure(
             evidence.suspect,
             models[[role == "innocent" for role in roles]],
             models[[role == "derived" for role in roles]],
             derived_above=score.derived_above,
             independent_below=score.independent_below,
-            label=_MEANS[score.name],
+            label=settling,
             alternative=(
-                f"{_MEANS[score.name].capitalize()} after 1 to {len(evidence.suspect)} queries. "
+                f"{settling.capitalize()} after 1 to {len(evidence.suspect)} queries. "
                 f"The suspect ends at {score.value:.3f}. Bands show the range of the innocent and "
                 "derived models."
             ),
