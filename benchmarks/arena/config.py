@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from audit.asking.plan import SCORES
 from audit.bundle.manifest import FrozenModel
-from generator.crafting.fingerprint import METHODS
+from generator.methods.known_methods import METHODS
 
 CONFIGS = Path(__file__).parent / "configs"
 Rate = Annotated[float, Field(gt=0, lt=1)]

@@ -17,11 +17,11 @@ from audit.signing.keys import PrivateKey, Trust
 from benchmarks.arena.build import Population, load_network, open_member
 from benchmarks.arena.config import ArenaConfig, ArenaError, Fingerprinting
 from benchmarks.arena.make import Workshop, source_of
-from generator.crafting.fingerprint import load_method
 from generator.errors import GenerationError
 from generator.images.splits import split_images
 from generator.jobs.fingerprint import craft_fingerprint
 from generator.jobs.mfue import Crafted, craft
+from generator.methods.known_methods import load_method
 from generator.pools.reference_kinds import KINDS
 from generator.pools.references import PoolModel
 from generator.settings import CraftSettings

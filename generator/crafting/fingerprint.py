@@ -1,20 +1,19 @@
 """What every fingerprint method of the literature takes and gives, so that all can be compared.
 
-A method is one file of this folder with an object named ``METHOD``. It takes the source, clean
-images and, where it needs them, pools of other models, and gives images with the source's labels.
+A method is one file of `generator.methods` with an object named ``METHOD``. It takes the source,
+clean images and, where it needs them, pools of other models, and gives images with the source's
+labels.
 """
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from audit.bundle.manifest import FrozenModel, Scalar
-from generator.errors import GenerationError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,31 +81,3 @@ class FingerprintMethod:
         GenerationError: What is needed is missing, or no image could be made; says the count and
             the reason.
     """
-
-
-def load_method(name: str) -> FingerprintMethod:
-    """Return a method by its name.
-
-    Raises:
-        GenerationError: There is none of that name; names the known ones.
-    """
-    if name not in METHODS:
-        raise GenerationError(f"method: expected one of {', '.join(METHODS)}, got {name!r}")
-    module: Any = importlib.import_module(f"generator.methods.{METHODS[name]}")
-    method: FingerprintMethod = module.METHOD
-    return method
-
-
-METHODS = {
-    "ipguard": "ipguard",
-    "cae": "cae",
-    "metafinger": "metafinger",
-    "adv-tra": "adv_tra",
-    "anafp": "anafp",
-    "c-examples": "characteristic",
-    "rc-examples": "robust_characteristic",
-    "ltrc-examples": "low_transfer_characteristic",
-    "akh": "akh",
-    "sac": "sac",
-}
-"""File by method name, without MFUE, whose bundle holds more than one fingerprint."""

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from audit.bundle.manifest import FrozenModel
-from generator.crafting.fingerprint import METHODS, FingerprintMethod, load_method
+from generator.crafting.fingerprint import FingerprintMethod
 from generator.errors import GenerationError
+from generator.methods.known_methods import METHODS, load_method
 
 MFUE = "mfue"
 """The method that is used unless another one is named; the command's own options are its."""

@@ -44,7 +44,7 @@ class CraftJob(CraftSettings):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
     method: str = MFUE
-    """`MFUE`, or a name out of `generator.crafting.fingerprint.METHODS`."""
+    """`MFUE`, or a name out of `generator.methods.known_methods.METHODS`."""
     method_options: dict[str, Any] = Field(default_factory=dict)
     """Options of another method than MFUE."""
     model: str

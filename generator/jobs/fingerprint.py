@@ -65,7 +65,7 @@ def craft_fingerprint(
         splits: Likewise.
         references: Likewise.
         settings: Likewise; ``num_queries`` images, or groups of them, are wanted.
-        method: From `generator.crafting.fingerprint.load_method`.
+        method: From `generator.methods.known_methods.load_method`.
         options: An instance of ``method.options``.
         model_name: Likewise.
         owner: Likewise.

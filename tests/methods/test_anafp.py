@@ -10,11 +10,12 @@ from torch import nn
 from worlds.linear_model import CLASSES, SIDE, LinearModel, crafted, linear_world
 
 from generator.crafting.boundary import carlini_wagner, margins, nearest
-from generator.crafting.fingerprint import Fingerprint, Pools, load_method
+from generator.crafting.fingerprint import Fingerprint, Pools
 from generator.crafting.stretch_bounds import logit_shift, lower_bounds, upper_bounds
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.methods.anafp import METHOD, AnaFpOptions, stretch
+from generator.methods.known_methods import load_method
 from generator.sources.torch_suspect import predict_logits
 
 SOURCE, POOLS, CARRIERS = linear_world(1, num_derived=4, num_innocents=4, likeness=2.0)

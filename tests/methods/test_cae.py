@@ -12,10 +12,11 @@ from torch import nn
 from worlds.linear_model import CLASSES, SIDE, LinearModel, crafted, linear_world
 
 from generator.crafting.descent import DescentSettings, descend
-from generator.crafting.fingerprint import Fingerprint, Pools, load_method
+from generator.crafting.fingerprint import Fingerprint, Pools
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.methods.cae import METHOD, CaeOptions, cem_loss, conferrability, screen
+from generator.methods.known_methods import load_method
 from generator.sources.torch_suspect import predict_logits
 
 SOURCE, POOLS, CARRIERS = linear_world()

@@ -14,8 +14,9 @@ from worlds.tiny_task import tiny_images, trained_net
 from benchmarks.arena.uniqueness import uniqueness_score
 from generator.crafting import characteristic_descent
 from generator.crafting.characteristic_descent import CharacteristicOptions, loss_and_gradient
-from generator.crafting.fingerprint import Fingerprint, Pools, load_method
+from generator.crafting.fingerprint import Fingerprint, Pools
 from generator.errors import GenerationError
+from generator.methods.known_methods import load_method
 from generator.methods.low_transfer_characteristic import high_frequencies
 from generator.pools.removal import add_weight_noise
 from generator.sources.torch_suspect import predict_logits

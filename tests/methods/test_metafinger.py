@@ -11,11 +11,12 @@ from torch import nn
 from worlds.linear_model import CLASSES, SIDE, LinearModel, crafted, linear_world
 
 from generator.crafting.clean_images import right_images
-from generator.crafting.fingerprint import Fingerprint, Pools, load_method
+from generator.crafting.fingerprint import Fingerprint, Pools
 from generator.crafting.shadows import Shadows, split_pools
 from generator.crafting.transforms import TRANSFORMS
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
+from generator.methods.known_methods import load_method
 from generator.methods.metafinger import (
     METHOD,
     MetaFingerOptions,

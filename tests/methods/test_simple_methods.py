@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from generator.crafting.fingerprint import Fingerprint, Pools, load_method
+from generator.crafting.fingerprint import Fingerprint, Pools
 from generator.errors import GenerationError
 from generator.methods import akh, ipguard, sac
+from generator.methods.known_methods import load_method
 from generator.sources.torch_suspect import predict_logits
 
 
