@@ -117,7 +117,7 @@ def cli(debug: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; the only place that exits."""
+    """Run the command line and exit with its status; whatever a command raises is told here."""
     _refuse_foreign_packages()
     # What is audited is nobody else's business: neither ours nor that of a library's maker.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

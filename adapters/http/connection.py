@@ -3,7 +3,7 @@
 They are urllib3's, which makes them, checks their certificates, leads them through proxies and
 keeps them for the next request. What differs is the exchange: http.client sends head and body one
 after the other, which are two packets and two times that the server wakes up, and it takes answers
-apart in Python (`whole_answer`).
+apart in Python, where `adapters.http.answer_reader` has them taken apart in C.
 """
 
 import contextlib

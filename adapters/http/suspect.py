@@ -1,9 +1,9 @@
 """A suspect behind HTTP: encode, send, retry, decode, map to the bundle's classes.
 
 `open_endpoint` reads the endpoint file; `HttpEndpoint` satisfies `adapters.suspect.Suspect`.
-How a request looks is the wire format's (``adapters/wire``), sending is `http_transport`'s,
-patience is `http_retry`'s, `rate_limit`'s and `circuit_breaker`'s; every attempt is told to an
-observer before and after it (`attempts`).
+How a request looks is the wire format's (`adapters.wire`), sending is `transport`'s, patience is
+`retry`'s, `rate_limit`'s and `circuit_breaker`'s; every attempt is told to an observer before and
+after it (`adapters.attempts`).
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""A contact sheet of a bundle's images as one PNG, for the eye. The file that owns Pillow here.
+"""A contact sheet of a bundle's images as one PNG, for the eye.
 
 Triggers stand beside their clean carriers and the difference between the two, amplified; queries
 follow in the order of asking, beside their carriers where they were made from some.

@@ -1,4 +1,4 @@
-"""Keys: Ed25519 pairs, their files, and whom we trust. Private keys are touched nowhere else.
+"""Keys: Ed25519 pairs, their files, and whom we trust. Private keys are read and written here only.
 
 A key id is SHA-256 in hex of the 32 raw public bytes. Private keys are PEM PKCS#8 files that only
 their owner may read, public keys PEM files (RFC 8410). A private key never leaves this file but to

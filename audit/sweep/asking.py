@@ -1,6 +1,6 @@
 """Ask one suspect with many bundles: what a worker of a sweep does, wherever it runs.
 
-Each pair is an audit like any other (`audit.asking.run.audit_into`). A file is loaded once, in one
+Each pair is an audit like any other (`audit.asking.run.run_audit`). A file is loaded once, in one
 process of its own, and asked with all bundles; nothing that goes wrong with it goes further than
 its rows.
 """

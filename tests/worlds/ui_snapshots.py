@@ -64,7 +64,7 @@ async def check_snapshot(app: KinprintApp, pilot: Pilot[None], name: str) -> Non
     found.write_text(picture, encoding="utf-8")
     raise AssertionError(
         f"{known.name}: the screen looks different; compare with {found}, and if that is right run "
-        f"{UPDATE}=1 pytest tests/test_ui_snapshots.py\n{difference(wanted, picture)}"
+        f"{UPDATE}=1 pytest tests/tui/test_ui_snapshots.py\n{difference(wanted, picture)}"
     )
 
 
