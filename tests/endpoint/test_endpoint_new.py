@@ -1,5 +1,6 @@
 """``kinprint endpoint new``: files to start from, for every wire format."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -16,27 +17,14 @@ from adapters.suspect import SuspectConfigError
 from audit.endpoint.template import endpoint_template, field_docstrings
 
 FORMATS = known_formats()
+DOCS = Path(__file__).parents[2] / "docs" / "endpoints.md"
 
 
-def test_every_format_is_there() -> None:
-    assert set(FORMATS) == {
-        "azure_custom_vision",
-        "azure_ml",
-        "bentoml",
-        "clarifai",
-        "generic",
-        "huggingface",
-        "kserve_v1",
-        "litserve",
-        "mlflow",
-        "open_inference_v2",
-        "rekognition",
-        "roboflow",
-        "sagemaker",
-        "torchserve",
-        "triton_classification",
-        "vertex",
-    }
+def test_every_format_has_its_line_and_its_section_in_the_docs() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[`(\w+)`\]", text, flags=re.MULTILINE)
+    described = re.findall(r"^### `(\w+)`$", text, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(described) == sorted(FORMATS)
 
 
 @pytest.mark.parametrize("name", FORMATS)
