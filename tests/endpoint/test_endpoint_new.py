@@ -54,7 +54,7 @@ def test_the_bundles_classes_and_normalisation_stand_in_it(tmp_path: Path, name:
 def test_what_stands_in_comments_can_be_switched_on(tmp_path: Path, name: str) -> None:
     """Uncomment the common fields, all at once: they are TOML and they are known."""
     lines = endpoint_template(name).split("\n")
-    first_table = next(i for i, line in enumerate(lines) if line.startswith("["))
+    first_table = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
     switched = [
         line[2:] if i < first_table and _is_field(line) else line for i, line in enumerate(lines)
     ]
