@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.bundle.manifest import Arrays, Manifest
+from audit.bundle.probes import ALPHA_ONE
 from audit.errors import BundleError
 
 ARRAY_NAMES = tuple(field.name for field in fields(Arrays))
 """Names of the arrays in their order."""
 
-_MAX_ALPHA = 65536
 _TOLERANCE = 1e-6
 """By how much a row of probabilities may miss a sum of 1."""
 
@@ -167,7 +167,7 @@ def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
     _check_groups(arrays.query_groups)
     for name in ("selection_rankings", "model_rankings"):
         _check_rankings(name, getattr(arrays, name), sizes["K"])
-    _check_range("probe_alphas", arrays.probe_alphas, 0, _MAX_ALPHA)
+    _check_range("probe_alphas", arrays.probe_alphas, 0, ALPHA_ONE)
     _check_range("model_probe_hits", arrays.model_probe_hits, 0, sizes["M"])
     # The largest float and not infinity: a loss of a stored answer is finite.
     _check_range("model_trigger_losses", arrays.model_trigger_losses, 0, np.finfo(float).max)

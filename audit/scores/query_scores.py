@@ -134,7 +134,8 @@ def suspect_answers(
     given = [answers.get(f"query/{index}") for index in queries]
     labels = np.array([REFUSED if one is None else one.label for one in given], dtype=np.int64)
     # NaN marks a class of which nothing is told; a label alone tells of none.
-    nothing = np.full(bundle.manifest.task.num_classes, np.nan)
+    num_classes = bundle.manifest.task.num_classes
+    nothing = np.full(num_classes, np.nan)
     rows = np.array(
         [
             nothing
@@ -142,7 +143,7 @@ def suspect_answers(
             else one.log_probabilities
             for one in given
         ]
-    ).reshape(len(queries), -1)
+    ).reshape(len(queries), num_classes)
     # Refused queries say nothing about how much the suspect tells when it does answer.
     named = rows[labels != REFUSED]
     is_whole = len(named) > 0 and not np.isnan(named).any()

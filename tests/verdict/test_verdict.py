@@ -203,6 +203,15 @@ def test_a_rate_that_the_bundles_models_cannot_support_is_refused() -> None:
         choose_rule(manifest, alpha=None, beta=1.0, stop_early=False)
 
 
+@pytest.mark.parametrize(
+    "name", ["likelihood-ratio", "matching-rate", "trajectory-rate", "sample-correlation"]
+)
+def test_a_score_without_an_answer_decides_nothing(name: str) -> None:
+    result = judge(known_bundle(), answers(0, num=0), (name,))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.scores[0].num_queries == 0
+
+
 def test_a_trigger_with_a_missing_probe_is_left_out_of_the_label_only_score() -> None:
     given = answers(0, num=0) | {
         f"probe/{i}/{j}": Answer(label=0 if j < 2 else 1, log_probabilities=None)
