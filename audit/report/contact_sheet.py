@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from adapters.printable import printable
 from audit.bundle.manifest import Arrays, BundleContents
 from audit.report.question_view import query_caption, shows_carriers
 
@@ -179,8 +180,7 @@ def _stack(rows: Sequence[Image.Image]) -> Image.Image:
 
 
 def _write(image: Image.Image, position: tuple[int, int], text: str) -> None:
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    ImageDraw.Draw(image).text(position, printable, fill=_INK, font=_font())
+    ImageDraw.Draw(image).text(position, printable(text), fill=_INK, font=_font())
 
 
 @cache

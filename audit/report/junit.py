@@ -11,6 +11,7 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
+from adapters.printable import printable
 from audit.verdict.outcome import Verdict
 
 
@@ -24,9 +25,9 @@ def junit_bytes(
         rows: Its entry ``audits``.
         fail_on: ``derived``, ``inconclusive`` or ``never``.
     """
-    suite = TestSuite(_printable(f"kinprint audit {bundle['model_name']}"))
+    suite = TestSuite(printable(f"kinprint audit {bundle['model_name']}"))
     suite.add_property("bundle", bundle["sha256"])
-    suite.add_property("owner", _printable(bundle["owner"]))
+    suite.add_property("owner", printable(bundle["owner"]))
     for row in rows:
         suite.add_testcase(_case(row, fail_on))
     document = JUnitXml("kinprint")
@@ -38,12 +39,12 @@ def junit_bytes(
 
 
 def _case(row: Mapping[str, Any], fail_on: str) -> TestCase:
-    case = TestCase(_printable(row["suspect"]["path"]), classname="kinprint.audit")
+    case = TestCase(printable(row["suspect"]["path"]), classname="kinprint.audit")
     if "error" in row:
-        case.result = [Error(_printable(row["error"]), f"exit status {row['exit_code']}")]
+        case.result = [Error(printable(row["error"]), f"exit status {row['exit_code']}")]
         return case
     outcome = row["outcome"]
-    text, verdict = _printable(outcome["text"]), Verdict(outcome["verdict"])
+    text, verdict = printable(outcome["text"]), Verdict(outcome["verdict"])
     case.time = row["run"]["seconds"]
     case.system_out = text
     if not row["is_complete"]:
@@ -56,7 +57,3 @@ def _case(row: Mapping[str, Any], fail_on: str) -> TestCase:
         kind = Failure if fail_on == "inconclusive" else Skipped
         case.result = [kind(text, verdict.value)]
     return case
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text)

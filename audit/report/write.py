@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from adapters.printable import printable
 from audit.records.record import State
 from audit.report.data import ReportData
 from audit.report.score_words import SCORE_WORDS
@@ -237,7 +238,7 @@ def _shown(value: Any) -> Any:
     """Let no control character or change of text direction through; marked-up text is ours."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return "".join(each if each.isprintable() or each == "\xa0" else "?" for each in value)
+    return printable(value, allowed="\xa0")
 
 
 @cache

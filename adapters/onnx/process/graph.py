@@ -13,7 +13,8 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from adapters.onnx.process.messages import Description, TensorDescription, printable
+from adapters.onnx.process.messages import OF_METADATA, Description, TensorDescription
+from adapters.printable import printable
 
 KNOWN_DOMAINS = frozenset(
     {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training",
@@ -247,5 +248,6 @@ def _score_operator(name: str, makers: dict[str, onnx.NodeProto]) -> str:
 def _metadata(model: onnx.ModelProto) -> dict[str, str]:
     metadata: dict[str, str] = {}
     for entry in model.metadata_props[:MAX_TENSORS_DESCRIBED]:
-        metadata[printable(entry.key[:200])] = printable(entry.value[:MAX_METADATA_CHARACTERS])
+        value = printable(entry.value[:MAX_METADATA_CHARACTERS], allowed=OF_METADATA)
+        metadata[printable(entry.key[:200])] = value
     return metadata

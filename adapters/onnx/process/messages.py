@@ -15,6 +15,8 @@ from adapters.preprocessing import InputRecipe
 
 MAX_LINE_BYTES = 4 << 20
 """Longest line that either side reads, bytes."""
+OF_METADATA = "\n\t"
+"""Characters between names and numbers in a file's metadata, which are no harm to a terminal."""
 
 FailureKind = Literal["not_onnx", "refused", "unsupported", "memory", "run"]
 
@@ -126,11 +128,6 @@ class RunRequest:
 
 Request = LoadRequest | RunRequest
 Reply = Description | Loaded | Answers | Failure
-
-
-def printable(text: str) -> str:
-    """Return a file's text without what could steer a terminal; new lines and tabs stay."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def to_line(message: Request | Reply) -> bytes:

@@ -23,15 +23,16 @@ from adapters.onnx.process.environment import clean_environment
 from adapters.onnx.process.fork_client import ForkedProcess, ForkServer
 from adapters.onnx.process.messages import (
     MAX_LINE_BYTES,
+    OF_METADATA,
     Answers,
     Description,
     Failure,
     Loaded,
     Request,
-    printable,
     to_line,
 )
 from adapters.onnx.process.worker import WorkerSettings
+from adapters.printable import printable
 from adapters.suspect import SuspectConfigError, SuspectError
 
 R = TypeVar("R", Description, Loaded, Answers)
@@ -253,7 +254,7 @@ def _start_afresh(
 def _is_printable(value: Any) -> bool:
     """Return whether no text within a JSON value could steer a terminal."""
     if isinstance(value, str):
-        return value.isprintable() or printable(value) == value
+        return printable(value, allowed=OF_METADATA) == value
     if isinstance(value, dict):
         return all(_is_printable(part) for pair in value.items() for part in pair)
     return not isinstance(value, list) or all(_is_printable(part) for part in value)

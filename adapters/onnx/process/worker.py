@@ -173,7 +173,7 @@ def _move_protocol() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _one_line(error: BaseException) -> str:
-    from adapters.onnx.process.messages import printable
+    from adapters.printable import printable
 
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return printable(text[:MAX_MESSAGE_CHARACTERS])
