@@ -209,12 +209,16 @@ def seconds(text: str) -> float:
     """Return the Unix time of a record's time.
 
     Raises:
-        RecordError: There is no such day or time.
+        RecordError: There is no such day or time, or it names no zone: then it would be another
+            moment on each reader's machine.
     """
     try:
-        return datetime.fromisoformat(text).timestamp()
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise RecordError(f"record: expected a time, got {text}") from error
+    if moment.tzinfo is None:
+        raise RecordError(f"record: expected a time with its zone, got {text}")
+    return moment.timestamp()
 
 
 def encode_log_probabilities(values: NDArray[np.float64] | None) -> str | None:
