@@ -38,9 +38,10 @@ def on_terminal(
 
 def read_until(terminal: int, text: str | None) -> str:
     """Read until some text, or until everybody has hung up."""
-    shown = ""
+    shown, waiting = "", select.poll()
+    waiting.register(terminal, select.POLLIN)
     while text is None or text not in shown:
-        ready, _, _ = select.select([terminal], [], [], 60)
+        ready = waiting.poll(60_000)
         assert ready, shown
         try:
             piece = os.read(terminal, 4096)
