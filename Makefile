@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Test files at once; most of their time is spent waiting for processes, servers and screens.
 WORKERS ?= 2
 
-.PHONY: demo test test-servers check lint bench clean
+.PHONY: demo test test-all test-servers check lint bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -24,8 +24,14 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Craft, sign and audit the embedded example (about 3 minutes on 2 cores).
 	$(BIN)/kinprint demo
 
-test: $(READY) ## Run the tests.
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# A file stays in one process, which makes what its tests share once; the slowest ones begin.
+SPREAD := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: $(READY) ## Run the tests (about 5 minutes on 2 cores).
+	$(BIN)/python -m pytest $(SPREAD)
+
+test-all: $(READY) ## Run the long ones too: whole demo and arena, real servers (about 11 minutes).
+	$(BIN)/python -m pytest $(SPREAD) -m 'not servers and not installed'
 
 test-servers: $(READY) ## Run the tests that need Triton and TorchServe, which install on first use.
 	$(BIN)/python -m pytest -m servers

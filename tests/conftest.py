@@ -13,18 +13,24 @@ os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_DATA_HOME"]
 
 import pytest
 from worlds.terminal import Terminal
-from worlds.tiny_world import TinyWorld, make_tiny_world
+from worlds.tiny_world import TinyWorld, copied_tiny_world
 
-LONG = ("test_demo.py", "test_arena.py", "test_servers.py", "test_references.py")
-"""Files that take minutes: begun first, so that nobody waits for the last of them alone."""
+SLOWEST = (
+    *("test_arena.py", "test_demo.py", "test_servers.py", "test_ranks.py", "test_ui_live.py"),
+    *("test_references.py", "test_ui_snapshots.py", "test_cli_craft.py", "test_sweep_cluster.py"),
+    *("test_cluster_workers.py", "test_cli_audit.py", "test_ui_audit.py", "test_ui_home.py"),
+    *("test_sweep_processes.py", "test_onnx_reading.py", "test_http_endpoint.py"),
+)
+"""Files that take longest: begun first, so that nobody waits for the last of them alone."""
 
 atexit.register(shutil.rmtree, os.environ["XDG_DATA_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
-    folder: Path = tmp_path_factory.mktemp("tiny-world")
-    return make_tiny_world(folder)
+    own: Path = tmp_path_factory.getbasetemp()
+    is_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    return copied_tiny_world(own.parent if is_one_of_several else own, own / "own-tiny-world")
 
 
 @pytest.fixture
@@ -37,4 +43,5 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(name) if (name := item.path.name) in LONG else len(LONG))
+    place = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(SLOWEST)))

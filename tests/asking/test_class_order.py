@@ -8,7 +8,8 @@ import onnx
 import pytest
 from onnx import helper
 from worlds.audit_world import CONTROL, KnownSuspect, known_bundle
-from worlds.tiny_world import TinyWorld, kinprint
+from worlds.in_process import run
+from worlds.tiny_world import TinyWorld
 
 from adapters.narrowed import Relabelled
 from adapters.suspect import REFUSED, Predictions
@@ -45,18 +46,18 @@ def test_a_copy_with_its_classes_moved_is_derived_and_its_record_can_be_asked_ag
     keys = ["--trust", tiny_world.public_key]
     journal = ["--journal", tmp_path / "journal.sqlite"]
     arguments = ["audit", tiny_world.bundle, *keys, "--onnx", suspect, *journal]
-    as_it_is = kinprint(*arguments)
+    as_it_is = run(*arguments)
     assert as_it_is.returncode == 15
     assert "Look at the order of the classes" in as_it_is.stdout
-    assert kinprint("keygen", tmp_path / "auditor.key").returncode == 0
+    assert run("keygen", tmp_path / "auditor.key").returncode == 0
     record = tmp_path / "a.kinrecord"
     signing = ["--record", record, "--auditor-key", tmp_path / "auditor.key"]
-    done = kinprint(*arguments, "--infer-classes", "--json", *signing)
+    done = run(*arguments, "--infer-classes", "--json", *signing)
     assert done.returncode == 10, done.stderr
     assert "order of the classes: 1,2,0; " in done.stderr
     details = json.loads(done.stdout)["audits"][0]["suspect"]["details"]
     assert details["class_order"] == "1,2,0"
-    verified = kinprint(
+    verified = run(
         "verify", record, "--bundle", tiny_world.bundle, *keys,
         "--trust", tmp_path / "auditor.pub", "--onnx", suspect,
     )  # fmt: skip

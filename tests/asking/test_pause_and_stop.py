@@ -78,16 +78,15 @@ def test_a_paused_audit_asks_nothing_until_it_goes_on(journal: Journal, tmp_path
     paused = threading.Event()
     thread = threading.Thread(target=run)
     thread.start()
-    assert paused.wait(10)
-    deadline = time.monotonic() + 10
-    while not control.is_waiting and time.monotonic() < deadline:
+    paused.wait()
+    while not control.is_waiting:
         time.sleep(0.001)
     num_asked = len(suspect.asked)
     time.sleep(0.1)
     assert (len(suspect.asked), thread.is_alive()) == (num_asked, True)
     assert num_asked < ALL
     control.resume()
-    thread.join(10)
+    thread.join()
     assert isinstance(events[-1], Finished)
     assert len(suspect.asked) == len(set(suspect.asked)) == ALL
 
@@ -106,7 +105,7 @@ def test_a_paused_audit_can_be_stopped(tmp_path: Path) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     control.stop()
-    thread.join(10)
+    thread.join()
     assert events[-1] == Stopped(num_questions=ALL, num_answered=0)
 
 

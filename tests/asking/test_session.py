@@ -69,7 +69,7 @@ def test_every_question_is_asked_once_whatever_the_batches(
 
 
 def test_several_questions_are_on_their_way_at_once(journal: Journal) -> None:
-    barrier = threading.Barrier(4, timeout=10)
+    barrier = threading.Barrier(4, timeout=100)
 
     class Waiting(KnownSuspect):
         def predict(self, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Predictions:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from worlds.in_process import run
+from worlds.tiny_onnx import write_onnx
 from worlds.tiny_task import tiny_images, trained_net
-from worlds.tiny_world import TinyWorld, kinprint
+from worlds.tiny_world import TinyWorld
 
 from audit.api import audit_suspect, open_bundle
 from audit.suspects.opening import open_file
-from generator.sources.onnx_export import export_onnx
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +22,12 @@ def innocents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(8):
         path = folder / ("siblings" if number % 2 else "others") / f"model-{number}.onnx"
         path.parent.mkdir(exist_ok=True)
-        network = trained_net(300 + number, tiny_images(300, 1 if number % 2 else 9)).network
-        export_onnx(network, path, image_shape=(12, 12, 3))
+        write_onnx(path, trained_net(300 + number, tiny_images(300, 1 if number % 2 else 9)))
     return folder
 
 
 def calibrated(world: TinyWorld, folder: Path, out: Path, *options: str) -> tuple[int, str, str]:
-    result = kinprint(
+    result = run(
         "calibrate",
         world.bundle,
         *("--innocent", folder, "--key", world.folder / "owner.key", "--out", out),
@@ -113,7 +113,7 @@ def test_models_that_are_there_already_are_not_counted_twice(
 ) -> None:
     once, twice = tmp_path / "once.kinprint", tmp_path / "twice.kinprint"
     assert calibrated(tiny_world, innocents, once, "--report-share", "0")[0] == 0
-    result = kinprint(
+    result = run(
         "calibrate", once, "--innocent", innocents, "--key", tiny_world.folder / "owner.key",
         "--out", twice,
     )  # fmt: skip

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from worlds.audit_world import known_bundle
+from worlds.in_process import run
+from worlds.tiny_onnx import write_onnx
 from worlds.tiny_task import tiny_images, trained_net
-from worlds.tiny_world import TinyWorld, kinprint
+from worlds.tiny_world import TinyWorld
 
 from audit.api import open_bundle
 from audit.calibrating.challenge import Finding, bundle_faults, challenge
 from audit.calibrating.model_folder import model_files
-from generator.sources.onnx_export import export_onnx
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +23,12 @@ def innocents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("innocents")
     train = tiny_images(300, 1)
     for seed in (201, 202):
-        path = folder / f"innocent-{seed}.onnx"
-        export_onnx(trained_net(seed, train).network, path, image_shape=(12, 12, 3))
+        write_onnx(folder / f"innocent-{seed}.onnx", trained_net(seed, train))
     return folder
 
 
 def challenged(world: TinyWorld, folder: Path, *options: str) -> tuple[int, str, str]:
-    result = kinprint(
-        "challenge", world.bundle, "--trust", world.public_key, "--onnx", folder, *options
-    )
+    result = run("challenge", world.bundle, "--trust", world.public_key, "--onnx", folder, *options)
     return result.returncode, result.stdout, result.stderr
 
 

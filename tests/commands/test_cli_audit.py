@@ -13,21 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from worlds.in_process import Done, run
+from worlds.own_process import kinprint
 from worlds.tiny_task import CLASSES, MEAN, STD
-from worlds.tiny_world import TinyWorld, kinprint
+from worlds.tiny_world import TinyWorld
 
 from audit.api import open_bundle
 from generator.demo.server import start_server, write_endpoint_file
 
 
-def audit(world: TinyWorld, *arguments: object) -> subprocess.CompletedProcess[str]:
+def audit(world: TinyWorld, *arguments: object) -> Done:
     data = world.folder / "data"
-    return kinprint(
+    return run(
         "audit", world.bundle, "--trust", world.public_key, *arguments, XDG_DATA_HOME=str(data)
     )
 
 
-def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def document(done: Done) -> dict[str, Any]:
     loaded = json.loads(done.stdout)
     assert isinstance(loaded, dict)
     return loaded
@@ -42,8 +44,11 @@ def served(world: TinyWorld, name: str, folder: Path, delay_s: float = 0.0) -> I
 
 
 def test_a_copy_is_derived_and_a_stranger_is_not(tiny_world: TinyWorld) -> None:
-    copy = audit(tiny_world, "--onnx", tiny_world.folder / "copy.onnx")
-    stranger = audit(tiny_world, "--onnx", tiny_world.folder / "stranger.onnx")
+    arguments = ["audit", tiny_world.bundle, "--trust", tiny_world.public_key]
+    copy, stranger = (
+        kinprint(*arguments, "--onnx", tiny_world.folder / f"{name}.onnx")
+        for name in ("copy", "stranger")
+    )
     assert (copy.returncode, stranger.returncode) == (10, 0), copy.stderr + stranger.stderr
     assert "derived" in copy.stdout
     assert "independent" in stranger.stdout
@@ -57,7 +62,7 @@ def test_a_narrow_terminal_cuts_off_names_and_never_a_verdict(tiny_world: TinyWo
         tiny_world.folder / "stranger.onnx",
     ]
     for width in ("60", "80", "140"):
-        done = kinprint(
+        done = run(
             "audit", tiny_world.bundle, "--trust", tiny_world.public_key, *suspects, COLUMNS=width
         )
         header, copy, stranger = done.stdout.splitlines()[:3]
@@ -165,8 +170,8 @@ def test_a_killed_audit_resumes_with_the_same_record_and_asks_nothing_twice(
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         before = _num_answers(journal)
-        resumed = kinprint(*arguments, "--resume")
-        whole = kinprint(*arguments[:-3], "--journal", tmp_path / "other.sqlite", "--json")
+        resumed = run(*arguments, "--resume")
+        whole = run(*arguments[:-3], "--journal", tmp_path / "other.sqlite", "--json")
     told, expected = (document(done)["audits"][0] for done in (resumed, whole))
     assert told["run"]["resumed_answers"] == before
     assert {**told, "run": None} == {**expected, "run": None}
@@ -208,7 +213,7 @@ def test_a_changed_byte_of_the_bundle_is_refused(
     data[position] ^= 1
     changed = tmp_path / "changed.kinprint"
     changed.write_bytes(data)
-    done = kinprint(
+    done = run(
         "audit",
         changed,
         "--trust",
@@ -226,13 +231,13 @@ def test_a_bundle_cut_short_and_one_of_an_unknown_key_are_refused(
 ) -> None:
     short = tmp_path / "short.kinprint"
     short.write_bytes(tiny_world.bundle.read_bytes()[:-500])
-    kinprint("keygen", tmp_path / "other.key")
+    run("keygen", tmp_path / "other.key")
     suspect = ["--onnx", tiny_world.folder / "copy.onnx"]
-    cut = kinprint("audit", short, "--trust", tiny_world.public_key, *suspect)
-    unknown = kinprint("audit", tiny_world.bundle, "--trust", tmp_path / "other.pub", *suspect)
+    cut = run("audit", short, "--trust", tiny_world.public_key, *suspect)
+    unknown = run("audit", tiny_world.bundle, "--trust", tmp_path / "other.pub", *suspect)
     assert cut.returncode == unknown.returncode == 13
     assert "trust" in unknown.stderr
-    nobody = kinprint("audit", tiny_world.bundle, *suspect, XDG_CONFIG_HOME=str(tmp_path / "empty"))
+    nobody = run("audit", tiny_world.bundle, *suspect, XDG_CONFIG_HOME=str(tmp_path / "empty"))
     assert nobody.returncode == 13 or nobody.returncode == 2
     assert "--trust" in nobody.stderr
 
@@ -314,14 +319,14 @@ def test_fail_on_chooses_which_verdicts_count(tiny_world: TinyWorld) -> None:
 
 def test_an_audit_needs_a_suspect_and_a_bundle(tiny_world: TinyWorld) -> None:
     nothing = audit(tiny_world)
-    missing = kinprint("audit", "no.kinprint", "--onnx", tiny_world.folder / "copy.onnx")
+    missing = run("audit", "no.kinprint", "--onnx", tiny_world.folder / "copy.onnx")
     assert (nothing.returncode, missing.returncode) == (2, 2)
     assert "no suspect" in nothing.stderr
     assert "no.kinprint" in missing.stderr
 
 
 def test_a_mistyped_command_names_the_nearest() -> None:
-    done = kinprint("audti")
+    done = run("audti")
     assert done.returncode == 2
     assert "did you mean 'audit'" in done.stderr
 

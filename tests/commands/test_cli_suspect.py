@@ -1,7 +1,6 @@
 """From `kinprint probe` through its suspect file to the verdict of `kinprint audit --suspect`."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from torch import Tensor, nn
+from worlds.in_process import Done, run
 from worlds.tiny_task import MEAN, STD, tiny_net
-from worlds.tiny_world import TinyWorld, kinprint
+from worlds.tiny_world import TinyWorld
 
 from generator.sources.onnx_export import export_onnx
 from generator.sources.source import load_source
@@ -49,16 +49,14 @@ def disguised(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -
 
 def probe(world: TinyWorld, path: Path, out: Path) -> Path:
     options = ["--onnx", path, "--bundle", world.bundle, "--trust", world.public_key, "--out", out]
-    done = kinprint("probe", *options)
+    done = run("probe", *options)
     assert done.returncode == 0, done.stderr
     return out
 
 
-def audit(
-    world: TinyWorld, folder: Path, *arguments: str | Path
-) -> subprocess.CompletedProcess[str]:
+def audit(world: TinyWorld, folder: Path, *arguments: str | Path) -> Done:
     trust = ("--trust", world.public_key)
-    return kinprint("audit", world.bundle, *trust, "--journal", folder / "j.sqlite", *arguments)
+    return run("audit", world.bundle, *trust, "--journal", folder / "j.sqlite", *arguments)
 
 
 def test_a_disguised_copy_is_not_comparable_until_it_was_probed(

@@ -1,32 +1,73 @@
+from collections.abc import Mapping
 from pathlib import Path
 
-from worlds.tiny_world import kinprint
+import numpy as np
+import pytest
+from worlds.in_process import run
+from worlds.legacy_export import export_legacy
+from worlds.own_process import kinprint
+
+from generator.demo import run as demo_run
+from generator.demo.assets import demo_images
+from generator.images.labelled import ImageSet
+from generator.settings import CraftSettings
+
+VERDICTS = {
+    "copy.onnx": "derived",
+    "fine-tuned.onnx": "derived",
+    "pruned-30.onnx": "derived",
+    "int8.onnx": "derived",
+    "other-seed.onnx": "independent",
+    "other-architecture.onnx": "independent",
+    "fine-tuned-api.toml": "derived",
+    "other-seed-api.toml": "independent",
+}
 
 
-def test_every_verdict_of_the_demo_is_right(tmp_path: Path) -> None:
-    done = kinprint("demo", "--out", tmp_path / "demo", OMP_NUM_THREADS="2", COLUMNS="140")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 of 8 verdicts right" in done.stdout
-    rows = [line.split() for line in done.stdout.splitlines() if line.rstrip().endswith(" ok")]
-    verdicts = {row[0]: row[1] for row in rows}
-    assert verdicts == {
-        "copy.onnx": "derived",
-        "fine-tuned.onnx": "derived",
-        "pruned-30.onnx": "derived",
-        "int8.onnx": "derived",
-        "other-seed.onnx": "independent",
-        "other-architecture.onnx": "independent",
-        "fine-tuned-api.toml": "derived",
-        "other-seed-api.toml": "independent",
-    }
-    # The bundle that it leaves behind opens with the key that it leaves behind, and audits.
-    bundle, key = tmp_path / "demo" / "demo.kinprint", tmp_path / "demo" / "owner.pub"
-    assert kinprint("inspect", bundle, "--trust", key).returncode == 0
-    again = kinprint(
-        "audit", bundle, "--trust", key, "--onnx", tmp_path / "demo" / "int8.onnx", "--labels-only",
-        "--journal", tmp_path / "journal.sqlite",
+def verdicts(told: str) -> Mapping[str, str]:
+    rows = [line.split() for line in told.splitlines() if line.rstrip().endswith(" ok")]
+    return {row[0]: row[1] for row in rows}
+
+
+def opens_and_audits(folder: Path) -> None:
+    """Assert that the bundle that a demo leaves behind opens with its key, and audits."""
+    bundle, key = folder / "demo.kinprint", folder / "owner.pub"
+    assert run("inspect", bundle, "--trust", key).returncode == 0
+    again = run(
+        "audit", bundle, "--trust", key, "--onnx", folder / "int8.onnx", "--labels-only",
+        "--journal", folder / "again.sqlite",
     )  # fmt: skip
     assert again.returncode == 10
+
+
+def test_a_demo_of_few_images_and_queries_comes_to_the_right_verdicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few_images(part: str) -> ImageSet:
+        images = demo_images(part)
+        return images.take(images.balanced_order(np.random.default_rng(0))[:250])
+
+    settings = CraftSettings(
+        num_triggers=4, num_queries=20, num_probes=4, max_steps=3, num_mimics=2
+    )
+    monkeypatch.setattr(demo_run, "SETTINGS", settings)
+    monkeypatch.setattr(demo_run, "demo_images", few_images)
+    monkeypatch.setattr(demo_run, "export_onnx", export_legacy)
+    done = run("demo", "--out", tmp_path / "demo", COLUMNS="140")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 of 8 verdicts right" in done.stdout
+    assert verdicts(done.stdout) == VERDICTS
+    opens_and_audits(tmp_path / "demo")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_every_verdict_of_the_demo_is_right(tmp_path: Path) -> None:
+    done = kinprint("demo", "--out", tmp_path / "demo", COLUMNS="140")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 of 8 verdicts right" in done.stdout
+    assert verdicts(done.stdout) == VERDICTS
+    opens_and_audits(tmp_path / "demo")
 
 
 def test_the_demos_files_keep_within_the_size_that_a_checkout_can_carry() -> None:

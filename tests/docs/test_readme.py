@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from worlds.allowed import open_allowed
-from worlds.tiny_world import kinprint
+from worlds.in_process import run
 
 from audit.exit_codes import ExitCode
 
@@ -16,7 +16,7 @@ def test_every_command_and_option_in_the_readme_exists() -> None:
     for command in commands:
         name, *words = command.replace("\\\n", " ").split()[1:]
         group = words[:1] if name == "endpoint" else []
-        help_text = kinprint(name, *group, "--help").stdout
+        help_text = run(name, *group, "--help").stdout
         for option in (word for word in words if word.startswith("-")):
             assert re.search(rf"(^|[\s,]){re.escape(option)}\b", help_text), f"{name} {option}"
 

@@ -1,8 +1,6 @@
 """What scripts read of an audit: the JSON document, its schema, the JUnit file, the exit status."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,6 +9,8 @@ import jsonschema
 import pytest
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
 from worlds.fault_proxy import LASTING
+from worlds.in_process import Done, run
+from worlds.own_process import kinprint
 from worlds.record_builder import (
     GOLDEN_BUNDLE,
     FakeSuspect,
@@ -29,29 +29,17 @@ BUNDLE = audited_contents()
 SCHEMA = json.loads(schema_text())
 
 
-def kinprint(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kinprint", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-    )
-
-
 def lopsided(kind: str, index: int, label: int) -> int:
     """Answer every third query like the source: too little and too much."""
     return innocent_rule(kind, index, label) if index % 3 else copy_rule(kind, index, label)
 
 
-def audit(
-    folder: Path, rule: Rule, *options: object, is_down: bool = False
-) -> subprocess.CompletedProcess[str]:
+def audit(folder: Path, rule: Rule, *options: object, is_down: bool = False) -> Done:
     fault = LASTING["no credentials"].fault if is_down else None
     with vendor(BUNDLE, rule, lambda number: fault) as server:
         path = server.endpoint_file(folder / "vendor.toml")
         arguments = [GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--endpoint", path]
-        return kinprint("audit", *arguments, "--journal", folder / "j.sqlite", *options)
+        return run("audit", *arguments, "--journal", folder / "j.sqlite", *options)
 
 
 def validated(text: str) -> dict[str, Any]:
@@ -59,6 +47,12 @@ def validated(text: str) -> dict[str, Any]:
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
     assert isinstance(document, dict)
     return document
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What an audit of a derived suspect prints."""
+    return audit(tmp_path_factory.mktemp("told"), copy_rule, "--json").stdout
 
 
 def test_the_shipped_schema_is_that_of_the_models() -> None:
@@ -120,15 +114,15 @@ def test_a_file_fits_the_schema_too(tmp_path: Path) -> None:
         lambda document: document["audits"][0]["outcome"].update(verdict="guilty"),
     ],
 )
-def test_the_schema_refuses_what_is_none(tmp_path: Path, spoil: Any) -> None:
-    document = validated(audit(tmp_path, copy_rule, "--json").stdout)
+def test_the_schema_refuses_what_is_none(told: str, spoil: Any) -> None:
+    document = validated(told)
     spoil(document)
     with pytest.raises(jsonschema.ValidationError, match=r"."):
         jsonschema.Draft202012Validator(SCHEMA).validate(document)
 
 
-def test_a_field_that_a_later_version_adds_does_not_matter(tmp_path: Path) -> None:
-    document = validated(audit(tmp_path, copy_rule, "--json").stdout)
+def test_a_field_that_a_later_version_adds_does_not_matter(told: str) -> None:
+    document = validated(told)
     document["audits"][0]["run"]["weather"] = "fine"
     validated(json.dumps(document))
 
@@ -159,8 +153,8 @@ def test_a_junit_file_says_what_the_status_says(
     assert done.returncode == status, done.stderr
     root = ElementTree.parse(path).getroot()
     (case,) = root.iter("testcase")
-    told = [each.tag for each in case if each.tag != "system-out"]
-    assert told == ([tag] if tag else [])
+    tags = [each.tag for each in case if each.tag != "system-out"]
+    assert tags == ([tag] if tag else [])
     (suite,) = root.iter("testsuite")
     counts = {kind: int(suite.get(kind, "-1")) for kind in ("tests", "failures", "errors")}
     assert counts == {"tests": 1, "failures": int(tag == "failure"), "errors": int(tag == "error")}

@@ -200,7 +200,8 @@ def test_a_check_says_what_to_write_and_the_audit_then_needs_no_more(
 
 def test_a_vendor_that_answers_with_integers_gets_them_in_the_table(tmp_path: Path) -> None:
     with vendor(BUNDLE, moved(copy_rule)) as server:
-        path = server.endpoint_file(tmp_path / "vendor.toml")
+        # It knows no altered images and hangs up on them: once is enough.
+        path = server.endpoint_file(tmp_path / "vendor.toml", "retries = 0")
         asking = ["--bundle", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--json"]
         checked = run("endpoint", "check", path, *asking, "--infer-classes")
     assert checked.returncode == 0, checked.stderr

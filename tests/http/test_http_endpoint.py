@@ -247,11 +247,11 @@ def test_a_slow_answer_is_given_up(ask: Ask) -> None:
 
 
 def test_a_body_that_drips_in_is_given_up_in_time(ask: Ask) -> None:
-    endpoint, _ = ask(Reply(drip_s=0.25), fields="retries = 0\ntimeout_s = 0.3")
+    endpoint, _ = ask(Reply(body=b" " * 400, drip_s=0.25), fields="retries = 0\ntimeout_s = 0.3")
     started = time.monotonic()
     with pytest.raises(SuspectUnreachableError, match=r"no whole one within 0.3 s"):
         endpoint.predict(IMAGE)
-    assert time.monotonic() - started < 3  # the whole body would take 16 times 0.25 s
+    assert time.monotonic() - started < 60  # the whole body would take 400 times 0.25 s
 
 
 def test_an_endless_body_is_given_up(ask: Ask) -> None:
@@ -261,7 +261,8 @@ def test_an_endless_body_is_given_up(ask: Ask) -> None:
 
 
 def test_all_connections_are_used_at_once_and_kept(ask: Ask) -> None:
-    endpoint, server = ask(Reply(delay_s=0.1), fields="retries = 0\nconcurrency = 4")
+    all_are_asked = threading.Barrier(4)
+    endpoint, server = ask(Reply(together=all_are_asked), fields="retries = 0\nconcurrency = 4")
     with ThreadPoolExecutor(endpoint.concurrency) as threads:
         answers = list(threads.map(endpoint.predict, [IMAGE] * 12))
     assert [int(answer.labels[0]) for answer in answers] == [1] * 12

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from tenacity import wait_exponential
 from worlds.fault_proxy import Fault
+from worlds.long_runs import first
 from worlds.record_builder import audited_contents, copy_rule
 from worlds.vendor_server import Vendor, vendor
 
@@ -31,7 +32,7 @@ from audit.errors import AuditError
 from audit.journal.journal import Journal
 from audit.verdict.outcome import Verdict
 
-NUM_KILLS, NUM_QUESTIONS, CONCURRENCY = 200, 32, 3
+NUM_QUESTIONS, CONCURRENCY = 32, 3
 BUNDLE = audited_contents()
 FIELDS = f"timeout_s = 5\nretries = 50\nconcurrency = {CONCURRENCY}\nstop_after_failures = 1000"
 _FORK = multiprocessing.get_context("fork")
@@ -132,7 +133,10 @@ def unfinished_attempts(path: Path) -> list[int]:
     return [num for (num,) in rows]
 
 
-def test_no_answer_is_lost_and_nothing_asked_again_but_what_was_in_flight(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_kills", first(1, [20, 200]))
+def test_no_answer_is_lost_and_nothing_asked_again_but_what_was_in_flight(
+    tmp_path: Path, num_kills: int
+) -> None:
     rng = random.Random(0)
     asked_path, num_finished, kills = tmp_path / "asked.txt", 0, 0
     with served(tmp_path, seed=0) as endpoint_path:
@@ -145,7 +149,7 @@ def test_no_answer_is_lost_and_nothing_asked_again_but_what_was_in_flight(tmp_pa
         whole.start()
         whole.join()
         whole_s = time.monotonic() - started
-        while kills < NUM_KILLS:  # audit after audit, each killed again and again
+        while kills < num_kills:  # audit after audit, each killed again and again
             journal = tmp_path / f"killed-{num_finished}.sqlite"
             told_path = tmp_path / f"killed-{num_finished}.txt"
             first_line, kills_here = len(lines(asked_path)), 0
@@ -178,7 +182,7 @@ def test_no_answer_is_lost_and_nothing_asked_again_but_what_was_in_flight(tmp_pa
             num_finished, kills = num_finished + 1, kills + kills_here
     repeated = Counter(lines(asked_path))
     assert len(repeated) == NUM_QUESTIONS
-    assert num_finished >= 10
+    assert num_finished >= num_kills / 20
 
 
 def test_a_request_is_in_the_books_before_it_leaves(tmp_path: Path) -> None:

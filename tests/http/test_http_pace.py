@@ -149,7 +149,7 @@ def test_a_pause_that_one_process_was_told_of_holds_the_others(tmp_path: Path) -
 
 def test_a_process_killed_while_it_waits_keeps_nobody_waiting(tmp_path: Path) -> None:
     with scripted_server() as server:
-        path = endpoint_file(tmp_path, server.url, "requests_per_second = 2")
+        path = endpoint_file(tmp_path, server.url, "requests_per_second = 0.5")
         first = _FORK.Process(target=_ask, args=(path, 50))
         first.start()
         while not server.received:
@@ -159,7 +159,7 @@ def test_a_process_killed_while_it_waits_keeps_nobody_waiting(tmp_path: Path) ->
         first.join()
         started = time.monotonic()
         _ask(path, 1)
-    assert time.monotonic() - started < 1.0  # one interval is 0.5 s
+    assert time.monotonic() - started < 3.9  # one interval is 2 s
 
 
 def test_a_time_from_before_a_restart_of_the_machine_does_not_count(tmp_path: Path) -> None:

@@ -1,18 +1,19 @@
 """A whole audit, against a vendor that repeats the secret everywhere: it is found nowhere."""
 
 import json
-import os
-import subprocess
-import sys
+import traceback
 from pathlib import Path
 
 import pytest
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
 from worlds.fault_proxy import LASTING, Fault
+from worlds.in_process import run
+from worlds.own_process import kinprint
 from worlds.record_builder import AUDITOR_KEY, GOLDEN_BUNDLE, audited_contents, copy_rule
 from worlds.vendor_server import Vendor, vendor
 
 from adapters.endpoint.grants import origin_of
+from adapters.suspect import SuspectError
 from audit.signing.keys import write_key_pair
 
 SECRET = "sk/l1ve+ABCDEFGH0123456789"
@@ -23,21 +24,13 @@ BUNDLE = audited_contents()
 ECHO_HEADERS = (("X-Model-Name", f"model of {SECRET}"), ("Server", SECRET), ("Via", SECRET))
 
 
-def kinprint(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kinprint", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        env={
-            **os.environ,
-            "VENDOR_KEY": SECRET,
-            "XDG_DATA_HOME": str(folder / "data"),
-            "XDG_CACHE_HOME": str(folder / "cache"),
-            "PYTHONWARNINGS": "default",
-        },
-    )
+def environment(folder: Path) -> dict[str, str]:
+    return {
+        "VENDOR_KEY": SECRET,
+        "XDG_DATA_HOME": str(folder / "data"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "PYTHONWARNINGS": "default",
+    }
 
 
 def echoing(number: int) -> Fault | None:
@@ -87,26 +80,28 @@ def test_no_file_and_no_output_of_an_audit_holds_the_secret(tmp_path: Path) -> N
     record, report, junit = (tmp_path / name for name in ("a.kinrecord", "a.html", "a.xml"))
     with vendor(BUNDLE, copy_rule, echoing) as server:
         done = kinprint(
-            tmp_path, "--debug", "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes",
+            "--debug", "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes",
             "--endpoint", endpoint_file(tmp_path, server), "--json", "--junit", junit,
-            "--record", record, "--auditor-key", key, *leave(server),
+            "--record", record, "--auditor-key", key, *leave(server), **environment(tmp_path),
         )  # fmt: skip
         assert SECRET.encode() in server.requests_text  # it did travel
     assert done.returncode == 10, done.stderr
-    reported = kinprint(
-        tmp_path, "report", record, "--bundle", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY,
-        "--trust", key.with_suffix(".pub"), "-o", report,
+    reported = run(
+        "report", record, "--bundle", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY,
+        "--trust", key.with_suffix(".pub"), "-o", report, **environment(tmp_path),
     )  # fmt: skip
     assert reported.returncode == 0, reported.stderr
-    shown = kinprint(tmp_path, "record", "list")
+    shown = run("record", "list", **environment(tmp_path))
     found = everything_under(tmp_path)
     assert {"a.kinrecord", "a.html", "a.xml", "vendor.toml"} <= set(found)
     assert any(name.endswith("journal.sqlite") for name in found)
     assert any(name.endswith("pace.sqlite") for name in found)
     assert b"model of ***" in found["a.kinrecord"]  # it was repeated, and masked
     outputs = {
-        f"{number}": (each.stdout + each.stderr).encode()
-        for number, each in enumerate((done, reported, shown))
+        f"{number}": (out + err).encode()
+        for number, (out, err) in enumerate(
+            (each.stdout, each.stderr) for each in (done, reported, shown)
+        )
     }
     assert_nowhere({**found, **outputs})
 
@@ -119,13 +114,14 @@ def test_no_error_shows_the_secret_even_with_debug(tmp_path: Path, kind: str) ->
     bad = Fault(status=fault.status, headers=(*headers, *ECHO_HEADERS), body=body)
     with vendor(BUNDLE, copy_rule, lambda number: bad) as server:
         path = endpoint_file(tmp_path, server)
-        done = kinprint(
-            tmp_path, "--debug", "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes",
-            "--endpoint", path, *leave(server),
-        )  # fmt: skip
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert_nowhere({**everything_under(tmp_path), "stderr": (done.stdout + done.stderr).encode()})
+        with pytest.raises(SuspectError, match=r".") as raised:
+            run(
+                "--debug", "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes",
+                "--endpoint", path, *leave(server), **environment(tmp_path),
+            )  # fmt: skip
+    told = "".join(traceback.format_exception(raised.value))  # what an interpreter prints
+    assert "Traceback" in told
+    assert_nowhere({**everything_under(tmp_path), "stderr": told.encode()})
 
 
 @pytest.mark.parametrize("is_insecure", [False, True])
@@ -140,9 +136,9 @@ def test_credentials_leave_over_plain_http_only_where_somebody_says_so(
         f"env:VENDOR_KEY@{origin_of(server.url)}".replace("127.0.0.1", "vendor.invalid"),
     ]
     options += ["--insecure"] if is_insecure else []
-    done = kinprint(
-        tmp_path, "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes", "--endpoint", path,
-        *options,
+    done = run(
+        "audit", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY, "--yes", "--endpoint", path,
+        *options, **environment(tmp_path),
     )  # fmt: skip
     if is_insecure:
         assert done.returncode == 14

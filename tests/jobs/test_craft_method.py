@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worlds.tiny_world import TinyWorld, kinprint
+from worlds.in_process import run
+from worlds.tiny_world import TinyWorld
 
 from audit.api import open_bundle
 from generator.errors import GenerationError
@@ -32,7 +33,7 @@ def test_a_copy_scores_1_and_is_derived_a_stranger_is_not(
     tiny_world: TinyWorld, tmp_path: Path, method: str
 ) -> None:
     out = tmp_path / f"{method}.kinprint"
-    crafted = kinprint(*arguments(tiny_world, out, method=method, queries="30"))
+    crafted = run(*arguments(tiny_world, out, method=method, queries="30"))
     assert crafted.returncode == 0, crafted.stderr
     assert crafted.stdout.strip() == str(out)
     bundle = open_bundle(out, trust=[tiny_world.public_key])
@@ -43,7 +44,7 @@ def test_a_copy_scores_1_and_is_derived_a_stranger_is_not(
     assert manifest.crafting["option_patch" if method == "sac" else "option_k"] in (0.2, 1.0)
     # No innocent crafted, so that all of them calibrate, and nothing that crafted does.
     assert not [model for model in manifest.models if model.use == "selection"]
-    done = kinprint(
+    done = run(
         *("audit", out, "--trust", tiny_world.public_key, "--json", "--fail-on", "never"),
         *("--journal", tmp_path / "journal.sqlite"),
         *(f"--onnx={tiny_world.folder / name}.onnx" for name in ("copy", "stranger")),
@@ -104,13 +105,13 @@ def test_too_few_references_name_the_command_that_makes_some(
     tiny_world: TinyWorld, tmp_path: Path
 ) -> None:
     out = tmp_path / "x.kinprint"
-    done = kinprint(*arguments(tiny_world, out, method="akh", train_references="0"))
+    done = run(*arguments(tiny_world, out, method="akh", train_references="0"))
     assert done.returncode == 2
     assert (
         "alpha: 0.1 needs at least 9 innocent calibration models, got 0; give 9 "
         "('kinprint references' makes them) or raise --alpha to 1.000"
     ) in " ".join(done.stderr.split())
-    done = kinprint(*arguments(tiny_world, out, method="cae", train_references="0"))
+    done = run(*arguments(tiny_world, out, method="cae", train_references="0"))
     assert done.returncode == 2
     assert "make some with 'kinprint references'" in " ".join(done.stderr.split())
     assert not out.exists()
@@ -121,7 +122,7 @@ def test_too_few_images_to_decide_are_refused_with_their_count(
 ) -> None:
     out = tmp_path / "x.kinprint"
     options = arguments(tiny_world, out, method="ipguard")
-    done = kinprint(*options, "--option=max_carriers=8")
+    done = run(*options, "--option=max_carriers=8")
     told = " ".join(done.stderr.split())
     assert done.returncode == 2
     assert "ipguard: expected at least 20 images, because fewer cannot decide, got 8 of 60" in told

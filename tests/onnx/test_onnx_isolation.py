@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -67,14 +68,14 @@ def test_a_directory_a_pipe_and_nothing_are_no_files(tmp_path: Path) -> None:
             open_onnx(tmp_path / "pipe")
 
 
-def test_a_file_of_three_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+def test_a_file_of_a_terabyte_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     with path.open("wb") as file:
-        file.truncate(3 << 30)
+        file.truncate(1 << 40)  # a hole: nothing is on the disk
     started = time.monotonic()
     with pytest.raises(SuspectConfigError, match="onnx: expected at most 2,147,483,647 bytes"):
         open_onnx(path)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 60  # to read it takes many minutes
 
 
 def test_a_file_cut_short_is_an_error(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_an_endless_loop_is_ended_in_time(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(SuspectError, match=r"did not answer within 1 s and was ended"):
         open_onnx(path, limits=OnnxLimits(predict_timeout_s=1.0))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
 
 
 def test_more_nodes_than_allowed_are_refused(tmp_path: Path) -> None:
@@ -227,10 +228,9 @@ def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[2],
     )
     proc = Path("/proc", started.stdout.strip(), "status")
-    deadline = time.monotonic() + 10
-    while proc.exists() and "zombie" not in proc.read_text() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not proc.exists() or "zombie" in proc.read_text()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        while "zombie" not in proc.read_text():
+            time.sleep(0.02)
 
 
 def test_opening_a_file_imports_no_onnx_library_here(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from worlds.bundle_builder import OWNER_KEY
+from worlds.in_process import run
 from worlds.raw_sql import run_sql
 from worlds.record_builder import (
     AUDITOR_KEY,
@@ -251,13 +250,8 @@ def test_a_machine_without_audits_has_an_empty_list(path: Path) -> None:
 
 
 def _record(command: str, *arguments: str, path: Path) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "kinprint", "record", command, *arguments, "--journal", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "KEY_PHRASE": "secret", "COLUMNS": "160"},
-    )
+    options = ["--journal", path]
+    result = run("record", command, *arguments, *options, KEY_PHRASE="secret", COLUMNS="160")
     assert result.returncode == 0, result.stderr
     return result.stdout
 

@@ -1,11 +1,9 @@
 """From a suspect's file to a report, the way a user goes: audit, verify, report, commit."""
 
+import contextlib
 import dataclasses
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from worlds.audit_world import NUM_CONTROLS, NUM_QUERIES, K, known_bundle
 from worlds.bundle_builder import OWNER_KEY
+from worlds.in_process import Done, run
 from worlds.onnx_builders import brightest_channel, save
 from worlds.record_builder import AUDITOR_KEY
 
@@ -32,21 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def kinprint(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kinprint", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "XDG_DATA_HOME": str(folder / "data"),
-            "KEY_PHRASE": "secret",
-            "COLUMNS": "160",
-        },
-    )
+def kinprint(folder: Path, *arguments: str) -> Done:
+    with contextlib.chdir(folder):
+        return run(
+            *arguments, XDG_DATA_HOME=str(folder / "data"), KEY_PHRASE="secret", COLUMNS="160"
+        )
 
 
 TRUST = ("--trust", "owner.pub", "--trust", "auditor.pub")
@@ -86,9 +75,9 @@ def test_asking_another_file_again_is_refused(folder: Path, recorded: Path) -> N
 
 def test_the_device_that_was_really_used_is_in_the_record(recorded: Path) -> None:
     opening = json.loads(recorded.read_bytes().split(b"\n")[0])
-    (run,) = opening["runs"]
-    assert any("CPU" in value for value in run["details"].values())
-    assert {"python", "numpy", "scipy"} <= set(run["libraries"])
+    (only,) = opening["runs"]
+    assert any("CPU" in value for value in only["details"].values())
+    assert {"python", "numpy", "scipy"} <= set(only["libraries"])
 
 
 def test_an_audit_without_a_record_can_be_exported_later(folder: Path, recorded: Path) -> None:

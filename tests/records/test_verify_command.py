@@ -1,7 +1,6 @@
 """``kinprint verify`` as a command: documents, statuses, what it loads."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from worlds.bundle_builder import OWNER_KEY
+from worlds.in_process import run
+from worlds.own_process import kinprint
 from worlds.record_builder import (
     AUDITOR_KEY,
     GOLDEN_BUNDLE,
@@ -46,7 +47,7 @@ def test_a_processor_with_other_vector_instructions_gets_the_same_numbers(
     # numpy computes logarithms in another way without them.
     features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     arguments = ("verify", str(path), "--bundle", str(GOLDEN_BUNDLE), *keys, "--json")
-    result = _kinprint(*arguments, NPY_DISABLE_CPU_FEATURES=" ".join(features))
+    result = kinprint(*arguments, NPY_DISABLE_CPU_FEATURES=" ".join(features))
     assert result.returncode == 0, result.stdout + result.stderr
     outcome = parse_record(path.read_bytes(), TRUST).closing.outcome
     assert outcome is not None
@@ -73,7 +74,7 @@ def test_verify_needs_neither_torch_nor_onnxruntime(keys: list[str]) -> None:
 
 
 def test_the_command_says_the_same_as_one_json_document(keys: list[str]) -> None:
-    result = _kinprint(*_arguments(keys), "--json")
+    result = run(*_arguments(keys), "--json")
     document = json.loads(result.stdout)
     assert result.returncode == 0
     assert document["result"] == "holds"
@@ -86,7 +87,7 @@ def test_a_refused_record_ends_with_status_13_and_names_what_failed(
 ) -> None:
     path = tmp_path / "bad.kinrecord"
     path.write_bytes(GOLDEN_RECORD.read_bytes().replace(b'"label":3', b'"label":2', 1))
-    result = _kinprint("verify", str(path), "--bundle", str(GOLDEN_BUNDLE), *keys)
+    result = run("verify", str(path), "--bundle", str(GOLDEN_BUNDLE), *keys)
     assert result.returncode == 13
     assert "hash chain" in result.stdout
     assert "record: refused; verdict: none" in result.stdout
@@ -95,19 +96,9 @@ def test_a_refused_record_ends_with_status_13_and_names_what_failed(
 def test_an_incomplete_record_ends_with_status_12(tmp_path: Path, keys: list[str]) -> None:
     path = tmp_path / "part.kinrecord"
     path.write_bytes(signed(interrupted(fixed_draft(audited_contents(), copy_rule), num_rows=9)))
-    result = _kinprint("verify", str(path), "--bundle", str(GOLDEN_BUNDLE), *keys)
+    result = run("verify", str(path), "--bundle", str(GOLDEN_BUNDLE), *keys)
     assert result.returncode == 12
 
 
 def _arguments(keys: list[str]) -> list[str]:
     return ["verify", str(GOLDEN_RECORD), "--bundle", str(GOLDEN_BUNDLE), *keys]
-
-
-def _kinprint(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kinprint", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environment},
-    )

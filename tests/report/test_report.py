@@ -311,7 +311,6 @@ def _shot(page: str, out: Path, *options: str) -> NDArray[np.uint8]:
             page,
         ],
         capture_output=True,
-        timeout=120,
         check=True,
     )
     return np.asarray(Image.open(out).convert("RGB"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-READY_TIMEOUT_S = 90.0
+READY_TIMEOUT_S = 600.0
 _STOP_S = 10.0
 
 

@@ -76,7 +76,7 @@ def torchserve(model: Path, folder: Path) -> Iterator[int]:
     archiver += ["--version", "1.0", "--handler", HERE / "torchserve_handler.py"]
     shutil.copy(model, folder / "model.onnx")
     archiver += ["--extra-files", folder / "model.onnx", "--export-path", folder]
-    subprocess.run(list(map(str, archiver)), check=True, capture_output=True, timeout=60)
+    subprocess.run(list(map(str, archiver)), check=True, capture_output=True)
     port, management, metrics, grpc, grpc_management = free_ports(5)
     properties = folder / "config.properties"
     properties.write_text(

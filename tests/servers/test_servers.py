@@ -1,6 +1,6 @@
 """Real model servers, each with a derived and an innocent classifier: the verdicts come out right.
 
-BentoML and KServe run with the other tests, Triton and TorchServe with ``make test-servers``. The
+BentoML and KServe run with ``make test-all``, Triton and TorchServe with ``make test-servers``. The
 first run installs each into a virtual environment that is kept (tests/worlds/kept_environment.py).
 """
 
@@ -75,19 +75,19 @@ def audit(
         [sys.executable, "-m", "kinprint", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
         stdin=subprocess.DEVNULL,
     )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout), journal
 
 
+@pytest.mark.timeout(1800)  # the first run installs them
 @pytest.mark.parametrize("suspect", SUSPECTS)
 @pytest.mark.parametrize(
     "server",
     [
-        "bentoml",
-        "kserve",
+        pytest.param("bentoml", marks=pytest.mark.long),
+        pytest.param("kserve", marks=pytest.mark.long),
         pytest.param("triton", marks=pytest.mark.servers),
         pytest.param("torchserve", marks=pytest.mark.servers),
     ],

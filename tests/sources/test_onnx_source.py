@@ -1,7 +1,6 @@
 """An owner whose model is an ONNX file crafts as one with torch weights does."""
 
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from worlds.in_process import run
+from worlds.legacy_export import export_legacy
 from worlds.onnx_builders import make_model, save, value
 from worlds.tiny_task import MEAN, STD, tiny_images
-from worlds.tiny_world import TinyWorld, kinprint
+from worlds.tiny_world import TinyWorld
 
 from audit.bundle.bundle_file import read_bundle
 from audit.signing.keys import load_trust
@@ -45,23 +46,6 @@ class Residual(nn.Module):
         block = torch.relu(stem + self.norm(self.conv(stem)))
         logits: Tensor = self.head(block.flatten(1))
         return logits
-
-
-def export_legacy(network: nn.Module, path: Path, *, image_shape: tuple[int, int, int]) -> None:
-    """Write a network as torch's TorchScript exporter does."""
-    height, width, channels = image_shape
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network.eval(),
-            (torch.zeros(2, channels, height, width),),
-            str(path),
-            dynamo=False,
-            opset_version=13,
-            input_names=["input"],
-            output_names=["logits"],
-            dynamic_axes={"input": {0: "batch"}},
-        )
 
 
 EXPORTERS: dict[str, Callable[..., None]] = {"dynamo": export_onnx, "legacy": export_legacy}
@@ -105,7 +89,7 @@ def test_a_bundle_crafted_from_the_file_holds_for_the_torch_model_and_finds_its_
     model, out = tmp_path / "residual.onnx", tmp_path / "from-onnx.kinprint"
     EXPORTERS[exporter](trained.network, model, image_shape=SHAPE)
     arguments = tiny_world.craft_arguments(out, model=str(model), alpha="0.25", beta="0.25")
-    done = kinprint(*(a for a in arguments if not a.startswith("--weights")))
+    done = run(*(a for a in arguments if not a.startswith("--weights")))
     assert done.returncode == 0, done.stderr
     bundle = read_bundle(out, load_trust([tiny_world.public_key]))
     assert bundle.manifest.source.architecture == "residual.onnx"
@@ -120,7 +104,7 @@ def test_a_bundle_crafted_from_the_file_holds_for_the_torch_model_and_finds_its_
     labels = predict_logits(trained, bundle.arrays.queries).argmax(axis=1)
     np.testing.assert_array_equal(bundle.arrays.source_query_labels, labels)
     trust = ["--trust", tiny_world.public_key, "--journal", tmp_path / "j.sqlite"]
-    audited = kinprint("audit", out, *trust, "--onnx", model)
+    audited = run("audit", out, *trust, "--onnx", model)
     assert audited.returncode == 10, audited.stdout + audited.stderr
 
 
@@ -273,6 +257,6 @@ def test_weights_belong_to_a_factory_and_not_to_a_file(
     tiny_world: TinyWorld, tmp_path: Path
 ) -> None:
     model = str(tiny_world.folder / "copy.onnx")
-    done = kinprint(*tiny_world.craft_arguments(tmp_path / "x.kinprint", model=model))
+    done = run(*tiny_world.craft_arguments(tmp_path / "x.kinprint", model=model))
     assert done.returncode == 2
     assert "weights: expected none with an ONNX file as --model" in done.stderr

@@ -138,7 +138,7 @@ def test_a_worker_that_joins_in_the_middle_gets_the_bundles(
         # From here on only workers can answer that were not there when the sweep began.
         old.extend(cluster.scheduler_info["workers"])
         cluster.scale(4)
-        cluster.wait_for_workers(4, timeout=120)
+        cluster.wait_for_workers(4)
         client = Client(cluster, set_as_default=False)
         client.retire_workers(old, close_workers=True)
         client.close()
@@ -174,7 +174,7 @@ def test_a_worker_that_joins_with_another_version_is_sent_away(
         engine.submit(
             SuspectTask(suspect="s", path=str(path), kind=SuspectKind.ONNX, sha256=None, bundles=())
         )
-        told = sweep.results.get(timeout=120)
+        told = sweep.results.get()
         engine.close()
     assert isinstance(told, str)
     assert "is another version and was sent away: kinprint" in told

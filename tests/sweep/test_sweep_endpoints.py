@@ -162,9 +162,7 @@ def test_the_end_of_a_sweep_does_not_wait_for_a_vendor_that_said_later(world: Wo
                     audits=(None,),
                 )
             )
-            deadline = time.monotonic() + 60
             while not server.num_requests:
-                assert time.monotonic() < deadline
                 time.sleep(0.01)
             began = time.monotonic()
         assert time.monotonic() - began < 100

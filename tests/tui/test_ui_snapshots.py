@@ -63,35 +63,49 @@ def make_facts_steady(app: KinprintApp) -> None:
         )
 
 
-@pytest.fixture(params=[(80, 24), (140, 45)], ids=["80x24", "140x45"])
+@pytest.fixture(
+    params=[(80, 24), pytest.param((140, 45), marks=pytest.mark.long)], ids=["80x24", "140x45"]
+)
 def size(request: pytest.FixtureRequest) -> tuple[int, int]:
     width, height = request.param
     return width, height
 
 
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A desk with three audits whose times, ids and places are the same everywhere."""
-    numbers = itertools.count(1)
-    monkeypatch.setattr(
-        "audit.journal.journal.secrets.token_hex", lambda _: f"{next(numbers):016x}"
-    )
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    folder = make_folder(tmp_path)
+def set_steady_ids(patch: pytest.MonkeyPatch, start: int) -> None:
+    numbers = itertools.count(start)
+    patch.setattr("audit.journal.journal.secrets.token_hex", lambda _: f"{next(numbers):016x}")
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A desk's files with three audits whose times and ids are the same everywhere."""
+    parent = tmp_path_factory.mktemp("audited")
+    folder = make_folder(parent)
     made = make_desk(folder)
     bundle, journal = audited_contents(), Journal(made.journal)
     for number, name in enumerate(SUSPECTS):
         suspect = open_file(bundle, folder / f"{name}.onnx", device="cpu")
-        try:
-            audit = finish_audit(journal, suspect, bundle)  # type: ignore[arg-type]  # any suspect
-        finally:
-            suspect.close()
+        with pytest.MonkeyPatch.context() as patch:
+            set_steady_ids(patch, number + 1)
+            try:
+                audit = finish_audit(journal, suspect, bundle)  # type: ignore[arg-type]  # any suspect
+            finally:
+                suspect.close()
         start = STARTED + 3600 * number
         run_sql(made.journal, "UPDATE audits SET started = ? WHERE id = ?", start, audit)
     journal.close()
-    yield made
+    return parent
+
+
+@pytest.fixture
+def desk(audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """The desk at a place that looks the same everywhere."""
+    set_steady_ids(monkeypatch, len(SUSPECTS) + 1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    shutil.copytree(audited, tmp_path, dirs_exist_ok=True)
+    yield make_desk(tmp_path / "desk")
     monkeypatch.undo()
     time.tzset()
 
@@ -216,10 +230,10 @@ def test_compare(desk: Desk, size: tuple[int, int]) -> None:
     drive(desk, play, size=size)
 
 
-@pytest.fixture
-def swept(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of a sweep whose times are the same everywhere."""
-    world = World(tmp_path)
+    world = World(tmp_path_factory.mktemp("swept"))
     world.add_some()
     (world.suspects / "broken.onnx").write_bytes(b"no model at all")
     world.run()
@@ -240,8 +254,10 @@ def test_home_with_a_sweep(desk: Desk, swept: Path, size: tuple[int, int]) -> No
 
 
 def test_sweep(desk: Desk, swept: Path, size: tuple[int, int]) -> None:
+    results = shutil.copytree(swept, desk.folder.parent / "results")
+
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await app.push_screen(SweepScreen(swept))
+        await app.push_screen(SweepScreen(results))
         await shows(pilot, "broken.onnx")
         await check(app, pilot, "sweep", size)
 

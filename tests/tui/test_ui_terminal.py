@@ -83,7 +83,6 @@ def refused(*arguments: str, **environment: str) -> tuple[int, str]:
         text=True,
         stdin=subprocess.DEVNULL,
         env={**os.environ, **environment},
-        timeout=60,
     )
     return done.returncode, done.stderr
 

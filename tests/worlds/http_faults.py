@@ -36,6 +36,8 @@ class Reply:
     """Say Content-Length; without it the body ends with the connection."""
     drip_s: float = 0.0
     """Pause after each byte of the body."""
+    together: threading.Barrier | None = None
+    """Answer only when so many requests are here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply) -> None:
         time.sleep(reply.delay_s)
+        if reply.together is not None:
+            reply.together.wait()
         self.send_response_only(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)

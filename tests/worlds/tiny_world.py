@@ -1,13 +1,16 @@
 """A whole owner's desk, made once a test run: model, images, keys, a bundle, ONNX suspects."""
 
-import os
-import subprocess
-import sys
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from generator.pools.removal import prune
 from generator.sources.onnx_export import export_onnx
+from generator.sources.source import Normalised
+from worlds.in_process import run
+from worlds.tiny_onnx import write_onnx
 from worlds.tiny_task import NORMALISE, tiny_images, trained_net, write_images, write_weights
 
 HERE = Path(__file__).parent
@@ -41,24 +44,13 @@ class TinyWorld:
             "triggers": "12",
             "queries": "60",
             "num-probes": "8",
-            "reference-epochs": "10",
+            "reference-epochs": "4",
             "reference-learning-rate": "0.02",
             "device": "cpu",
             "work": str(target.parent / "work"),
             **{name.replace("_", "-"): value for name, value in changes.items()},
         }
         return ["craft", *(f"--{name}={value}" for name, value in options.items())]
-
-
-def kinprint(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "kinprint", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=1200,  # the demo takes two minutes on a quiet machine, more on a busy one
-        env={**os.environ, **environment},
-    )
 
 
 def make_tiny_world(folder: Path) -> TinyWorld:
@@ -68,14 +60,30 @@ def make_tiny_world(folder: Path) -> TinyWorld:
     write_images(folder / "held-out", held_out)
     source = trained_net(1, train)
     write_weights(folder / "source.safetensors", source)
-    shape = (12, 12, 3)
-    export_onnx(source.network, folder / "copy.onnx", image_shape=shape)
+    export_onnx(source.network, folder / "copy.onnx", image_shape=(12, 12, 3))
     pruned = prune(source, 0.1)
-    export_onnx(pruned.get_submodule("network"), folder / "pruned.onnx", image_shape=shape)
-    stranger = trained_net(77, tiny_images(300, 9))
-    export_onnx(stranger.network, folder / "stranger.onnx", image_shape=shape)
-    made = kinprint("keygen", folder / "owner.key")
+    assert isinstance(pruned, Normalised)
+    write_onnx(folder / "pruned.onnx", pruned)
+    write_onnx(folder / "stranger.onnx", trained_net(77, tiny_images(300, 9)))
+    made = run("keygen", folder / "owner.key")
     assert made.returncode == 0, made.stderr
-    crafted = kinprint(*world.craft_arguments(world.bundle))
+    crafted = run(*world.craft_arguments(world.bundle))
     assert crafted.returncode == 0, crafted.stderr
     return world
+
+
+def copied_tiny_world(shared: Path, own: Path) -> TinyWorld:
+    """Copy the world of this test run, made by whichever process needs it first.
+
+    Args:
+        shared: A folder that all processes of the run have in common.
+        own: Where the copy goes; what one process writes there, no other one sees.
+    """
+    made, partial = shared / "tiny-world", shared / "tiny-world.part"
+    with FileLock(shared / "tiny-world.lock"):
+        if not made.exists():
+            shutil.rmtree(partial, ignore_errors=True)
+            make_tiny_world(partial)
+            partial.rename(made)
+    shutil.copytree(made, own)
+    return TinyWorld(own)

@@ -31,6 +31,7 @@ from worlds.record_builder import (
 
 Answer = TypeVar("Answer")
 Rule = Callable[[str, int, int], int]
+LOOK_EVERY_S = 0.03
 WAIT_S, MIN_LOOKS = 120.0, 500
 """How long and how often something is looked for: a busy processor takes longer for each look, and
 a busy disk seconds for each answer."""
@@ -161,16 +162,24 @@ class Patience:
 
 
 async def until(pilot: Pilot[None], holds: Callable[[], object], what: str = "") -> None:
-    """Wait until something holds."""
+    """Wait until something holds, and still does when all messages are processed."""
     patience = Patience()
-    while True:
-        await pilot.pause(0.02)
-        try:
-            if holds():
-                return
-        except LookupError:  # a widget that is not there yet
-            pass
+    is_settled = False
+    while not (_is_so(holds) and is_settled):
         assert not patience.is_over, f"waited in vain {what}"
+        # Asking every widget whether it is done costs more than most of what they do.
+        is_settled = _is_so(holds)
+        if is_settled:
+            await pilot.pause(0)
+        else:
+            await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _is_so(holds: Callable[[], object]) -> bool:
+    try:
+        return bool(holds())
+    except LookupError:  # a widget that is not there yet
+        return False
 
 
 def text_of(app: KinprintApp) -> str:

@@ -49,11 +49,14 @@ async def check_snapshot(app: KinprintApp, pilot: Pilot[None], name: str) -> Non
     while True:
         await pilot.pause(0.02)
         is_working = any(not worker.is_finished for worker in app.workers)
-        before, picture = picture, snapshot(app)
-        num_same = num_same + 1 if picture == before and not is_working else 0
-        if not is_working and picture == wanted:
-            found.unlink(missing_ok=True)
-            return
+        if is_working:
+            num_same = 0
+        else:
+            before, picture = picture, snapshot(app)
+            num_same = num_same + 1 if picture == before else 0
+            if picture == wanted:
+                found.unlink(missing_ok=True)
+                return
         if patience.is_over or num_same >= (STEADY_LOOKS if is_new else WRONG_LOOKS):
             break
     if is_new:
