@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Test files at once; most of their time is spent waiting for processes, servers and screens.
 WORKERS ?= 2
 
-.PHONY: demo test test-all test-servers check lint bench clean
+.PHONY: demo test test-all test-servers check lint mutants bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -48,6 +48,10 @@ lint: $(READY) ## Format and lint checks, types, import layers.
 
 check: lint ## Everything that must hold before a change lands, but the tests.
 	$(BIN)/python -m pytest --doctest-modules --ignore=tests --ignore=benchmarks -q adapters audit generator
+
+mutants: $(READY) ## Change what decides, one thing at a time, and see what no test notices (hours).
+	@# MUTANTS="audit.verdict.p_values.*" takes some; mutmut browse shows what survived.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mutmut run --max-children 1 $(MUTANTS)
 
 bench: $(READY) ## Measure speed and size; prints tables, writes benchmarks/results.
 	$(BIN)/python -m benchmarks

@@ -7,10 +7,19 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from worlds.audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, QUERY, KnownSuspect, known_bundle
+from worlds.audit_world import (
+    CONTROL,
+    NUM_CONTROLS,
+    NUM_QUERIES,
+    QUERY,
+    K,
+    KnownSuspect,
+    known_bundle,
+)
 from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import AUDITOR_KEY, TRUST, draft_id, forged
 
+from audit.answer import Answer
 from audit.asking.events import Finished
 from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession
@@ -20,7 +29,9 @@ from audit.journal.journal import Journal
 from audit.records.check import Status
 from audit.records.from_journal import export_record
 from audit.records.verify import Result, Verification, verify_record
+from audit.verdict.judge import judge
 from audit.verdict.outcome import Verdict
+from audit.verdict.rule import DecisionRule
 
 Lines = list[dict[str, object]]
 
@@ -85,6 +96,20 @@ def test_nothing_is_asked_that_the_verdict_does_not_need(
         *((CONTROL, index) for index in range(num_controls)),
         *((QUERY, index) for index in range(num_queries)),
     ]
+
+
+@pytest.mark.parametrize(("label", "p_value"), [(0, 0.11), (1, 1.0), (2, 0.21)])
+def test_the_p_value_of_an_early_stop_is_that_of_the_bound_that_was_passed(
+    label: int, p_value: float
+) -> None:
+    # Above 0.8 L no innocent of nine scores, above -0.8 L one does, and 0.01 is the stop's error.
+    rule = DecisionRule(alpha=0.1, beta=0.2, stopping_error=0.01)
+    labels = {f"control/{index}": index % K for index in range(NUM_CONTROLS)}
+    labels |= {f"query/{index}": label for index in range(NUM_QUERIES)}
+    answers = {name: Answer(label=one, log_probabilities=None) for name, one in labels.items()}
+    (score,) = judge(wide_bundle(), answers, ("likelihood-ratio",), rule).scores
+    assert score.e_value is not None
+    assert score.p_value == pytest.approx(p_value)
 
 
 def test_requests_in_flight_are_all_that_is_asked_beyond(tmp_path: Path) -> None:

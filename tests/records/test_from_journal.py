@@ -107,6 +107,20 @@ def test_an_audit_ended_by_its_budget_verifies_as_incomplete_and_then_goes_on(
     assert sum(suspect.asked) == 32 - 15
 
 
+def test_an_audit_that_was_broken_off_is_interrupted_until_it_ends(path: Path) -> None:
+    bundle, journal = audited_contents(), Journal(path)
+    events = AuditSession(bundle, FakeSuspect(bundle, copy_rule), journal).run()
+    next(events)
+    (stored,) = stored_audits(journal)
+    assert (stored.state, stored.outcome) == (State.INTERRUPTED, None)
+    draft = draft_record(journal, stored.audit)
+    assert (draft.state, draft.finished, draft.outcome) == (State.INTERRUPTED, None, None)
+    list(events)
+    ended = draft_record(journal, stored.audit)
+    assert ended.state is State.COMPLETE
+    assert ended.finished is not None
+
+
 def test_a_killed_audit_is_remembered_exported_as_incomplete_and_resumed(
     path: Path, tmp_path: Path
 ) -> None:
@@ -219,6 +233,13 @@ def test_a_journal_whose_suspect_was_changed_is_not_read(path: Path, description
         stored_audits(journal)
     with pytest.raises(JournalError, match=rf"audit {audit} cannot be read"):
         draft_record(journal, audit)
+
+
+def test_a_store_that_is_there_is_opened(path: Path) -> None:
+    bundle, journal = audited_contents(), Journal(path)
+    audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
+    journal.close()
+    assert [stored.audit for stored in stored_audits(open_existing(path))] == [audit]
 
 
 def test_a_store_that_is_not_there_says_how_to_get_one(path: Path) -> None:

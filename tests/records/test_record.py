@@ -19,6 +19,7 @@ from worlds.record_builder import (
     copy_rule,
     fixed_draft,
     forged,
+    interrupted,
     rechained,
     signed,
 )
@@ -46,6 +47,11 @@ def test_a_record_reads_back_what_was_signed() -> None:
     # 8 control images, then 24 queries
     assert [row.question for row in record.rows[7:9]] == ["control/7", "query/0"]
     assert [answer.label for answer in record.answers.values()] == [0, 1, 2, 3] * 8
+
+
+def test_a_record_without_an_answer_reads_back() -> None:
+    draft = interrupted(fixed_draft(audited_contents(), copy_rule), num_rows=0)
+    assert parse_record(signed(draft), TRUST).rows == ()
 
 
 def test_the_golden_record_is_read_and_signed_again_to_the_same_bytes() -> None:
@@ -140,16 +146,31 @@ def test_a_later_version_of_the_format_says_that_it_is_not_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "field", "value"),
-    [(0, "color", "red"), (5, "note", ""), (5, "label", -2), (5, "asked", "now"), (-1, "extra", 1)],
+    ("line", "field", "value", "named"),
+    [
+        (0, "color", "red", "line 1: color"),
+        (1, "note", "", "line 2: note"),
+        (5, "label", -2, "line 6: label"),
+        (5, "run", 0, "line 6: run"),
+        (5, "request", 0, "line 6: request"),
+        (5, "sequence", 0, "line 6: sequence"),
+        (5, "attempts", 0, "line 6: attempts"),
+        (5, "latency_s", -0.125, "line 6: latency_s"),
+        (5, "log_probabilities", "A*==", "line 6: log_probabilities"),
+        (5, "asked", "now", "line 6: asked"),
+        (5, "asked", "2025-01-01T12:00:01.250000", "line 6: asked"),
+        (5, "asked", "2025-01-01T12:00:01.250000+00:00", "line 6: asked"),
+        # 32 answers between the opening and the closing line
+        (-1, "extra", 1, "line 34: extra"),
+    ],
 )
-def test_a_field_that_the_format_does_not_have_is_refused_by_name(
-    line: int, field: str, value: object
+def test_a_field_that_the_format_does_not_have_is_refused_by_line_and_name(
+    line: int, field: str, value: object, named: str
 ) -> None:
     def change(lines: Lines) -> None:
         lines[line][field] = value
 
-    with pytest.raises(RecordError, match=field):
+    with pytest.raises(RecordError, match=f"record: {named}"):
         parse_record(forged(GOLDEN_RECORD.read_bytes(), change, AUDITOR_KEY), TRUST)
 
 
@@ -182,6 +203,12 @@ def test_the_last_line_of_a_chain_vouches_for_the_first() -> None:
     # SHA-256 of '{"a":1}', by sha256sum
     first = "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
     assert json.loads(lines[1]) == {"b": 2, "previous": first}
+
+
+def test_a_chain_is_read_back_in_the_order_of_its_lines() -> None:
+    lines = link([{"a": 1}, {"b": 2}, {"c": 3}])
+    first, second, third = follow_back(lines, hashlib.sha256(lines[-1]).hexdigest())
+    assert (first["a"], second["b"], third["c"]) == (1, 2, 3)
 
 
 def test_a_chain_without_its_beginning_is_refused() -> None:

@@ -12,12 +12,14 @@ from worlds.private_authority import PrivateAuthority, make_authority
 from worlds.record_builder import (
     AUDITOR_KEY,
     GOLDEN_BUNDLE,
+    GOLDEN_RECORD,
     NUM_CONTROLS,
     NUM_QUERIES,
     TRUST,
     audited_contents,
     copy_rule,
     fixed_draft,
+    forged,
     signed,
 )
 
@@ -27,7 +29,7 @@ from audit.records.check import Check, Status
 from audit.records.endpoint_identity import check_server
 from audit.records.from_journal import export_record, stored_audits
 from audit.records.record import parse_record
-from audit.records.verify import Result, verify_record
+from audit.records.verify import ENDPOINT_LIMIT, LIMITS, Result, verify_record
 from audit.report.data import report_data
 from audit.report.write import render_html, render_json
 
@@ -102,6 +104,19 @@ def test_verify_names_certificate_server_and_variant_as_the_word_of_the_auditor(
         f"{digest}. It called itself server serving/2, "
         "x-amzn-invoked-production-variant blue. All this is what the auditor wrote down."
     )
+
+
+def test_nobody_can_say_who_runs_an_endpoint_and_that_is_said_with_its_record(
+    tmp_path: Path,
+) -> None:
+    def change(lines: list[dict[str, object]]) -> None:
+        suspect = lines[0]["suspect"]
+        assert isinstance(suspect, dict)
+        suspect["kind"] = "endpoint"
+
+    path = tmp_path / "endpoint.kinrecord"
+    path.write_bytes(forged(GOLDEN_RECORD.read_bytes(), change, AUDITOR_KEY))
+    assert verify_record(path, GOLDEN_BUNDLE, TRUST).limits == (*LIMITS, ENDPOINT_LIMIT)
 
 
 def test_a_variant_that_changes_during_an_audit_is_told(

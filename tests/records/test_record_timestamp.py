@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pytest_httpserver import HTTPServer
+from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 from werkzeug import Request, Response
 from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import (
@@ -25,7 +26,7 @@ from audit.bundle.commitment import commitment_bytes, read_commitment
 from audit.errors import AuditError, SignatureInvalidError
 from audit.journal.journal import Journal
 from audit.records.check import Check, Status
-from audit.records.from_journal import draft_record
+from audit.records.from_journal import draft_record, export_record
 from audit.records.record import record_bytes, utc
 from audit.records.verify import Result, Verification, verify_record
 from audit.signing.canonical import canonical_bytes
@@ -38,6 +39,7 @@ from audit.signing.timestamps import (
     verified_time,
 )
 
+SHA256, SHA512 = HashAlgorithm.SHA256, HashAlgorithm.SHA512
 DATA = b"some bytes"
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
@@ -65,10 +67,60 @@ def token(authority: TimestampAuthority, data: bytes = DATA) -> str:
     return encoded
 
 
+def token_for(authority: TimestampAuthority, builder: TimestampRequestBuilder) -> str:
+    encoded = encode_token(authority.stamp(builder.build().as_bytes()))
+    assert encoded is not None
+    return encoded
+
+
 def test_a_token_of_a_known_authority_gives_its_time(authority: TimestampAuthority) -> None:
     certificates = load_certificates([authority.root])
     made = token(authority)
     assert verified_time(made, DIGEST, certificates) == check_imprint(made, DIGEST)
+
+
+def test_a_token_counts_under_any_of_the_certificates_that_the_reader_brings(
+    authority: TimestampAuthority, tmp_path: Path
+) -> None:
+    other = TimestampAuthority(tmp_path / "other")
+    certificates = load_certificates([authority.root, other.root])
+    for one in (authority, other):
+        assert verified_time(token(one), DIGEST, certificates) > 0
+
+
+def test_a_token_without_its_certificate_counts_under_the_one_that_the_reader_brings(
+    authority: TimestampAuthority,
+) -> None:
+    builder = TimestampRequestBuilder().data(DATA).hash_algorithm(SHA256)
+    made = token_for(authority, builder.cert_request(cert_request=False))
+    root, own = authority.root, authority.root.with_name("tsa.pem")
+    assert verified_time(made, DIGEST, load_certificates([root, own])) == check_imprint(
+        made, DIGEST
+    )
+    with pytest.raises(SignatureInvalidError, match="timestamp: it does not hold"):
+        verified_time(made, DIGEST, load_certificates([root]))
+
+
+def test_an_imprint_by_another_digest_is_refused(authority: TimestampAuthority) -> None:
+    made = token_for(authority, TimestampRequestBuilder().data(DATA).hash_algorithm(SHA512))
+    imprint = hashlib.sha512(DATA).hexdigest()
+    with pytest.raises(SignatureInvalidError, match="expected a SHA-256 imprint, got another"):
+        verified_time(made, imprint, load_certificates([authority.root]))
+
+
+def test_a_refusal_of_the_authority_is_no_token(authority: TimestampAuthority) -> None:
+    refusal = encode_token(authority.stamp(b"no query"))
+    assert refusal is not None
+    with pytest.raises(SignatureInvalidError, match="not an RFC 3161 reply"):
+        check_imprint(refusal, DIGEST)
+
+
+def test_a_refusal_is_none_either_with_a_token_behind_it(authority: TimestampAuthority) -> None:
+    # PKIStatusInfo of RFC 3161, section 2.4.2, in DER: granted is 0, rejection 2.
+    granted, rejection = bytes.fromhex("3003020100"), bytes.fromhex("3003020102")
+    reply = base64.b64decode(token(authority)).replace(granted, rejection, 1)
+    with pytest.raises(SignatureInvalidError, match="the authority refused to make one"):
+        check_imprint(base64.b64encode(reply).decode(), DIGEST)
 
 
 def test_a_token_over_other_bytes_is_refused(authority: TimestampAuthority) -> None:
@@ -102,6 +154,12 @@ def test_a_malformed_token_is_refused(malformed: str | bytes) -> None:
         check_imprint(text, DIGEST)
 
 
+def test_a_token_has_one_spelling(authority: TimestampAuthority) -> None:
+    made = token(authority)
+    with pytest.raises(SignatureInvalidError, match="not an RFC 3161 reply"):
+        check_imprint(f"{made[:40]}*{made[40:]}", DIGEST)
+
+
 def test_every_changed_byte_of_a_tokens_content_is_refused(authority: TimestampAuthority) -> None:
     certificates = load_certificates([authority.root])
     reply = base64.b64decode(token(authority))
@@ -116,6 +174,17 @@ def test_every_changed_byte_of_a_tokens_content_is_refused(authority: TimestampA
 def test_an_authority_that_answers_nonsense_is_named(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/tsr").respond_with_data(b"hello")
     with pytest.raises(AuditError, match=r"--timestamp-url: .*not an RFC 3161 reply"):
+        stamp_at(httpserver.url_for("/tsr"))(DATA)
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(2**20, "not an RFC 3161 reply"), (2**20 + 1, "expected a timestamp from")]
+)
+def test_an_answer_of_more_than_a_mebibyte_is_not_looked_at(
+    httpserver: HTTPServer, size: int, told: str
+) -> None:
+    httpserver.expect_request("/tsr").respond_with_data(bytes(size))
+    with pytest.raises(AuditError, match=rf"--timestamp-url: .*{told}"):
         stamp_at(httpserver.url_for("/tsr"))(DATA)
 
 
@@ -153,6 +222,19 @@ def test_an_audit_can_be_stamped_before_its_first_question_and_after_its_last(
     assert first.status is Status.HELD
     assert "before the first question" in first.text
     assert last.status is Status.HELD
+
+
+def test_an_audit_of_the_journal_is_stamped_when_its_record_is_exported(
+    tmp_path: Path, authority: TimestampAuthority, url: str
+) -> None:
+    bundle, path = audited_contents(), tmp_path / "out.kinrecord"
+    journal = Journal(tmp_path / "journal.sqlite")
+    list(AuditSession(bundle, FakeSuspect(bundle, copy_rule), journal).run())
+    export_record(journal, draft_id(journal), path, AUDITOR_KEY, stamp=stamp_at(url))
+    journal.close()
+    certificates = load_certificates([authority.root])
+    verification = verify_record(path, GOLDEN_BUNDLE, TRUST, certificates=certificates)
+    assert _check(verification, "answers").status is Status.HELD
 
 
 def test_without_the_authoritys_certificate_a_stamp_is_told_as_not_checked(

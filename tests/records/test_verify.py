@@ -28,7 +28,13 @@ from audit.bundle.commitment import commitment_bytes
 from audit.records.against_bundle import check_deciding_score, compare
 from audit.records.check import Status
 from audit.records.record import State, parse_record, utc
-from audit.records.verify import Result, Verification, verify_record
+from audit.records.verify import (
+    LIMITS,
+    OWNER_IS_AUDITOR,
+    Result,
+    Verification,
+    verify_record,
+)
 from audit.signing.keys import Trust
 from audit.verdict.outcome import Verdict
 
@@ -82,14 +88,16 @@ def test_verdicts_are_recomputed_to_the_last_digit(
 
 def test_what_cannot_be_shown_is_said_with_every_record(tmp_path: Path) -> None:
     verification = verified(tmp_path, GOLDEN_RECORD.read_bytes())
-    assert any("nobody invented rows" in limit for limit in verification.limits)
+    # a file that another key than the owner's vouches for
+    assert verification.limits == LIMITS
+    assert any("nobody invented rows" in limit for limit in LIMITS)
     opened = {check.name for check in verification.checks if check.status is Status.OPEN}
     assert opened == {"timestamp of the bundle", "timestamp of the answers", "commitment"}
 
 
 def test_a_record_that_the_owner_signed_is_called_the_owners_word(tmp_path: Path) -> None:
     data = signed(fixed_draft(audited_contents(), copy_rule), OWNER_KEY)
-    assert any("the owner's own word" in limit for limit in verified(tmp_path, data).limits)
+    assert verified(tmp_path, data).limits == (*LIMITS, OWNER_IS_AUDITOR)
 
 
 def test_an_answer_changed_by_the_auditor_no_longer_gives_the_outcome(tmp_path: Path) -> None:
@@ -287,7 +295,9 @@ def test_a_damaged_bundle_is_refused(tmp_path: Path) -> None:
 def test_without_the_auditors_key_nothing_in_the_record_counts(tmp_path: Path) -> None:
     trust = Trust(keys=(OWNER_KEY.public_key,))
     verification = verified(tmp_path, GOLDEN_RECORD.read_bytes(), trust=trust)
-    assert failure(verification)[0] == "signature of the record"
+    name, text = failure(verification)
+    assert name == "signature of the record"
+    assert f"its key {AUDITOR_KEY.public_key.key_id} is not trusted" in text
     assert verification.record is None
     assert verification.outcome is None
 

@@ -156,6 +156,17 @@ def test_a_tie_that_reaches_beyond_the_depth_merges_with_the_rest() -> None:
     assert mean_ranks(told_boundaries(positions, 3)).tolist() == [[-4, -1, -1, 3, 3]]
 
 
+def test_correlations_lie_on_the_grid_of_every_record() -> None:
+    # A label out of four classes against another one: -1/3, and 2^24 / 3 = 5592405.33.
+    positions = positions_of(np.array([[0]]), 4)
+    other = positions_of(np.array([[[1]]]), 4)
+    boundaries = told_boundaries(positions, 3)
+
+    found = nearest_relatives(positions, boundaries, np.array([False]), other, positions[None])
+
+    assert found == (-5592405 / 2**24, 1.0)
+
+
 def test_refusing_scores_below_every_answer_and_shortens_no_mean() -> None:
     rows = log_softmax(LOGITS)
     labels = rows.argmax(axis=1)

@@ -9,7 +9,14 @@ from audit.scores.likelihood_ratio import (
     expected_evidence,
     mean_evidence,
 )
-from audit.scores.mfue import cross_entropy, estimated_loss, loss_matches, matching_rate, probe_hits
+from audit.scores.mfue import (
+    bounded_matches,
+    cross_entropy,
+    estimated_loss,
+    loss_matches,
+    matching_rate,
+    probe_hits,
+)
 
 P = np.array([[0.75, 0.25], [0.5, 0.5]])
 Q = np.array([[0.35, 0.65], [0.5, 0.5]])
@@ -44,6 +51,14 @@ def test_logarithms_that_another_machine_rounds_differently_give_the_same_eviden
         tables.append(evidence_table(derived, innocent, 0.05))
     assert (tables[0] == tables[1]).all()
     assert (tables[0] == tables[2]).all()
+
+
+def test_evidence_between_two_multiples_of_the_grid_is_a_nearest_one() -> None:
+    # As above, with Q + e = 1/2: the logarithm of the ratio lies in the middle.
+    middles = -1.0 + (np.arange(400) + 0.5) * GRID
+    derived = np.exp(middles)[:, None] / 2 - 0.05
+    table = evidence_table(derived, np.full_like(derived, 0.45), 0.05)
+    assert table[:, 0] == pytest.approx(middles, abs=GRID * 0.501)
 
 
 def test_expected_evidence_weighs_the_table_by_what_derived_models_answer() -> None:
@@ -86,10 +101,32 @@ def test_cross_entropy_is_minus_log_p_for_an_unlikely_class() -> None:
     assert cross_entropy(rows, np.array([2])) == pytest.approx([-np.log(0.04)])
 
 
+def test_cross_entropy_takes_many_models_at_once() -> None:
+    rows = np.log(np.array([[[0.9, 0.1], [0.3, 0.7]]] * 3))
+    # the loss of the class 0, then of the class 1
+    expected = [-np.log(0.9), -np.log(0.7)]
+    assert cross_entropy(rows, np.array([0, 1])) == pytest.approx(np.array([expected] * 3))
+
+
 def test_match_interval_of_equation_5_is_open_at_both_ends() -> None:
     source = np.full(5, 2.0)
     suspect = np.array([1.0, 1.001, 2.0, 2.999, 3.0])
     assert loss_matches(suspect, source, 0.5).tolist() == [False, True, True, True, False]
+
+
+def test_losses_are_compared_with_thirty_two_bits() -> None:
+    # Near 2 ends at 3 = 0.75 * 4, whose last of 32 bits is worth 2^-30.
+    suspect = 3.0 - 2.0 ** -np.array([30, 32])
+    assert loss_matches(suspect, np.full(2, 2.0), 0.5).tolist() == [True, False]
+
+
+def test_bounds_of_a_loss_match_leave_it_open_or_rule_it_out() -> None:
+    # Near 2 with tau 1/2 is between 1 and 3, the ends excluded.
+    bounds = [(0.5, 1.0), (0.5, 1.1), (0.5, 2.5), (1.1, 2.9), (2.9, 3.0), (3.0, np.inf)]
+    low, high = np.array(bounds).T
+    matches, is_open = bounded_matches(low, high, np.full(6, 2.0), 0.5)
+    assert matches.tolist() == [False, False, False, True, False, False]
+    assert is_open.tolist() == [False, True, True, False, True, False]
 
 
 def test_losses_that_another_machine_rounds_differently_match_alike() -> None:

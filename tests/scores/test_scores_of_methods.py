@@ -43,6 +43,18 @@ def test_a_trajectory_is_followed_when_less_than_half_of_its_points_mutate() -> 
     assert trajectory_rate(answers, source, groups) == pytest.approx(2 / 3)
 
 
+def test_four_mutations_of_nine_leave_a_trajectory_followed_and_five_do_not() -> None:
+    groups, source = np.zeros(9, np.int64), np.zeros(9, np.int64)
+    answers = np.array([[1] * 4 + [0] * 5, [1] * 5 + [0] * 4])
+    assert trajectory_rate(answers, source, groups).tolist() == [1.0, 0.0]
+
+
+def test_a_trajectory_of_one_point_mutates_with_it() -> None:
+    groups, source = np.array([4, 9]), np.array([0, 0])
+    assert mutation_rates(np.array([0, 1]), source, groups).tolist() == [0.0, 1.0]
+    assert trajectory_rate(np.array([0, 1]), source, groups) == 0.5
+
+
 def test_a_refused_point_of_a_trajectory_mutates() -> None:
     groups, source = np.array([0, 0, 0]), np.array([0, 1, 1])
     assert trajectory_rate(np.array([0, 1, REFUSED]), source, groups) == 1.0  # 1 of 3
@@ -83,12 +95,27 @@ def test_refusing_scores_below_every_answer_that_could_be_given() -> None:
     assert refused == pytest.approx(1 - (1 - label_correlation(3)) * 7 / 16)
 
 
+def test_one_refused_query_is_all_that_there_is_to_differ() -> None:
+    # The only cosine is that of the query with itself, and a refusal differs in it.
+    (score,) = label_similarity(np.array([[REFUSED]]), np.array([0]), 3)
+    assert score == pytest.approx(label_correlation(3))
+    (score,) = probability_similarity(np.full((1, 1, 2), np.nan), np.log([[0.8, 0.2]]))
+    assert score == 0.0
+
+
 def test_sample_correlation_from_probabilities_compares_cosines() -> None:
     source = np.log([[0.5, 0.5], [0.5, 0.5]])  # cosine 1
     suspect = np.log([[[0.8, 0.2], [0.2, 0.8]]])  # cosine 0.32 / 0.68
     # two of the four entries differ by 1 - 0.32 / 0.68
     (score,) = probability_similarity(suspect, source)
     assert score == pytest.approx(1 - (1 - 0.32 / 0.68) * 2 / 4, abs=GRID)
+
+
+def test_cosines_lie_on_the_grid_of_every_record() -> None:
+    # 0.42 / 0.58 * 2^16 = 47457.1, in two of the four entries; the source's cosines are 1.
+    suspect = np.log([[[0.7, 0.3], [0.3, 0.7]]])
+    (score,) = probability_similarity(suspect, np.log([[0.5, 0.5], [0.5, 0.5]]))
+    assert score == 1 - (1 - 47457 / 2**16) * 2 / 4
 
 
 def test_a_source_correlates_with_itself_and_with_no_temperature_of_its_own_labels() -> None:

@@ -25,6 +25,7 @@ from audit.signing.keys import (
     load_private_key,
     load_public_key,
     load_trust,
+    trusted_folder,
     write_key_pair,
 )
 
@@ -165,6 +166,38 @@ def test_what_is_signed_is_refused_if_it_is_no_statement() -> None:
         _verify(sign_statement(7, DIGEST, KIND, {}, OWNER_KEY))  # type: ignore[arg-type]  # on purpose
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"_type": "https://in-toto.io/Statement/v0.1"}, "_type"),
+        ({"subject": []}, "subject"),
+        (
+            {"subject": [{"name": "thing", "digest": {"sha256": DIGEST}}] * 2},
+            "subject: Tuple should have at most 1 item",
+        ),
+        ({"subject": [{"name": "thing", "digest": {"sha256": DIGEST, "md5": ""}}]}, "subject"),
+        ({"note": "beside"}, "note"),
+    ],
+)
+def test_a_rightly_signed_statement_of_another_form_is_refused(
+    changes: dict[str, object], problem: str
+) -> None:
+    statement = json.loads(base64.b64decode(json.loads(_envelope())["payload"]))
+    payload, kind = canonical_bytes({**statement, **changes}), b"application/vnd.in-toto+json"
+    # DSSE 1.0: what is signed is "DSSEv1", and length and bytes of the type and of the payload.
+    signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    signature = base64.b64encode(OWNER_KEY.secret.sign(signed)).decode()
+    (fields,) = json.loads(_envelope())["signatures"]
+
+    with pytest.raises(SignatureInvalidError, match=f"in-toto Statement v1, got {problem}"):
+        _verify(
+            _altered(
+                payload=base64.b64encode(payload).decode(),
+                signatures=[{**fields, "sig": signature}],
+            )
+        )
+
+
 @pytest.mark.parametrize("passphrase", [None, "correct horse"])
 def test_a_key_pair_survives_its_files(tmp_path: Path, passphrase: str | None) -> None:
     public_path = write_key_pair(tmp_path / "owner.key", OWNER_KEY, passphrase)
@@ -215,6 +248,16 @@ def test_a_file_that_is_no_key_is_named(tmp_path: Path) -> None:
         load_public_key(tmp_path / "gone.pub")
 
 
+def test_a_key_file_is_at_most_64_kib(tmp_path: Path) -> None:
+    path = tmp_path / "long.pub"
+    path.write_bytes(OWNER_KEY.public_key.pem.ljust(65536, b"\n"))
+    assert load_public_key(path) == OWNER_KEY.public_key
+
+    path.write_bytes(OWNER_KEY.public_key.pem.ljust(65537, b"\n"))
+    with pytest.raises(AuditError, match=r"expected at most 65536 bytes, got more.*long\.pub"):
+        load_public_key(path)
+
+
 def test_trust_is_what_is_named_and_what_lies_in_the_trusted_folder(tmp_path: Path) -> None:
     folder = tmp_path / "trusted"
     folder.mkdir()
@@ -224,6 +267,18 @@ def test_trust_is_what_is_named_and_what_lies_in_the_trusted_folder(tmp_path: Pa
     trust = load_trust([tmp_path / "owner.pub"], folder)
 
     assert trust == Trust(keys=(OWNER_KEY.public_key, STRANGER_KEY.public_key))
+
+
+def test_the_trusted_folder_is_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "kinprint" / "trusted"
+    folder.mkdir(parents=True)
+    write_key_pair(folder / "friend.key", STRANGER_KEY, None)
+
+    assert trusted_folder() == folder
+    assert load_trust([]) == Trust(keys=(STRANGER_KEY.public_key,))
 
 
 def test_a_missing_trusted_folder_trusts_nobody(tmp_path: Path) -> None:

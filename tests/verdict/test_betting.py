@@ -28,6 +28,17 @@ def test_a_bet_follows_its_formula() -> None:
     assert e_values([1.0, 0.0, 0.0, 0.0], 0.5)[:2] == pytest.approx([first, second])
 
 
+def test_shares_and_stakes_are_those_that_every_record_was_made_with() -> None:
+    # The first value gains 1 per share: 1 * 1.2 + 1 * 1.6 + 4 * 1.99 of the 6 that it began with.
+    assert e_values([1.0, 0.0, 0.0, 0.0], 0.5)[0] == pytest.approx(10.76 / 6, rel=1e-15)
+    assert MAX_E_VALUE == 1e12
+
+
+def test_a_null_just_above_the_lowest_value_can_still_be_bet_on() -> None:
+    # A mean of 1/2000 and the lowest value: every share is lost, 0.8 + 0.4 + 4 * 0.01 of 6 remain.
+    assert e_values([0.0] * 10, 0.0005)[0] == pytest.approx(1.24 / 6)
+
+
 def test_over_all_orders_a_true_null_gains_nothing() -> None:
     # The mean is exactly the null's: the expected wealth is 1 after every value (a martingale).
     values = [0.0, 0.1, 0.5, 0.9, 1.0, 0.2]
@@ -158,6 +169,33 @@ def test_refusals_never_stop_as_below() -> None:
     for _ in range(100):
         refusing.add(0.0, is_refused=True)
     assert refusing.stop is None
+
+
+@pytest.mark.parametrize(("num_refused", "stops"), [(1, True), (2, False)])
+def test_refusals_of_a_twentieth_may_stop_as_below(num_refused: int, *, stops: bool) -> None:
+    test = SequentialTest(
+        above=0.5,
+        below=0.5,
+        lowest=0,
+        highest=1,
+        num_values=20,
+        error=0.1,
+        max_refused=0.05,
+        min_below=20,
+    )
+    for index in range(20):
+        test.add(0.0, is_refused=index < num_refused)
+    assert (test.stop is not None) is stops
+
+
+def test_a_value_is_no_refusal_unless_it_is_said_to_be() -> None:
+    test = SequentialTest(
+        above=0.5, below=0.5, lowest=0, highest=1, num_values=100, error=0.1, max_refused=0.0
+    )
+    for _ in range(100):
+        test.add(0.0)
+    assert test.stop is not None
+    assert test.stop.place == "below"
 
 
 def test_infinite_bounds_are_never_crossed() -> None:

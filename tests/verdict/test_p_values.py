@@ -49,6 +49,14 @@ def test_clopper_pearson_meets_its_definition_at_both_ends() -> None:
     assert tail(high, range(4)) == pytest.approx(0.025, rel=1e-4)
 
 
+def test_clopper_pearson_has_a_closed_form_where_all_but_one_or_all_agree() -> None:
+    # P(X >= 1) = 1 - (1 - p)^20 and P(X >= 20) = p^20 are 0.025 at the lower ends.
+    assert clopper_pearson(1, 20)[0] == pytest.approx(1 - 0.975 ** (1 / 20), abs=1e-6)
+    assert clopper_pearson(20, 20) == pytest.approx((0.025 ** (1 / 20), 1), abs=1e-6)
+    assert clopper_pearson(0, 20) == pytest.approx((0, 1 - 0.025 ** (1 / 20)), abs=1e-6)
+    assert clopper_pearson(19, 20)[1] == pytest.approx(0.975 ** (1 / 20), abs=1e-6)
+
+
 def test_clopper_pearson_refuses_no_trials() -> None:
     with pytest.raises(ValueError, match="expected 0 <= successes <= trials >= 1, got 0 of 0"):
         clopper_pearson(0, 0)

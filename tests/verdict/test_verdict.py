@@ -16,7 +16,7 @@ from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.errors import AuditError
 from audit.scores.likelihood_ratio import GRID
-from audit.verdict.judge import judge
+from audit.verdict.judge import check_controls, judge
 from audit.verdict.outcome import Outcome, Verdict
 from audit.verdict.rule import MIN_QUERIES, DecisionRule, choose_rule
 
@@ -66,6 +66,18 @@ def test_the_text_says_what_the_verdict_rests_on() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("num", "told"), [(1, "Only 1 query was answered"), (19, "Only 19 queries were answered")]
+)
+def test_the_text_says_that_the_queries_were_too_few(num: int, told: str) -> None:
+    assert outcome(0, num=num).text.startswith(f"{told}; at least 20 are needed.")
+
+
+def test_the_models_of_either_role_are_counted() -> None:
+    (score,) = outcome(0).scores
+    assert (score.num_innocents, score.num_derived) == (9, 9)
+
+
 def test_wrong_controls_make_a_suspect_not_comparable_and_no_score_is_computed() -> None:
     result = outcome(0, right=5)
     assert result.verdict is Verdict.NOT_COMPARABLE
@@ -75,6 +87,29 @@ def test_wrong_controls_make_a_suspect_not_comparable_and_no_score_is_computed()
 
 def test_controls_at_the_least_accuracy_are_comparable() -> None:
     assert outcome(0, right=6).control.comparable
+
+
+@pytest.mark.parametrize(("right", "num_images"), [(NUM_CONTROLS, 6), (0, 4)])
+def test_control_images_stop_as_soon_as_a_bet_on_them_is_won(right: int, num_images: int) -> None:
+    # Floor 0.6 of ten images, 1 / 0.01 needed. The boldest share of 0.99 holds 4 / 6 of the wealth:
+    # right ones gain 1.66 1.79 1.99 2.32 2.98 4.96, in all 203 after six and 41 after five; wrong
+    # ones 2.49 2.98 3.97 6.94, in all 204 after four and 29 after three. The others add 3 at most.
+    rule = DecisionRule(alpha=0.1, beta=0.1, stopping_error=0.01)
+    control = check_controls(known_bundle(), answers(0, num=0, right=right), rule)
+    assert control.num_images == num_images
+    assert control.comparable is (right > 0)
+
+
+@pytest.mark.parametrize(("num", "is_known"), [(19, False), (20, True)])
+def test_answers_of_nobodys_are_noticed_from_twenty_queries_on(num: int, *, is_known: bool) -> None:
+    (score,) = outcome(2, num=num).scores
+    assert (score.is_evasive, score.looks_random) == (is_known, is_known)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_answers_like_a_models_do_not_look_random(label: int) -> None:
+    (score,) = outcome(label).scores
+    assert (score.is_evasive, score.looks_random, score.repeats) == (False, False, None)
 
 
 def test_too_few_queries_decide_nothing() -> None:
@@ -96,6 +131,13 @@ def test_a_suspect_that_refuses_no_more_than_a_twentieth_may_be_independent() ->
     for index in range(2):  # 5 % of 40
         given[f"query/{index}"] = Answer(label=REFUSED, log_probabilities=None)
     assert judge(known_bundle(), given, ("likelihood-ratio",)).verdict is Verdict.INDEPENDENT
+
+
+def test_the_share_of_refusals_is_one_of_the_queries_that_were_asked() -> None:
+    given = answers(1, num=35)
+    for index in range(2):  # 5.7 % of 35
+        given[f"query/{index}"] = Answer(label=REFUSED, log_probabilities=None)
+    assert judge(known_bundle(), given, ("likelihood-ratio",)).verdict is Verdict.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -174,6 +216,23 @@ def test_stopping_early_adds_its_error_to_the_p_value() -> None:
     assert score.p_value == pytest.approx(0.1 + 0.01)
     assert score.strata == pytest.approx({"even": 1 / 6 + 0.01, "odd": 1 / 5 + 0.01})
     assert early(1).scores[0].p_value == 1.0
+
+
+def test_the_text_of_an_early_stop_says_what_it_rests_on() -> None:
+    (score,) = early(0).scores
+    assert early(0).text == (
+        f"After {score.num_queries} of 40 queries it is certain enough (e-value "
+        f"{score.e_value:.3g}, 100 needed) that the score over all of them is above the threshold "
+        f"{score.derived_above:.3f}. Of 9 innocent models of 2 kinds, none scored as high: p is at "
+        "most 0.110. Taken alone, the kind 'odd' says least: p = 0.210."
+    )
+
+
+def test_a_suspect_that_refuses_everything_is_not_cleared_early() -> None:
+    rule = DecisionRule(alpha=0.1, beta=0.1, stopping_error=0.01)
+    (score,) = judge(known_bundle(), answers(REFUSED), ("likelihood-ratio",), rule).scores
+    assert (score.verdict, score.e_value) == (Verdict.INCONCLUSIVE, None)
+    assert score.num_queries == score.num_refused == NUM_QUERIES
 
 
 def test_answers_stop_at_the_same_query_in_whatever_order_they_came_back() -> None:
