@@ -120,7 +120,9 @@ everything here is a claim.
         plot = BudgetPlot(id="budget-plot")
         await pages.add_pane(TabPane("4 Queries", Vertical(plot), id="queries"))
         plot.budget = shown.budget
-        self.query_one("#manifest VerticalScroll").focus()
+        # Whoever leaves while the pages are made takes them along.
+        for scroll in self.query("#manifest VerticalScroll"):
+            scroll.focus()
 
     def action_page(self, name: str) -> None:
         """Turn to a page."""
