@@ -119,6 +119,13 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line and exit with its status; whatever a command raises is told here."""
     _refuse_foreign_packages()
+    from audit.commands.output_gate import printable_output
+
+    with printable_output():
+        _run()
+
+
+def _run() -> NoReturn:
     # What is audited is nobody else's business: neither ours nor that of a library's maker.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     debug = "--debug" in sys.argv[1:]
@@ -139,7 +146,10 @@ def main() -> None:
         sys.exit(1)
     except Exception as error:
         if debug:
-            raise
+            import traceback
+
+            traceback.print_exc()
+            sys.exit(1)
         code = _code_for(error)
         name = "" if code is not None else f"unexpected {type(error).__name__}: "
         hint = "" if code is not None else " (run again with --debug for the traceback)"
@@ -171,7 +181,7 @@ def _refuse_foreign_packages() -> None:
 
 def _stop_for_foreign(package: str, origin: str | None) -> NoReturn:
     print(
-        f"error: the package {package!r} found at {origin} belongs to another distribution; "
+        f"error: the package {package!r} found at {origin!r} belongs to another distribution; "
         "install Kinprint into a virtual environment of its own",
         file=sys.stderr,
     )

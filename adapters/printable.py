@@ -4,6 +4,9 @@ Whatever Kinprint did not write itself goes through here before people see it: f
 a server, names in a bundle, messages of other libraries.
 """
 
+import json
+from collections.abc import Callable
+
 _EXCERPT_BYTES = 480
 _EXCERPT_CHARACTERS = 123
 
@@ -34,6 +37,37 @@ def shortened(text: str, length: int) -> str:
         'a long...'
     """
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def json_text(document: str) -> str:
+    r"""Return a JSON document in which escapes stand for what could drive a terminal.
+
+    Args:
+        document: JSON, whose own line feeds stay.
+
+    Example:
+        >>> json_text('["a\u202eb", "é"]')
+        '["a\\u202eb", "é"]'
+    """
+    # The last character of ASCII is the only one that JSON leaves as it is.
+    return _escaped(document, lambda each: json.dumps(each)[1:-1].replace("\x7f", "\\u007f"))
+
+
+def toml_string(text: str) -> str:
+    r"""Return a text as a TOML string, in which escapes stand for what could drive a terminal.
+
+    Example:
+        >>> toml_string('a "b"\u202e')
+        '"a \\"b\\"\\U0000202e"'
+    """
+    # JSON's strings are TOML's, too, but for halves of characters beyond 16 bits.
+    return _escaped(json.dumps(text, ensure_ascii=False), lambda each: f"\\U{ord(each):08x}")
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    if text.isprintable():  # nearly always
+        return text
+    return "".join(each if each.isprintable() or each == "\n" else escape(each) for each in text)
 
 
 def excerpt(body: bytes) -> str:

@@ -7,6 +7,8 @@ import argparse
 import importlib
 import sys
 
+from audit.commands.output_gate import printable_output
+
 BENCHMARKS = {
     "queries": "which queries tell derived models from innocents, on the demo's models",
     "startup": "seconds until --help, and what an audit imports",
@@ -45,4 +47,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with printable_output():
+        sys.exit(main())

@@ -18,6 +18,7 @@ from adapters.onnx.process.fork_client import ForkServer
 from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.suspect import OnnxSuspect, OutputKindChoice, open_onnx
 from adapters.preprocessing import ColorOrder, Layout, Resampling
+from adapters.printable import toml_string
 from adapters.suspect import SuspectConfigError
 
 PerChannel = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
@@ -163,7 +164,7 @@ def to_toml(described: SuspectFile, comments: tuple[str, ...] = ()) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Write a value: JSON's strings, numbers, booleans and arrays are TOML's too."""
-    text = json.dumps(list(value) if isinstance(value, tuple) else value)
-    # TOML forbids a bare DEL, which JSON leaves as it is.
-    return text.replace("\x7f", "\\u007f")
+    """Write a value: JSON's numbers, booleans and arrays of them are TOML's too."""
+    if isinstance(value, str):
+        return toml_string(value)
+    return json.dumps(list(value) if isinstance(value, tuple) else value)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from adapters.printable import printable
+from adapters.printable import json_text, printable
 from audit.bundle.bundle_file import read_bundle, unsafe_read_untrusted_bundle
 from audit.bundle.manifest import BundleContents
 from audit.errors import SignatureInvalidError, UntrustedKeyError
@@ -52,7 +52,7 @@ class Inspection:
             "counts": _counts(contents) if contents else None,
             "manifest": contents.manifest.model_dump(mode="json") if contents else None,
         }
-        return json.dumps(document, indent=2)
+        return json_text(json.dumps(document, indent=2))
 
     def rows(self) -> list[tuple[str, str]]:
         """Return name and value of what a reader wants first, in printable characters only."""

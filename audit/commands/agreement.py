@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 
 import click
 
+from adapters.printable import printable
 from adapters.tariff import money
 from audit.asking.cost import SpendingPlan
 
@@ -50,7 +51,7 @@ def agree(
     """
     is_terminal = sys.stdin.isatty() and sys.stderr.isatty()
     whole = "the whole audit, earlier answers included, " if is_resumed else ""
-    told = f"{name}: {whole}{plan.estimate.text}"
+    told = f"{printable(name)}: {whole}{plan.estimate.text}"
     if plan.limits.max_cost is not None:
         told += f"; stops at {money(plan.limits.max_cost, plan.tariff.currency)}"
     if plan.limits.max_requests is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapters.printable import json_text
 from audit.commands.consent import allow_option
 from audit.commands.option_groups import (
     AskingOptions,
@@ -276,7 +277,7 @@ def _print(
             "audits": rows,
             "exit_code": status,
         }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json_text(json.dumps(document, indent=2)))
         return
     from audit.commands.verdict_table import print_verdicts
 

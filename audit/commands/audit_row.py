@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from adapters.printable import printable
 from adapters.suspect import Suspect
 from audit.asking.class_order import order_text
 from audit.asking.events import AuditEvent, OrderFound, Started
@@ -55,11 +56,11 @@ def audit_row(
         if isinstance(event, OrderFound):
             order["class_order"] = order_text(event.order.order)
             for sentence in event.order.sentences:
-                click.echo(f"{path.name}: {sentence}", err=True)
+                click.echo(printable(f"{path.name}: {sentence}"), err=True)
         progress.show(event)
 
     with (
-        AuditProgress(path.name, is_shown=is_shown) as progress,
+        AuditProgress(printable(path.name), is_shown=is_shown) as progress,
         closing(Journal(journal)) as opened,
     ):
         run_audit(opened, bundle, suspect, options, stamp=stamp, on_event=follow)

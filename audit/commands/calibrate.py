@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.printable import json_text
+
 if TYPE_CHECKING:
     from audit.bundle.manifest import BundleContents
     from audit.calibrating.recalibrate import NewModel, Recalibrated, Role
@@ -178,7 +180,7 @@ def _print(made: "Recalibrated", digest: str, *, as_json: bool) -> None:
             "tau": None if made.tau is None else dataclasses.asdict(made.tau),
             "held_out": None if held_out is None else dataclasses.asdict(held_out),
         }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json_text(json.dumps(document, indent=2)))
         return
     click.echo(
         f"bundle {digest[:16]}: {roles.count('innocent')} innocents and {roles.count('derived')} "

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.printable import json_text, printable
+
 if TYPE_CHECKING:
     from audit.calibrating.challenge import Challenge
 
@@ -57,7 +59,7 @@ def command(
     if as_json:
         import json
 
-        click.echo(json.dumps(_document(found, status), indent=2))
+        click.echo(json_text(json.dumps(_document(found, status), indent=2)))
     else:
         _print(found)
     return status
@@ -93,7 +95,7 @@ def _print(found: "Challenge") -> None:
     from rich.table import Table
 
     from audit.calibrating.challenge import Finding
-    from audit.commands.result_console import result_console
+    from audit.commands.consoles import result_console
 
     console = result_console()
     table = Table("innocent model", box=None, pad_edge=False, header_style="bold")
@@ -103,7 +105,7 @@ def _print(found: "Challenge") -> None:
         score = model.outcome.scores[0]
         above = score.derived_above
         table.add_row(
-            escape(str(model.path)),
+            escape(printable(str(model.path))),
             f"{model.outcome.control.accuracy:.0%}",
             f"{score.value:.3f}",
             "-" if above is None else f"{above:.3f}",
@@ -112,7 +114,11 @@ def _print(found: "Challenge") -> None:
     if found.models:
         console.print(table)
     for refusal in found.refusals:
-        console.print(f"left out {refusal.path}: {refusal.reason}", markup=False, highlight=False)
+        console.print(
+            f"left out {printable(str(refusal.path))}: {refusal.reason}",
+            markup=False,
+            highlight=False,
+        )
     low, high = found.rate_interval
     told = {
         Finding.STANDS: "The bundle stands",

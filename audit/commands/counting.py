@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from audit.commands.consoles import PrintableConsole, name_column
 
 
 @contextmanager
@@ -18,9 +19,9 @@ def counting(name: str, *, is_shown: bool = True) -> Iterator[Callable[[int, int
     Yields:
         Takes (done, in all).
     """
-    console = Console(stderr=True)
+    console = PrintableConsole(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        name_column(),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.printable import json_text
 from audit.commands.consent import allow_option, opened_with_consent
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def check(
         if as_json:
             from audit.documents.check_document import check_document
 
-            click.echo(check_document(endpoint, found).model_dump_json(indent=2))
+            click.echo(json_text(check_document(endpoint, found).model_dump_json(indent=2)))
         else:
             _print(found)
     finally:

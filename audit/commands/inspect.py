@@ -60,11 +60,12 @@ def command(
 
 
 def _print_tables(inspection: "Inspection") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from audit.commands.consoles import PrintableConsole
+
+    console = PrintableConsole()
     table = Table(show_header=False, title="Kinprint bundle", title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from adapters.printable import json_text, printable
+
 if TYPE_CHECKING:
     from adapters.onnx.suspect import OnnxSuspect
     from audit.bundle.manifest import BundleContents
@@ -80,13 +82,13 @@ def command(
         output=output,
         allow_random=True,
     ) as suspect:
-        ranking = _rank(suspect, bundle, path.name, is_shown=not quiet) if bundle else ()
+        ranking = _rank(suspect, bundle, printable(path.name), is_shown=not quiet) if bundle else ()
         if out_path is not None:
             _write(suspect, ranking, path, out_path)
         if as_json:
             import json
 
-            click.echo(json.dumps(_document(suspect, ranking), indent=2))
+            click.echo(json_text(json.dumps(_document(suspect, ranking), indent=2)))
         else:
             _print(suspect, ranking)
     if out_path is not None:
@@ -96,11 +98,11 @@ def command(
 def _rank(
     suspect: "OnnxSuspect", bundle: "BundleContents", name: str, *, is_shown: bool
 ) -> "tuple[RankedPreprocessing, ...]":
-    from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
     from adapters.onnx.input import RecipeOptions
     from adapters.onnx.metadata import recipe_from_metadata
+    from audit.commands.consoles import PrintableConsole, name_column
     from audit.suspects.preprocessing_search import Candidate, rank_preprocessings
 
     contract = bundle.manifest.preprocessing
@@ -110,9 +112,16 @@ def _rank(
     from_file = recipe_from_metadata(suspect.description.metadata)
     if from_file is not None:
         known.append(Candidate(name="the file's metadata", options=from_file))
-    console = Console(stderr=True)
-    is_disabled = not (is_shown and console.is_terminal)
-    with Progress(console=console, transient=True, disable=is_disabled) as bar:
+    console = PrintableConsole(stderr=True)
+    with Progress(
+        name_column(),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not (is_shown and console.is_terminal),
+    ) as bar:
         task = bar.add_task(name, total=None)
 
         def told(candidate: "Candidate") -> None:
@@ -195,12 +204,12 @@ def _ranks(ranking: "tuple[RankedPreprocessing, ...]") -> list[int]:
 
 
 def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from adapters.onnx.metadata import classes_from_metadata
+    from audit.commands.consoles import PrintableConsole
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = PrintableConsole(highlight=False, markup=False, soft_wrap=True)
     told, trial = suspect.description, suspect.trial
     classes = classes_from_metadata(told.metadata)
     operators = ", ".join(f"{name} {count}" for name, count in list(told.operators.items())[:12])

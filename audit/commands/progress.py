@@ -3,10 +3,10 @@
 import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from audit.asking.events import Answered, AuditEvent, ControlsChecked, Finished, Started
+from audit.commands.consoles import PrintableConsole, name_column
 
 
 class AuditProgress:
@@ -18,13 +18,13 @@ class AuditProgress:
     """
 
     def __init__(self, name: str, *, is_shown: bool = True) -> None:
-        console = Console(stderr=True)
+        console = PrintableConsole(stderr=True)
         self.finished: Finished | None = None
         self.num_resumed = 0
         self.seconds = 0.0
         self._start = time.monotonic()
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            name_column(),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

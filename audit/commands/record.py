@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.printable import json_text, printable
+
 if TYPE_CHECKING:
     from audit.journal.journal import Journal
 
@@ -58,13 +60,14 @@ def list_(journal_path: Path | None, as_json: bool) -> None:
             }
             for audit in audits
         ]
-        click.echo(json.dumps({"schema_version": SCHEMA_VERSION, "audits": rows}, indent=2))
+        click.echo(
+            json_text(json.dumps({"schema_version": SCHEMA_VERSION, "audits": rows}, indent=2))
+        )
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from adapters.printable import printable
+    from audit.commands.consoles import PrintableConsole
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("audit", "started (UTC)", "model", "suspect", "answers", "verdict"):
@@ -76,14 +79,14 @@ def list_(journal_path: Path | None, as_json: bool) -> None:
         )
     for audit in audits:
         table.add_row(
-            audit.audit,
+            Text(printable(audit.audit)),
             utc(audit.started)[:16].replace("T", " "),
             Text(printable(audit.model_name)),
             Text(printable(audit.suspect)),
             str(audit.num_answers),
             audit.outcome.verdict.value if audit.outcome else f"none: {audit.state.value}",
         )
-    Console().print(table)
+    PrintableConsole().print(table)
     if not audits:
         click.echo(f"no audits yet in {path}; kinprint audit makes some", err=True)
 
@@ -112,7 +115,7 @@ def show(audit: str, journal_path: Path | None) -> None:
         "num_answers": len(draft.rows),
         "outcome": draft.outcome.model_dump(mode="json") if draft.outcome else None,
     }
-    click.echo(json.dumps(document, indent=2))
+    click.echo(json_text(json.dumps(document, indent=2)))
 
 
 @command.command("export")

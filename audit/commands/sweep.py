@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from adapters.printable import json_text
 from audit.commands.consent import allow_option
 
 if TYPE_CHECKING:
@@ -364,7 +365,7 @@ def _print(
     summary = summarise(table, fdr=fdr)
     if as_json:
         told = {"type": "summary", **summary.as_json(), "num_endpoints_not_asked": num_unasked}
-        click.echo(json.dumps({**told, "page": str(page), "exit_code": status}))
+        click.echo(json_text(json.dumps({**told, "page": str(page), "exit_code": status})))
         return
     from audit.commands.sweep_table import print_summary
 

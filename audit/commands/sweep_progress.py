@@ -5,17 +5,15 @@ import time
 from types import TracebackType
 
 import click
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-from adapters.printable import printable
+from audit.commands.consoles import PrintableConsole, name_column
 from audit.sweep.run import Listed, Noted, PairDone, Progressed, SweepEvent
 
 LINE_EVERY_S = 30.0
@@ -30,11 +28,11 @@ class SweepProgress:
     """
 
     def __init__(self, *, is_shown: bool) -> None:
-        console = Console(stderr=True)
+        console = PrintableConsole(stderr=True)
         self._is_terminal = console.is_terminal
         self._is_shown = is_shown
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            name_column(),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -82,11 +80,9 @@ class SweepProgress:
     def _say(self, text: str) -> None:
         if self._is_terminal:  # above the bar, which is drawn again below
             console = self._bar.console
-            console.print(
-                printable(text), markup=False, emoji=False, highlight=False, soft_wrap=True
-            )
+            console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
         else:
-            click.echo(printable(text), err=True)
+            click.echo(text, err=True)
 
     def _told(self) -> str:
         told = f"suspects ({self._num_derived} derived"

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from adapters.printable import json_text
 from audit.commands.interruption import Interruption
 from audit.commands.sweep_progress import SweepProgress
 from audit.sweep.run import PairDone, Sweep, SweepEvent, Swept
@@ -106,7 +107,7 @@ def _followed(
             progress.show(event)
             if as_json:
                 for line in _lines(event):
-                    click.echo(json.dumps(line))
+                    click.echo(json_text(json.dumps(line)))
             if isinstance(event, Swept):
                 swept = event
             interruption.check()

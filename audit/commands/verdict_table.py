@@ -7,7 +7,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from audit.commands.result_console import result_console
+from adapters.printable import printable
+from audit.commands.consoles import result_console
 
 STYLES = {
     "derived": "bold red",
@@ -62,7 +63,7 @@ def print_verdicts(
     console.print(table)
     console.print()
     for row in rows:
-        name = os.path.basename(row["suspect"]["path"])
+        name = printable(os.path.basename(row["suspect"]["path"]))
         told = row["error"] if "error" in row else row["outcome"]["text"]
         if not row.get("is_complete", True):
             told += " The limit ended it; go on with --resume and a larger one."
@@ -83,7 +84,7 @@ def print_verdicts(
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    name = os.path.basename(row["suspect"]["path"])
+    name = printable(os.path.basename(row["suspect"]["path"]))
     if "error" in row:
         return [name, "no answer", *["-"] * 7]
     outcome, scores = row["outcome"], row["outcome"]["scores"]

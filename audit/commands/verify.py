@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.printable import json_text, printable
+
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
@@ -101,14 +103,13 @@ def _ask_again(verification: "Verification", path: Path) -> "Reasked":
 
 
 def _print(verification: "Verification", reasked: "Reasked | None") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from adapters.printable import printable
+    from audit.commands.consoles import PrintableConsole
 
     styles = {"held": "green", "failed": "bold red", "not checked": "yellow"}
-    console = Console()
+    console = PrintableConsole()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("check", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -158,4 +159,4 @@ def _json(verification: "Verification", reasked: "Reasked | None") -> str:
                 for one in reasked.differences
             ],
         }
-    return json.dumps(document, indent=2)
+    return json_text(json.dumps(document, indent=2))

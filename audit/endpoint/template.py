@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from adapters.endpoint.description import EndpointDescription, Image
 from adapters.http.endpoint_file import known_formats, unknown_format
+from adapters.printable import toml_string
 from adapters.suspect import SuspectConfigError
 
 _EXAMPLES = {
@@ -103,10 +104,7 @@ def field_docstrings(model: type) -> dict[str, str]:
 
 def class_table(class_names: Mapping[str, str]) -> str:
     """Return an endpoint file's table from the vendor's labels to the bundle's classes."""
-    lines = (
-        f"{json.dumps(label, ensure_ascii=False)} = {json.dumps(name, ensure_ascii=False)}"
-        for label, name in class_names.items()
-    )
+    lines = (f"{toml_string(label)} = {toml_string(name)}" for label, name in class_names.items())
     return "\n".join(["[class_names]", *lines])
 
 
@@ -121,7 +119,7 @@ def _classes(names: Sequence[str] | None) -> list[str]:
     told = "# What the vendor calls the bundle's classes, in the bundle's order; or a table"
     told += ' [class_names] of "vendor\'s name" = "bundle\'s name".'
     lines = textwrap.wrap(told, _WIDTH, subsequent_indent="# ")
-    listed = ", ".join(json.dumps(name, ensure_ascii=False) for name in names or ("cat", "dog"))
+    listed = ", ".join(toml_string(name) for name in names or ("cat", "dog"))
     if names is None:
         return [*lines, f"# class_names = [{listed}]"]
     if len(listed) <= _WIDTH:
@@ -129,7 +127,7 @@ def _classes(names: Sequence[str] | None) -> list[str]:
     return [
         *lines,
         "class_names = [",
-        *(f"  {json.dumps(name, ensure_ascii=False)}," for name in names),
+        *(f"  {toml_string(name)}," for name in names),
         "]",
     ]
 

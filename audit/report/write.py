@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from adapters.printable import printable
+from adapters.printable import json_text, printable
 from audit.records.record import State
 from audit.report.data import ReportData
 from audit.report.score_words import SCORE_WORDS
@@ -83,7 +83,7 @@ def render_json(data: ReportData) -> str:
         "not_shown": list(data.limits),
         "facts": {title: dict(rows) for title, rows in data.facts.items()},
     }
-    return json.dumps(document, indent=2) + "\n"
+    return json_text(json.dumps(document, indent=2)) + "\n"
 
 
 def render_junit(data: ReportData) -> str:

@@ -4,7 +4,6 @@ import sys
 import time
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -15,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from audit.commands.consoles import PrintableConsole
+
 
 class StageProgress:
     """Shows one bar a stage.
@@ -24,10 +25,10 @@ class StageProgress:
     """
 
     def __init__(self, *, is_shown: bool = True) -> None:
-        self._console = Console(stderr=True)
+        self._console = PrintableConsole(stderr=True)
         self._is_shown = is_shown
         self._bars = Progress(
-            TextColumn("{task.description:<18}"),
+            TextColumn("{task.description:<18}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
