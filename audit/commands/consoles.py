@@ -7,15 +7,16 @@ gate (`audit.commands.output_gate`); each text that it is given does.
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import TextColumn
+from rich.file_proxy import FileProxy
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.segment import Segment
 from rich.text import Text
 
 from adapters.printable import printable
-from audit.commands.output_gate import ALLOWED, behind_the_gate
+from audit.commands.output_gate import ALLOWED, before_the_gate, behind_the_gate
 
 _WIDTH = 140
 """Columns of a file or a pipe, unless ``COLUMNS`` says otherwise."""
@@ -37,8 +38,10 @@ class PrintableConsole(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Return the pieces of something to be shown, all texts in them printable."""
+        """Return the pieces of something to be shown: all texts printable, and nowhere a link."""
         for text, style, control in super().render(renderable, options):
+            if style is not None and style.link:  # markup of somebody else: we have none
+                style = style.update_link(None)
             yield Segment(text if control else printable(text, allowed=ALLOWED), style, control)
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -54,6 +57,42 @@ def result_console() -> Console:
     return console
 
 
-def name_column() -> TextColumn:
-    """Return the column with a bar's name, in which brackets are brackets and no style."""
-    return TextColumn("{task.description}", markup=False)
+class Bars(Progress):
+    """rich's bars on standard error; nothing at all where that is no terminal.
+
+    While they are drawn, what others write appears above them.
+    """
+
+    def __init__(
+        self, *columns: ProgressColumn, is_shown: bool, width: int = 0, transient: bool = True
+    ) -> None:
+        """Prepare them.
+
+        Args:
+            columns: What stands right of a bar.
+            is_shown: False keeps silent.
+            width: Least number of characters of their names.
+            transient: Leave nothing behind.
+        """
+        console = PrintableConsole(stderr=True)
+        # A name is from outside: brackets in it are brackets, and no style or link.
+        name = TextColumn(f"{{task.description:<{width}}}", markup=False)
+        super().__init__(
+            name,
+            BarColumn(),
+            *columns,
+            console=console,
+            transient=transient,
+            redirect_stdout=sys.stdout.isatty(),  # a pipe gets what is meant for it
+            disable=not (is_shown and console.is_terminal),
+        )
+
+    def start(self) -> None:
+        """Draw them from now on."""
+        super().start()
+        # rich reads colours and links in what others write to its proxies, so the gate is first;
+        # it takes both away when it ends.
+        if isinstance(sys.stdout, FileProxy):
+            sys.stdout = before_the_gate(cast(TextIO, sys.stdout))
+        if isinstance(sys.stderr, FileProxy):
+            sys.stderr = before_the_gate(cast(TextIO, sys.stderr))

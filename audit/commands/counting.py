@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
-from audit.commands.consoles import PrintableConsole, name_column
+from audit.commands.consoles import Bars
 
 
 @contextmanager
@@ -19,15 +19,6 @@ def counting(name: str, *, is_shown: bool = True) -> Iterator[Callable[[int, int
     Yields:
         Takes (done, in all).
     """
-    console = PrintableConsole(stderr=True)
-    with Progress(
-        name_column(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not (is_shown and console.is_terminal),
-    ) as bar:
+    with Bars(MofNCompleteColumn(), TimeElapsedColumn(), is_shown=is_shown) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

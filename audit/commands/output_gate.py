@@ -48,11 +48,17 @@ class PrintableStream:
 def printable_output() -> Iterator[None]:
     """Put the gate before standard output and error."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, PrintableStream(stream)) for stream in before)
+    sys.stdout, sys.stderr = map(before_the_gate, before)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def before_the_gate(stream: TextIO) -> TextIO:
+    """Return what puts the gate before a stream, unless it is there."""
+    gate = stream if isinstance(stream, PrintableStream) else PrintableStream(stream)
+    return cast(TextIO, gate)
 
 
 def behind_the_gate(stream: TextIO) -> TextIO:

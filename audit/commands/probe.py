@@ -98,11 +98,11 @@ def command(
 def _rank(
     suspect: "OnnxSuspect", bundle: "BundleContents", name: str, *, is_shown: bool
 ) -> "tuple[RankedPreprocessing, ...]":
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+    from rich.progress import TaskProgressColumn, TimeRemainingColumn
 
     from adapters.onnx.input import RecipeOptions
     from adapters.onnx.metadata import recipe_from_metadata
-    from audit.commands.consoles import PrintableConsole, name_column
+    from audit.commands.consoles import Bars
     from audit.suspects.preprocessing_search import Candidate, rank_preprocessings
 
     contract = bundle.manifest.preprocessing
@@ -112,16 +112,7 @@ def _rank(
     from_file = recipe_from_metadata(suspect.description.metadata)
     if from_file is not None:
         known.append(Candidate(name="the file's metadata", options=from_file))
-    console = PrintableConsole(stderr=True)
-    with Progress(
-        name_column(),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not (is_shown and console.is_terminal),
-    ) as bar:
+    with Bars(TaskProgressColumn(), TimeRemainingColumn(), is_shown=is_shown) as bar:
         task = bar.add_task(name, total=None)
 
         def told(candidate: "Candidate") -> None:

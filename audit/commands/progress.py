@@ -3,10 +3,10 @@
 import time
 from types import TracebackType
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from audit.asking.events import Answered, AuditEvent, ControlsChecked, Finished, Started
-from audit.commands.consoles import PrintableConsole, name_column
+from audit.commands.consoles import Bars
 
 
 class AuditProgress:
@@ -18,20 +18,11 @@ class AuditProgress:
     """
 
     def __init__(self, name: str, *, is_shown: bool = True) -> None:
-        console = PrintableConsole(stderr=True)
         self.finished: Finished | None = None
         self.num_resumed = 0
         self.seconds = 0.0
         self._start = time.monotonic()
-        self._bar = Progress(
-            name_column(),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not (is_shown and console.is_terminal),
-        )
+        self._bar = Bars(MofNCompleteColumn(), TimeElapsedColumn(), is_shown=is_shown)
         self._task = self._bar.add_task(name, total=None)
         self._name = name
 

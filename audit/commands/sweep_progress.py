@@ -6,14 +6,12 @@ from types import TracebackType
 
 import click
 from rich.progress import (
-    BarColumn,
     MofNCompleteColumn,
-    Progress,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-from audit.commands.consoles import PrintableConsole, name_column
+from audit.commands.consoles import Bars
 from audit.sweep.run import Listed, Noted, PairDone, Progressed, SweepEvent
 
 LINE_EVERY_S = 30.0
@@ -28,19 +26,11 @@ class SweepProgress:
     """
 
     def __init__(self, *, is_shown: bool) -> None:
-        console = PrintableConsole(stderr=True)
-        self._is_terminal = console.is_terminal
         self._is_shown = is_shown
-        self._bar = Progress(
-            name_column(),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not (is_shown and self._is_terminal),
+        self._bar = Bars(
+            MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), is_shown=is_shown
         )
+        self._is_terminal = self._bar.console.is_terminal
         self._task = self._bar.add_task("listing", total=None)
         self._num_derived = self._num_failed = 0
         self._started = self._last_line = time.monotonic()

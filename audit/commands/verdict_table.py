@@ -67,7 +67,7 @@ def print_verdicts(
         told = row["error"] if "error" in row else row["outcome"]["text"]
         if not row.get("is_complete", True):
             told += " The limit ended it; go on with --resume and a larger one."
-        console.print(f"[bold]{escape(name)}[/]: ", end="")
+        console.print(f"[bold]{escape(name)}[/]: ", end="", highlight=False)
         console.print(told, markup=False, highlight=False)
     accused = [
         row["adjusted_p_value"]

@@ -5,16 +5,13 @@ import time
 from types import TracebackType
 
 from rich.progress import (
-    BarColumn,
-    Progress,
     TaskID,
     TaskProgressColumn,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
-from audit.commands.consoles import PrintableConsole
+from audit.commands.consoles import Bars
 
 
 class StageProgress:
@@ -25,16 +22,14 @@ class StageProgress:
     """
 
     def __init__(self, *, is_shown: bool = True) -> None:
-        self._console = PrintableConsole(stderr=True)
         self._is_shown = is_shown
-        self._bars = Progress(
-            TextColumn("{task.description:<18}", markup=False),
-            BarColumn(),
+        self._bars = Bars(
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=self._console,
-            disable=not (is_shown and self._console.is_terminal),
+            is_shown=is_shown,
+            width=18,
+            transient=False,
         )
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
@@ -57,7 +52,7 @@ class StageProgress:
             self._tasks[stage] = self._bars.add_task(stage, total=total)
             self._started[stage] = time.monotonic()
         self._bars.update(self._tasks[stage], completed=done, total=total)
-        if done >= total and self._is_shown and not self._console.is_terminal:
+        if done >= total and self._is_shown and not self._bars.console.is_terminal:
             seconds = time.monotonic() - self._started[stage]
             print(f"{stage}: {seconds:.1f} s", file=sys.stderr, flush=True)
 
