@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FrozenModel(BaseModel):
-    """Base of every table of the file: frozen, nothing unknown, nothing coerced."""
+    """Base of every table and document: frozen, nothing unknown, nothing coerced, all finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 
 
 class CraftSettings(FrozenModel):

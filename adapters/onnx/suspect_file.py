@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.model import Device
@@ -19,16 +19,13 @@ from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.suspect import OnnxSuspect, OutputKindChoice, open_onnx
 from adapters.preprocessing import ColorOrder, Layout, Resampling
 from adapters.printable import toml_string
+from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectConfigError
 
 PerChannel = Annotated[tuple[float, ...], Field(strict=False, min_length=1, max_length=3)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ModelTable(_Table):
+class ModelTable(FrozenModel):
     """``[model]``: which file, and which of its outputs."""
 
     file: Annotated[str, Field(min_length=1)]
@@ -42,7 +39,7 @@ class ModelTable(_Table):
     """Take a model that answers differently each time."""
 
 
-class PreprocessingTable(_Table):
+class PreprocessingTable(FrozenModel):
     """``[preprocessing]``: what `adapters.onnx.input.RecipeOptions` holds."""
 
     size: Annotated[tuple[int, int], Field(strict=False)] | None = None
@@ -56,7 +53,7 @@ class PreprocessingTable(_Table):
     layout: Layout | None = None
 
 
-class SuspectFile(_Table):
+class SuspectFile(FrozenModel):
     """The whole file."""
 
     format: Literal["kinprint-suspect"] = "kinprint-suspect"

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from adapters.strict_model import FrozenModel
 from adapters.suspect import REFUSED
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -25,12 +26,6 @@ ScoreName = Literal[
     "mfue-b",
 ]
 Scalar = str | int | float | bool
-
-
-class FrozenModel(BaseModel):
-    """Base of every value that is read from outside: frozen, nothing unknown, nothing coerced."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Task(FrozenModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from audit.documents.json_schema import schema_of, shipped_schema, write_schema
 from audit.verdict.outcome import Outcome
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from adapters.http.suspect import HttpEndpoint
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from audit.documents.json_schema import schema_of, shipped_schema, write_schema
 from audit.endpoint.check import EndpointCheck
 from audit.endpoint.shown_exchange import answer_lines, request_lines

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
+from adapters.strict_model import FrozenModel
 from audit.answer import Answer
 from audit.atomic_file import write_atomically
-from audit.bundle.manifest import FrozenModel, Manifest, Sha256
+from audit.bundle.manifest import Manifest, Sha256
 from audit.errors import AuditError, RecordError
 from audit.signing.canonical import NotCanonicalError, canonical_bytes, sha256_hex
 from audit.signing.envelope import RECORD_PREDICATE_TYPE, sign_statement, verify_envelope

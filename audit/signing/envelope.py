@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
 from securesystemslib.signer import (  # type: ignore[attr-defined]  # public, but not in __all__
@@ -25,6 +25,7 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]  # public, b
     SSlibKey,
 )
 
+from adapters.strict_model import FrozenModel
 from audit.errors import AuditError, SignatureInvalidError
 from audit.signing.canonical import NotCanonicalError, canonical_bytes, parse_canonical, sha256_hex
 from audit.signing.keys import PrivateKey, PublicKey, Trust
@@ -50,32 +51,28 @@ class SignedStatement:
     key: PublicKey
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class _Signature(_Strict):
+class _Signature(FrozenModel):
     keyid: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     public_key: Annotated[str, Field(alias="publicKey")]
     sig: str
 
 
-class _Envelope(_Strict):
+class _Envelope(FrozenModel):
     payload: str
     payload_type: Annotated[Literal["application/vnd.in-toto+json"], Field(alias="payloadType")]
     signatures: Annotated[tuple[_Signature, ...], Field(min_length=1, max_length=1)]
 
 
-class _Digest(_Strict):
+class _Digest(FrozenModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Subject(_Strict):
+class _Subject(FrozenModel):
     name: str
     digest: _Digest
 
 
-class _Statement(_Strict):
+class _Statement(FrozenModel):
     type: Annotated[Literal["https://in-toto.io/Statement/v1"], Field(alias="_type")]
     subject: Annotated[tuple[_Subject, ...], Field(min_length=1, max_length=1)]
     predicate_type: Annotated[str, Field(alias="predicateType")]

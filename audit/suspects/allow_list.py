@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from adapters.endpoint.grants import NOTHING, Grant, Grants, parse_grant
 from adapters.printable import printable
+from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectConfigError
 from audit.atomic_file import write_atomically
 from audit.errors import AuditError
@@ -24,10 +25,8 @@ ALLOWED_FILE = "allowed.json"
 MAX_BYTES = 1 << 20
 
 
-class _AllowList(BaseModel):
+class _AllowList(FrozenModel):
     """The file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal["kinprint-allowed"] = "kinprint-allowed"
     format_version: Literal[1] = 1

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from adapters.strict_model import FrozenModel
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.signing.keys import Trust
@@ -45,10 +46,8 @@ class Entry:
         return self.is_named or self.kind is not SuspectKind.ENDPOINT
 
 
-class SweepList(BaseModel):
+class SweepList(FrozenModel):
     """The list of a sweep: ``suspects = ["models/a.onnx", "vendor.toml", "hub"]``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal["kinprint-sweep"] = "kinprint-sweep"
     format_version: Literal[1] = 1

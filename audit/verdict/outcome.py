@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 
 
 class Verdict(StrEnum):

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from adapters.narrowed import LabelsOnly
+from adapters.strict_model import FrozenModel
 from adapters.suspect import Suspect
 from audit.answer import Answer
 from audit.asking.options import AuditOptions
 from audit.asking.plan import scores_to_ask
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle
-from audit.bundle.manifest import BundleContents, FrozenModel
+from audit.bundle.manifest import BundleContents
 from audit.journal.journal import Journal
 from audit.signing.canonical import canonical_bytes
 from audit.verdict.judge import judge

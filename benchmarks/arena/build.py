@@ -23,8 +23,8 @@ import torch
 
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.suspect import open_onnx
+from adapters.strict_model import FrozenModel
 from adapters.suspect import Suspect
-from audit.bundle.manifest import FrozenModel
 from benchmarks.arena.config import ArenaConfig, ArenaError
 from benchmarks.arena.data import MEAN, STD, ArenaData, load_data
 from benchmarks.arena.estimate import estimated_seconds

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
+from adapters.strict_model import FrozenModel
 from audit.asking.plan import SCORES
-from audit.bundle.manifest import FrozenModel
 from generator.methods.known_methods import METHODS
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -52,7 +52,7 @@ def _known_method(name: str) -> str:
 class Section(FrozenModel):
     """Base of the TOML tables: lists of TOML become tuples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(strict=False)
 
 
 class Data(Section):

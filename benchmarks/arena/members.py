@@ -9,7 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from audit.bundle.manifest import FrozenModel, Scalar
+from adapters.strict_model import FrozenModel
+from audit.bundle.manifest import Scalar
 from benchmarks.arena.config import ArenaConfig, Derived, Extraction, Recipe
 
 Role = Literal[

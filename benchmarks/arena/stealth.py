@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.strict_model import FrozenModel
 from audit.bundle.bundle_file import read_bundle
-from audit.bundle.manifest import FrozenModel
 from audit.signing.canonical import canonical_bytes
 from benchmarks.arena.build import Population, load_network
 from benchmarks.arena.detectors.daeit import LabelStability, TransformationClassifier

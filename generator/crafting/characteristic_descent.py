@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from generator.crafting.fingerprint import Fingerprint, Step
 from generator.errors import GenerationError
 from generator.sources.torch_suspect import predict_logits

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.bundle.manifest import FrozenModel, Scalar
+from adapters.strict_model import FrozenModel
+from audit.bundle.manifest import Scalar
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from generator.crafting.fingerprint import FingerprintMethod
 from generator.errors import GenerationError
 from generator.methods.known_methods import METHODS, load_method

@@ -41,7 +41,7 @@ _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
 class CraftJob(CraftSettings):
     """The options of ``kinprint craft``; a TOML file has the same fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(strict=False)
 
     method: str = MFUE
     """`MFUE`, or a name out of `generator.methods.known_methods.METHODS`."""

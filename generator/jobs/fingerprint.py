@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.bundle.manifest import Arrays, FrozenModel, Scalar
+from adapters.strict_model import FrozenModel
+from audit.bundle.manifest import Arrays, Scalar
 from audit.scores.rank_correlation import top_classes
 from audit.verdict.rule import MIN_QUERIES
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools

@@ -39,7 +39,7 @@ from pydantic import Field, field_validator
 from torch import nn
 from torch.nn import functional
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from generator.crafting.clean_images import right_images
 from generator.crafting.ensemble import micro_batches
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools, Step

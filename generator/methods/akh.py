@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools, Step
 from generator.crafting.source_errors import source_errors
 from generator.sources.torch_suspect import predict_logits

@@ -33,7 +33,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from generator.crafting.clean_images import right_images
 from generator.crafting.descent import DescentSettings, descend
 from generator.crafting.ensemble import frozen, micro_batches

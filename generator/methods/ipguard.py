@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from generator.crafting.clean_images import right_images
 from generator.crafting.ensemble import frozen, micro_batches
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools, Step

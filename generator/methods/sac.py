@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from generator.crafting.clean_images import right_images
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools, Step
 from generator.crafting.source_errors import source_errors

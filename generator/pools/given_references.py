@@ -20,8 +20,8 @@ from pydantic import ConfigDict, ValidationError
 
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.suspect import open_onnx
+from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectError
-from audit.bundle.manifest import FrozenModel
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel, torch_pool_model
@@ -35,7 +35,7 @@ LISTING = "references.toml"
 class GivenReference(FrozenModel):
     """One torch model of the listing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(strict=False)
 
     name: str
     stratum: str
@@ -49,7 +49,7 @@ class GivenReference(FrozenModel):
 class GivenReferences(FrozenModel):
     """The listing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(strict=False)
 
     reference: tuple[GivenReference, ...]
 

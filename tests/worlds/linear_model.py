@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from audit.bundle.manifest import FrozenModel
+from adapters.strict_model import FrozenModel
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.images.labelled import ImageSet
 from generator.sources.torch_suspect import predict_logits
