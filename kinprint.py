@@ -119,7 +119,7 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """Run the command line and exit with its status; whatever a command raises is told here."""
     _refuse_foreign_packages()
-    from audit.commands.output_gate import printable_output
+    from audit.commands.terminal.output_gate import printable_output
 
     with printable_output():
         _run()

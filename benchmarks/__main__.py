@@ -7,7 +7,7 @@ import argparse
 import importlib
 import sys
 
-from audit.commands.output_gate import printable_output
+from audit.commands.terminal.output_gate import printable_output
 
 BENCHMARKS = {
     "queries": "which queries tell derived models from innocents, on the demo's models",

@@ -12,7 +12,7 @@ os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="kinprint-tests-")
 os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_DATA_HOME"]
 
 import pytest
-from worlds.terminal import Terminal
+from worlds.screens.terminal import Terminal
 from worlds.tiny_world import TinyWorld, copied_tiny_world
 
 SLOWEST = (

@@ -15,7 +15,7 @@ from audit.asking.events import AuditEvent, OrderFound, Started
 from audit.asking.options import AuditOptions
 from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
-from audit.commands.progress import AuditProgress
+from audit.commands.terminal.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
 from audit.journal.attempt_log import Spending
 from audit.journal.journal import Journal

@@ -82,7 +82,7 @@ def command(
         stratum_of,
         without_known,
     )
-    from audit.commands.passphrase import passphrase_from
+    from audit.commands.terminal.passphrase import passphrase_from
     from audit.errors import AuditError
     from audit.signing.keys import Trust, load_private_key, load_trust
 

@@ -95,7 +95,7 @@ def _print(found: "Challenge") -> None:
     from rich.table import Table
 
     from audit.calibrating.challenge import Finding
-    from audit.commands.consoles import result_console
+    from audit.commands.terminal.consoles import result_console
 
     console = result_console()
     table = Table("innocent model", box=None, pad_edge=False, header_style="bold")

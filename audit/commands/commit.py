@@ -35,7 +35,7 @@ def command(
 
     from audit.bundle.bundle_file import read_bundle
     from audit.bundle.commitment import commitment_bytes, write_commitment
-    from audit.commands.passphrase import passphrase_from
+    from audit.commands.terminal.passphrase import passphrase_from
     from audit.errors import AuditError, UntrustedKeyError
     from audit.records.record import utc
     from audit.signing.canonical import canonical_bytes

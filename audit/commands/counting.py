@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
-from audit.commands.consoles import Bars
+from audit.commands.terminal.consoles import Bars
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def _print_tables(inspection: "Inspection") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from audit.commands.consoles import PrintableConsole
+    from audit.commands.terminal.consoles import PrintableConsole
 
     console = PrintableConsole()
     table = Table(show_header=False, title="Kinprint bundle", title_justify="left")

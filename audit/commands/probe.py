@@ -102,7 +102,7 @@ def _rank(
 
     from adapters.onnx.input import RecipeOptions
     from adapters.onnx.metadata import recipe_from_metadata
-    from audit.commands.consoles import Bars
+    from audit.commands.terminal.consoles import Bars
     from audit.suspects.preprocessing_search import Candidate, rank_preprocessings
 
     contract = bundle.manifest.preprocessing
@@ -198,7 +198,7 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
     from rich.table import Table
 
     from adapters.onnx.metadata import classes_from_metadata
-    from audit.commands.consoles import PrintableConsole
+    from audit.commands.terminal.consoles import PrintableConsole
 
     console = PrintableConsole(highlight=False, markup=False, soft_wrap=True)
     told, trial = suspect.description, suspect.trial

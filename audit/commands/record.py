@@ -67,7 +67,7 @@ def list_(journal_path: Path | None, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from audit.commands.consoles import PrintableConsole
+    from audit.commands.terminal.consoles import PrintableConsole
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("audit", "started (UTC)", "model", "suspect", "answers", "verdict"):
@@ -134,7 +134,7 @@ def export(
     journal_path: Path | None,
 ) -> None:
     """Sign the record of an audit and write it to OUT.kinrecord."""
-    from audit.commands.passphrase import passphrase_from
+    from audit.commands.terminal.passphrase import passphrase_from
     from audit.records.from_journal import export_record, find_audit
     from audit.signing.keys import load_private_key
     from audit.signing.timestamps import stamp_at

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from audit.commands.option_groups import RecordOptions
-from audit.commands.passphrase import passphrase_from
+from audit.commands.terminal.passphrase import passphrase_from
 from audit.errors import AuditError
 from audit.journal.journal import Journal, default_journal
 from audit.records.from_journal import export_record

@@ -188,15 +188,15 @@ def command(
     """
     from adapters.onnx.model import num_cores
     from audit.commands.agreement import amount
-    from audit.commands.passphrase import passphrase_from
-    from audit.commands.sweep_consent import consent_to_endpoints
-    from audit.commands.sweep_running import (
+    from audit.commands.sweeping.consent import consent_to_endpoints
+    from audit.commands.sweeping.running import (
         Looks,
         run_sweep,
         told_of_look,
         told_of_nothing,
         told_of_unasked,
     )
+    from audit.commands.terminal.passphrase import passphrase_from
     from audit.errors import AuditError
     from audit.signing.keys import load_private_key, load_trust
     from audit.sweep.listing import named_endpoints, read_bundles
@@ -367,6 +367,6 @@ def _print(
         told = {"type": "summary", **summary.as_json(), "num_endpoints_not_asked": num_unasked}
         click.echo(json_text(json.dumps({**told, "page": str(page), "exit_code": status})))
         return
-    from audit.commands.sweep_table import print_summary
+    from audit.commands.sweeping.table import print_summary
 
     print_summary(summary, page)

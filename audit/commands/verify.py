@@ -106,7 +106,7 @@ def _print(verification: "Verification", reasked: "Reasked | None") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from audit.commands.consoles import PrintableConsole
+    from audit.commands.terminal.consoles import PrintableConsole
 
     styles = {"held": "green", "failed": "bold red", "not checked": "yellow"}
     console = PrintableConsole()

@@ -20,7 +20,7 @@ from audit.journal.attempt_log import Spending
 from audit.question import QuestionId
 from audit.report.question_view import source_label
 from audit.scores.evidence import query_evidence
-from audit.tui.widgets.evidence_plot import Curve, curve_of
+from audit.tui.widgets.plots.evidence_plot import Curve, curve_of
 from audit.tui.widgets.query_grid import Mark
 from audit.tui.widgets.verdict_banner import BannerData
 from audit.tui.words import duration

@@ -18,8 +18,8 @@ from audit.report.words import Words, words
 from audit.scores.comparison import compare
 from audit.scores.evidence import QueryEvidence, query_evidence, shown_evidence
 from audit.suspects.found_files import FoundBundle
-from audit.tui.widgets.evidence_plot import Curve, curve_of
-from audit.tui.widgets.score_strip import StripData, strip_data
+from audit.tui.widgets.plots.evidence_plot import Curve, curve_of
+from audit.tui.widgets.plots.score_strip import StripData, strip_data
 from audit.verdict.control_confusion import ControlConfusion, control_confusion
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 

@@ -11,7 +11,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from audit.commands.consoles import Bars
+from audit.commands.terminal.consoles import Bars
 
 
 class StageProgress:

@@ -21,7 +21,7 @@ from worlds.audit_world import (
 )
 from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import AUDITOR_KEY, TRUST, audited_contents, draft_id, forged
-from worlds.vendor_server import vendor
+from worlds.servers.vendor_server import vendor
 
 from adapters.suspect import Capability, Predictions
 from adapters.tariff import SpendingLimits

@@ -44,8 +44,11 @@ from audit.report.contact_sheet import contact_sheet
 from audit.report.data import report_data
 from audit.report.write import render_html, render_markdown
 from audit.scores.query_budget import query_budget
+from audit.scores.sample_correlation import probability_similarity
+from audit.verdict.early_stop import whole_thresholds
 from audit.verdict.judge import judge
 from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.rule import bundle_rule
 
 Rule = Callable[[str, int, int], int]
 RULES: tuple[tuple[Rule, Verdict], ...] = (
@@ -166,6 +169,26 @@ def test_refusing_every_query_never_looks_derived_nor_independent(
     assert outcome.verdict is Verdict.INCONCLUSIVE
     assert found.num_queries == found.num_refused == NUM_QUERIES
     assert "refused 100% of the queries" in outcome.text
+
+
+def test_thresholds_are_set_by_probabilities_where_suspects_are_compared_by_them(
+    tmp_path: Path,
+) -> None:
+    bundle = fingerprint_bundle(tmp_path / "b.kinprint", "sample-correlation")
+    arrays, models = bundle.arrays, bundle.manifest.calibration_models
+    scores = probability_similarity(
+        arrays.model_query_log_probabilities, arrays.source_query_log_probabilities
+    )
+    roles = np.array([model.role for model in models])
+    innocent, derived = scores[roles == "innocent"], scores[roles == "derived"]
+    # alpha = beta = 0.05 of 21 innocents and 20 derived models allow none beyond the bounds, which
+    # are therefore the highest innocent and the lowest derived score.
+    above = (innocent.max() + max(innocent.max(), np.median(derived))) / 2
+    below = (derived.min() + min(derived.min(), np.median(innocent))) / 2
+    found = whole_thresholds(
+        bundle, bundle_rule(bundle.manifest), "sample-correlation", with_probabilities=True
+    )
+    assert (found.derived_above, found.independent_below) == pytest.approx((above, below))
 
 
 @pytest.mark.parametrize("score", ["matching-rate", "trajectory-rate"])

@@ -9,7 +9,7 @@ import pytest
 from worlds.bundle_builder import OWNER_KEY
 from worlds.in_process import run
 from worlds.record_builder import NUM_PER_STRATUM, STRATA, audited_bundle, copy_rule
-from worlds.ui_desk import answering_model
+from worlds.screens.ui_desk import answering_model
 
 from audit.api import audit_suspect, open_bundle
 from audit.suspects.opening import open_file

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
 from worlds.in_process import run
-from worlds.pseudo_terminal import on_terminal
 from worlds.record_builder import GOLDEN_BUNDLE, TRUST, audited_contents, copy_rule
-from worlds.vendor_server import vendor
+from worlds.screens.pseudo_terminal import on_terminal
+from worlds.servers.vendor_server import vendor
 
 from adapters.endpoint.grants import NotGrantedError, origin_of
 from audit.bundle.bundle_file import read_bundle

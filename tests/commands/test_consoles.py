@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from worlds.hostile_names import ALL, steering
-from worlds.pseudo_terminal import on_terminal, read_until
+from worlds.screens.pseudo_terminal import on_terminal, read_until
 
 SCRIPT = f"""
 import sys
@@ -15,8 +15,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from audit.commands.consoles import Bars, PrintableConsole
-from audit.commands.output_gate import printable_output
+from audit.commands.terminal.consoles import Bars, PrintableConsole
+from audit.commands.terminal.output_gate import printable_output
 
 name = {ALL!r}
 with printable_output():

@@ -13,8 +13,8 @@ from worlds.bundle_builder import OWNER_KEY
 from worlds.hostile_names import ALL, KINDS, steering
 from worlds.many_commands import run_many
 from worlds.record_builder import AUDITOR_KEY, audited_contents, copy_rule, innocent_rule
-from worlds.ui_desk import answering_model
-from worlds.vendor_server import Vendor, vendor
+from worlds.screens.ui_desk import answering_model
+from worlds.servers.vendor_server import Vendor, vendor
 
 import kinprint
 from audit.bundle.bundle_file import write_bundle

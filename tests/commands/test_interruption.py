@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from audit.commands.interruption import Interruption
+from audit.commands.terminal.interruption import Interruption
 
 
 def interrupt() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
-from worlds.fault_proxy import Fault
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule
-from worlds.vendor_server import vendor
+from worlds.servers.fault_proxy import Fault
+from worlds.servers.vendor_server import vendor
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "ci.md").read_text(encoding="utf-8")
 BUNDLE = audited_contents()

@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
-from worlds.fault_proxy import LASTING
 from worlds.in_process import Done, run
 from worlds.own_process import kinprint
 from worlds.record_builder import (
@@ -18,7 +17,8 @@ from worlds.record_builder import (
     copy_rule,
     innocent_rule,
 )
-from worlds.vendor_server import Rule, vendor
+from worlds.servers.fault_proxy import LASTING
+from worlds.servers.vendor_server import Rule, vendor
 
 from audit.asking.options import AuditOptions
 from audit.commands.audit_row import audit_row

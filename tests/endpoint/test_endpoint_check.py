@@ -21,7 +21,7 @@ from worlds.allowed import open_allowed
 from worlds.bundle_builder import OWNER_KEY
 from worlds.in_process import Done, run
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents
-from worlds.wire_server import Seen, WireServer, wire_server
+from worlds.servers.wire_server import Seen, WireServer, wire_server
 
 from adapters.endpoint.grants import origin_of
 from adapters.http.suspect import open_endpoint

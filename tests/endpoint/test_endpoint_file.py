@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from worlds.allowed import open_allowed
-from worlds.http_faults import endpoint_file
+from worlds.servers.http_faults import endpoint_file
 
 from adapters.endpoint.description import EndpointDescription
 from adapters.http.class_map import class_map

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from worlds.http_faults import endpoint_file, scripted_server
+from worlds.servers.http_faults import endpoint_file, scripted_server
 
 from adapters.endpoint.grants import (
     Grant,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds.byte_server import ByteServer, byte_server
-from worlds.http_faults import endpoint_file
+from worlds.servers.byte_server import ByteServer, byte_server
+from worlds.servers.http_faults import endpoint_file
 
 from adapters.http.connection import request_head
 from adapters.http.suspect import open_endpoint

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from servers.classifiers import write_classifier
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
-from worlds.fault_proxy import Fault, without_faults
 from worlds.in_process import Done, run
 from worlds.record_builder import (
     AUDITOR_KEY,
@@ -24,7 +23,8 @@ from worlds.record_builder import (
     copy_rule,
     innocent_rule,
 )
-from worlds.vendor_server import Rule, Vendor, vendor
+from worlds.servers.fault_proxy import Fault, without_faults
+from worlds.servers.vendor_server import Rule, Vendor, vendor
 
 from adapters.suspect import Capability, Predictions
 from audit.asking.events import Finished, OrderFound

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds.byte_server import byte_server
-from worlds.http_faults import Reply, endpoint_file, scripted_server
+from worlds.servers.byte_server import byte_server
+from worlds.servers.http_faults import Reply, endpoint_file, scripted_server
 
 from adapters.http.answer_reader import (
     MAX_ANSWER_BYTES,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds.http_faults import Reply, ScriptedServer, endpoint_file, scripted_server
+from worlds.servers.http_faults import Reply, ScriptedServer, endpoint_file, scripted_server
 
 from adapters.http.suspect import HttpEndpoint, open_endpoint
 from adapters.suspect import (

@@ -14,16 +14,6 @@ from pathlib import Path
 import pytest
 from tenacity import wait_exponential
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
-from worlds.fault_proxy import (
-    LASTING,
-    PASSING,
-    Fault,
-    Faults,
-    an_earlier_answer,
-    at_random,
-    is_quick,
-    without_faults,
-)
 from worlds.in_process import Done, run
 from worlds.long_runs import first
 from worlds.record_builder import (
@@ -34,7 +24,17 @@ from worlds.record_builder import (
     copy_rule,
     innocent_rule,
 )
-from worlds.vendor_server import Rule, Vendor, vendor
+from worlds.servers.fault_proxy import (
+    LASTING,
+    PASSING,
+    Fault,
+    Faults,
+    an_earlier_answer,
+    at_random,
+    is_quick,
+    without_faults,
+)
+from worlds.servers.vendor_server import Rule, Vendor, vendor
 
 from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 from tenacity import wait_exponential
-from worlds.fault_proxy import Fault
 from worlds.long_runs import first
 from worlds.record_builder import audited_contents, copy_rule
-from worlds.vendor_server import Vendor, vendor
+from worlds.servers.fault_proxy import Fault
+from worlds.servers.vendor_server import Vendor, vendor
 
 from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint

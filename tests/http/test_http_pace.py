@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from requests.structures import CaseInsensitiveDict
-from worlds.http_faults import Reply, ScriptedServer, endpoint_file, scripted_server
+from worlds.servers.http_faults import Reply, ScriptedServer, endpoint_file, scripted_server
 
 from adapters.http.rate_limit_file import SharedPace
 from adapters.http.retry_headers import seconds_to_wait, seconds_until_quota

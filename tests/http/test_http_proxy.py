@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from worlds.allowed import open_allowed
-from worlds.http_faults import Reply, endpoint_file, scripted_server
-from worlds.private_authority import make_authority
+from worlds.servers.http_faults import Reply, endpoint_file, scripted_server
+from worlds.servers.private_authority import make_authority
 
 from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectUnreachableError

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
-from worlds.fault_proxy import LASTING, Fault
 from worlds.in_process import run
 from worlds.own_process import kinprint
 from worlds.record_builder import AUDITOR_KEY, GOLDEN_BUNDLE, audited_contents, copy_rule
-from worlds.vendor_server import Vendor, vendor
+from worlds.servers.fault_proxy import LASTING, Fault
+from worlds.servers.vendor_server import Vendor, vendor
 
 from adapters.endpoint.grants import origin_of
 from audit.signing.keys import write_key_pair

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from worlds.allowed import open_allowed
-from worlds.http_faults import Reply, endpoint_file, scripted_server
+from worlds.servers.http_faults import Reply, endpoint_file, scripted_server
 
 from adapters.http.suspect import MAX_MESSAGE_CHARACTERS
 from adapters.suspect import SuspectConfigError, SuspectError, SuspectUnreachableError

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from worlds.allowed import open_allowed
-from worlds.http_faults import Reply, endpoint_file, scripted_server
-from worlds.private_authority import PrivateAuthority, make_authority
+from worlds.servers.http_faults import Reply, endpoint_file, scripted_server
+from worlds.servers.private_authority import PrivateAuthority, make_authority
 
 from adapters.http.server_identity import MAX_LENGTH, server_words
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from tenacity import wait_exponential
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
-from worlds.fault_proxy import PASSING, Fault, at_random, is_quick
 from worlds.in_process import Done, run
 from worlds.long_runs import first
-from worlds.pseudo_terminal import read_until
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule
-from worlds.vendor_server import Vendor, vendor
+from worlds.screens.pseudo_terminal import read_until
+from worlds.servers.fault_proxy import PASSING, Fault, at_random, is_quick
+from worlds.servers.vendor_server import Vendor, vendor
 
 from adapters.http import retry as http_retry
 from adapters.http.suspect import open_endpoint

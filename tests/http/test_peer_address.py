@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from worlds.http_faults import endpoint_file, scripted_server
-from worlds.private_authority import make_authority
+from worlds.servers.http_faults import endpoint_file, scripted_server
+from worlds.servers.private_authority import make_authority
 
 from adapters.endpoint.grants import NOTHING, NotGrantedError, typed_grants
 from adapters.http.peer_address import require_address

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from worlds.kept_environment import BuildError
-from worlds.ui_desk import make_folder
+from worlds.screens.ui_desk import make_folder
 
 from installed.distribution import Distribution, build
 from installed.installation import Installation, installed

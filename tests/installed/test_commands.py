@@ -9,8 +9,8 @@ import pytest
 from worlds.bundle_builder import DATA
 from worlds.golden_documents import COMMANDS, GOLDEN, command_document
 from worlds.record_builder import audited_contents, copy_rule
-from worlds.terminal import Terminal
-from worlds.vendor_server import vendor
+from worlds.screens.terminal import Terminal
+from worlds.servers.vendor_server import vendor
 
 import kinprint
 from installed.installation import Installation, clean_environment

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 from worlds.allowed import open_allowed
-from worlds.http_faults import Reply, scripted_server
-from worlds.private_authority import PrivateAuthority, make_authority
 from worlds.record_builder import (
     AUDITOR_KEY,
     GOLDEN_BUNDLE,
@@ -22,6 +20,8 @@ from worlds.record_builder import (
     forged,
     signed,
 )
+from worlds.servers.http_faults import Reply, scripted_server
+from worlds.servers.private_authority import PrivateAuthority, make_authority
 
 from audit.asking.session import AuditSession
 from audit.journal.journal import Journal

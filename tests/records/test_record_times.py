@@ -15,7 +15,7 @@ from worlds.record_builder import (
     audited_contents,
     forged,
 )
-from worlds.timestamp_authority import TimestampAuthority
+from worlds.servers.timestamp_authority import TimestampAuthority
 
 from audit.bundle.commitment import commitment_bytes
 from audit.records.against_bundle import check_times

@@ -19,7 +19,7 @@ from worlds.record_builder import (
     copy_rule,
     draft_id,
 )
-from worlds.timestamp_authority import TimestampAuthority
+from worlds.servers.timestamp_authority import TimestampAuthority
 
 from audit.asking.session import AuditSession
 from audit.bundle.commitment import commitment_bytes, read_commitment
@@ -252,6 +252,7 @@ def test_a_stamp_over_another_chain_is_refused(
     verification = _stamped(tmp_path, url, authority, over=DATA)
     assert verification.result is Result.REFUSED
     assert _check(verification, "answers").status is Status.FAILED
+    assert "Mismatch between messages" in _check(verification, "answers").text
 
 
 def test_a_stamped_commitment_shows_that_the_bundle_is_older(

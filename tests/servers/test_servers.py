@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
-from worlds.fault_proxy import PASSING, Fault, fault_proxy, is_quick
 from worlds.kept_environment import BuildError
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents, copy_rule, innocent_rule
+from worlds.servers.fault_proxy import PASSING, Fault, fault_proxy, is_quick
 
 from servers.classifiers import write_classifier
 from servers.serving import SERVERS

@@ -6,13 +6,20 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from worlds.bundle_builder import OWNER_KEY, OWNER_TRUST, STRANGER_KEY
 
 from audit.commands.keygen import command as keygen
 from audit.errors import AuditError, SignatureInvalidError, UntrustedKeyError
-from audit.signing.canonical import NotCanonicalError, canonical_bytes, parse_canonical, sha256_hex
+from audit.signing.canonical import (
+    NotCanonicalError,
+    array_sha256,
+    canonical_bytes,
+    parse_canonical,
+    sha256_hex,
+)
 from audit.signing.envelope import (
     SignedStatement,
     sign_statement,
@@ -304,6 +311,14 @@ def test_what_json_cannot_say_has_no_canonical_form(value: object) -> None:
 def test_other_spellings_than_the_canonical_one_are_refused(data: bytes) -> None:
     with pytest.raises(NotCanonicalError, match=r"canonical form|twice|NaN is not JSON"):
         parse_canonical(data)
+
+
+def test_an_array_has_one_digest_whatever_the_order_of_its_bytes_in_memory() -> None:
+    values = np.array([[1, 2], [3, 258]], dtype=np.int16)
+    digest = sha256_hex(bytes([1, 0, 2, 0, 3, 0, 2, 1]))
+
+    assert array_sha256(values) == array_sha256(values.astype(">i2")) == digest
+    assert array_sha256(np.asfortranarray(values)) == digest
 
 
 def test_keygen_writes_a_pair_and_prints_its_id(tmp_path: Path) -> None:

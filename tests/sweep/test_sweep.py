@@ -14,8 +14,8 @@ from worlds.record_builder import (
     copy_rule,
     innocent_rule,
 )
+from worlds.screens.ui_desk import mixed_rule, wrong_rule
 from worlds.sweep_world import World, names
-from worlds.ui_desk import mixed_rule, wrong_rule
 
 from adapters.onnx.model import OnnxModel, load_model
 from adapters.onnx.suspect_file import ModelTable, PreprocessingTable, SuspectFile, to_toml

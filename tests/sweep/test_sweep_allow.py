@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from worlds.in_process import run
-from worlds.pseudo_terminal import on_terminal
 from worlds.record_builder import audited_contents, copy_rule
+from worlds.screens.pseudo_terminal import on_terminal
+from worlds.servers.vendor_server import vendor
 from worlds.sweep_world import World
-from worlds.vendor_server import vendor
 
 from adapters.endpoint.grants import origin_of
 

@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
-from worlds.fault_proxy import Fault
 from worlds.record_builder import audited_contents, copy_rule, innocent_rule
+from worlds.servers.fault_proxy import Fault
+from worlds.servers.vendor_server import vendor
 from worlds.sweep_world import HereEngine, World, names
-from worlds.vendor_server import vendor
 
 from audit.journal.audits import audit_ids, audit_runs
 from audit.journal.journal import Journal

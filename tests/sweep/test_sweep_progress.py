@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOWS = """
-from audit.commands.sweep_progress import SweepProgress
+from audit.commands.sweeping.progress import SweepProgress
 from audit.sweep.run import Listed, Noted, Progressed
 with SweepProgress(is_shown=True) as progress:
     progress.show(Listed(num_names=3, is_complete=True))

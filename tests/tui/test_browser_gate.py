@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from worlds.ui_desk import Patience, make_folder
+from worlds.screens.ui_desk import Patience, make_folder
 
 
 @dataclass(frozen=True, kw_only=True)

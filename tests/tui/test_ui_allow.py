@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 from worlds.record_builder import audited_contents, copy_rule
-from worlds.ui_desk import drive, make_desk, make_folder, shows, until
-from worlds.vendor_server import vendor
+from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, until
+from worlds.servers.vendor_server import vendor
 
 from adapters.endpoint.grants import origin_of
 from audit.suspects.allow_list import load_grants

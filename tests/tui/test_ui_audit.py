@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import AUDITOR_KEY
-from worlds.ui_desk import drive, make_desk, make_folder, shows, text_of, until
+from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
 from audit.records.verify import Result, verify_record
 from audit.signing.keys import Trust

@@ -6,7 +6,7 @@ import pytest
 from textual.pilot import Pilot
 from worlds.fingerprint_builder import SCORES, fingerprint_bundle
 from worlds.long_runs import first
-from worlds.ui_desk import drive, make_desk, make_folder, shows, text_of, until
+from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
 from audit.tui.app import KinprintApp
 from audit.tui.screens.inspector import InspectorScreen

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input
 from worlds.bundle_builder import OWNER_KEY, STRANGER_KEY, golden_members, packed
 from worlds.record_builder import GOLDEN_BUNDLE, audited_contents
-from worlds.ui_desk import drive, make_desk, make_folder, shows, text_of, until
+from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
 from audit.bundle.bundle_file import write_bundle
 from audit.tui.app import KinprintApp

@@ -8,10 +8,10 @@ from pathlib import Path
 import onnx
 import pytest
 from textual.pilot import Pilot
-from worlds.http_faults import Reply, scripted_server
 from worlds.record_builder import audited_contents, innocent_rule
-from worlds.ui_desk import answering_model, drive, make_desk, make_folder, shows, until
-from worlds.ui_gate import gated, write_patient_endpoint
+from worlds.screens.ui_desk import answering_model, drive, make_desk, make_folder, shows, until
+from worlds.screens.ui_gate import gated, write_patient_endpoint
+from worlds.servers.http_faults import Reply, scripted_server
 
 from audit.suspects.found_files import describe_suspect
 from audit.tui.app import KinprintApp

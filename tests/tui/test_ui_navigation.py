@@ -6,8 +6,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.screen import Screen
 from worlds.record_builder import audited_contents
-from worlds.ui_desk import drive, make_desk, make_folder, shows, until
-from worlds.ui_gate import gated
+from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, until
+from worlds.screens.ui_gate import gated
 
 from audit.suspects.found_files import describe_suspect
 from audit.tui.app import KinprintApp

@@ -14,9 +14,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from worlds.raw_sql import run_sql
 from worlds.record_builder import audited_contents, finish_audit
+from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, until
+from worlds.screens.ui_snapshots import check_snapshot
 from worlds.sweep_world import World
-from worlds.ui_desk import drive, make_desk, make_folder, shows, until
-from worlds.ui_snapshots import check_snapshot
 
 from audit.journal.journal import Journal
 from audit.suspects.found_files import describe_suspect
@@ -29,7 +29,7 @@ from audit.tui.screens.help import HelpScreen
 from audit.tui.screens.live import LiveScreen
 from audit.tui.screens.sweep import SweepScreen
 from audit.tui.widgets.facts import Facts
-from audit.tui.widgets.meters import Meters
+from audit.tui.widgets.plots.meters import Meters
 
 STARTED = 1_735_732_800.0
 """2025-01-01T12:00:00Z"""
@@ -119,7 +119,7 @@ def order_for(desk: Desk, suspect: str) -> Order:
 
 
 async def check(app: KinprintApp, pilot: Pilot[None], name: str, size: tuple[int, int]) -> None:
-    await check_snapshot(app, pilot, f"{name}-{size[0]}x{size[1]}")
+    await check_snapshot(app, pilot, f"{size[0]}x{size[1]}/{name}")
 
 
 def test_home(desk: Desk, size: tuple[int, int]) -> None:

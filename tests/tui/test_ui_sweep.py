@@ -7,8 +7,8 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 from worlds.in_process import run
 from worlds.record_builder import AUDITOR_KEY, TRUST, copy_rule
+from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, text_of, until
 from worlds.sweep_world import World
-from worlds.ui_desk import drive, make_desk, make_folder, shows, text_of, until
 
 from audit.records.record import parse_record
 from audit.sweep.run import TABLE

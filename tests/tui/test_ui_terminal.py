@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from worlds.terminal import Terminal
-from worlds.ui_desk import make_desk, make_folder
-from worlds.ui_gate import gated
+from worlds.screens.terminal import Terminal
+from worlds.screens.ui_desk import make_desk, make_folder
+from worlds.screens.ui_gate import gated
 
 KINPRINT = f"{sys.executable} -m kinprint"
 

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
-from worlds.ui_desk import until
+from worlds.screens.ui_desk import until
 
 from audit.tui.widgets.pixel_image import PixelImage
 from audit.tui.widgets.query_grid import QueryGrid

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from worlds.http_faults import Reply, ScriptedServer, scripted_server
+from worlds.servers.http_faults import Reply, ScriptedServer, scripted_server
 
 from adapters.http.suspect import JPEG_WARNING, HttpEndpoint, open_endpoint
 from adapters.suspect import Capability, SuspectConfigError, SuspectError

@@ -16,7 +16,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from pytest_httpserver import HTTPServer
-from worlds.wire_server import (
+from worlds.servers.wire_server import (
     HWC,
     IMAGES,
     Seen,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
-from worlds.wire_server import IMAGES, Seen, WireServer, opened, pixels, wire_server
+from worlds.servers.wire_server import IMAGES, Seen, WireServer, opened, pixels, wire_server
 
 from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import (

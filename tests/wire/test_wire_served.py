@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
-from worlds.wire_server import (
+from worlds.servers.wire_server import (
     CHW,
     HWC,
     IMAGES,

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
-from worlds.wire_server import IMAGES, WireServer, opened, pixels, wire_server, without_images
+from worlds.servers.wire_server import (
+    IMAGES,
+    WireServer,
+    opened,
+    pixels,
+    wire_server,
+    without_images,
+)
 
 from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import (

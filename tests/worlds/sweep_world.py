@@ -16,7 +16,7 @@ from audit.sweep.run import Sweep, SweepBundle, SweepEvent
 from audit.sweep.tasks import Parcel, SuspectTask, SweepSettings
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
 from worlds.record_builder import GOLDEN_BUNDLE, TRUST, audited_bundle, copy_rule, innocent_rule
-from worlds.ui_desk import Rule, answering_model
+from worlds.screens.ui_desk import Rule, answering_model
 
 SETTINGS: dict[str, Any] = {"device": "cpu", "num_threads": 1}
 

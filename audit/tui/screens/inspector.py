@@ -22,8 +22,8 @@ from audit.scores.query_budget import QueryBudget, query_budget
 from audit.suspects.found_files import FoundBundle, read_found_bundle
 from audit.tui.navigation import OpenNewAudit
 from audit.tui.screens.base import KinprintScreen
-from audit.tui.widgets.budget_plot import BudgetPlot
 from audit.tui.widgets.facts import Facts
+from audit.tui.widgets.plots.budget_plot import BudgetPlot
 from audit.tui.widgets.trigger_sheet import TriggerSheet
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
 

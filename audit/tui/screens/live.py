@@ -26,9 +26,9 @@ from audit.tui.running import Order, Outbox, run_order
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.audit_log import AuditLog
 from audit.tui.widgets.confusion_table import ConfusionTable, likely_causes
-from audit.tui.widgets.evidence_plot import EvidencePlot, curve_of
 from audit.tui.widgets.image_pair import ImagePair
-from audit.tui.widgets.meters import Meters
+from audit.tui.widgets.plots.evidence_plot import EvidencePlot, curve_of
+from audit.tui.widgets.plots.meters import Meters
 from audit.tui.widgets.query_grid import QueryGrid
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
 from audit.verdict.outcome import Verdict

@@ -9,9 +9,9 @@ from textual.widgets import Static
 
 from adapters.printable import printable
 from audit.tui.result_data import ResultData
-from audit.tui.widgets.evidence_plot import EvidencePlot
 from audit.tui.widgets.facts import Facts
-from audit.tui.widgets.score_strip import ScoreStrip
+from audit.tui.widgets.plots.evidence_plot import EvidencePlot
+from audit.tui.widgets.plots.score_strip import ScoreStrip
 from audit.verdict.outcome import ScoreOutcome
 
 

@@ -8,7 +8,7 @@ from textual.widgets import Static
 from adapters.printable import printable
 from audit.tui.result_data import ResultData
 from audit.tui.widgets.confusion_table import ConfusionTable, likely_causes
-from audit.tui.widgets.score_strip import ScoreStrip
+from audit.tui.widgets.plots.score_strip import ScoreStrip
 
 
 class VerdictPage(VerticalScroll):

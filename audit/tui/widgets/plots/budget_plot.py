@@ -8,7 +8,7 @@ from textual.widgets import Static
 from textual_plotext import PlotextPlot
 
 from audit.scores.query_budget import QueryBudget
-from audit.tui.widgets.evidence_plot import count_ticks, ticks
+from audit.tui.widgets.plots.evidence_plot import count_ticks, ticks
 from audit.tui.words import plot_colour
 
 

@@ -17,9 +17,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from audit.tui.app import KinprintApp
-from worlds.ui_desk import Patience
+from worlds.screens.ui_desk import Patience
 
-FOLDER = Path(__file__).parents[1] / "snapshots"
+FOLDER = Path(__file__).parents[2] / "snapshots"
 UPDATE = "KINPRINT_UPDATE_SNAPSHOTS"
 STEADY_LOOKS, WRONG_LOOKS = 10, 300
 """So often in a row a screen looks the same before its picture is taken anew, or is wrong."""
@@ -60,7 +60,7 @@ async def check_snapshot(app: KinprintApp, pilot: Pilot[None], name: str) -> Non
         if patience.is_over or num_same >= (STEADY_LOOKS if is_new else WRONG_LOOKS):
             break
     if is_new:
-        FOLDER.mkdir(exist_ok=True)
+        known.parent.mkdir(exist_ok=True)
         known.write_text(picture, encoding="utf-8")
         found.unlink(missing_ok=True)
         return

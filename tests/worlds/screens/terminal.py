@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from worlds.ui_desk import Patience
+from worlds.screens.ui_desk import Patience
 
 SIZES = ("COLUMNS", "LINES")
 

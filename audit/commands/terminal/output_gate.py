@@ -1,8 +1,8 @@
 """The last gate on the way to a terminal: whoever writes, nothing gets through that could drive it.
 
 While a command runs, standard output and error are `PrintableStream`; so are they for warnings, log
-lines and tracebacks of other libraries. Colours and bars go past it (`audit.commands.consoles`),
-which looks at their texts itself.
+lines and tracebacks of other libraries. Colours and bars go past it, by the consoles beside this
+file, which look at their texts themselves.
 """
 
 import sys

@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from audit.asking.events import Answered, AuditEvent, ControlsChecked, Finished, Started
-from audit.commands.consoles import Bars
+from audit.commands.terminal.consoles import Bars
 
 
 class AuditProgress:

@@ -1,7 +1,7 @@
 """Consoles for tables and bars: rich's, with texts that cannot drive a terminal.
 
 rich writes colours and moves the cursor, so that what it has put together may not go through the
-gate (`audit.commands.output_gate`); each text that it is given does.
+gate (`audit.commands.terminal.output_gate`); each text that it is given does.
 """
 
 import os
@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from adapters.printable import printable
-from audit.commands.output_gate import ALLOWED, before_the_gate, behind_the_gate
+from audit.commands.terminal.output_gate import ALLOWED, before_the_gate, behind_the_gate
 
 _WIDTH = 140
 """Columns of a file or a pipe, unless ``COLUMNS`` says otherwise."""

@@ -11,7 +11,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from audit.commands.consoles import Bars
+from audit.commands.terminal.consoles import Bars
 from audit.sweep.run import Listed, Noted, PairDone, Progressed, SweepEvent
 
 LINE_EVERY_S = 30.0

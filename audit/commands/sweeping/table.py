@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from adapters.printable import printable
-from audit.commands.consoles import result_console
+from audit.commands.terminal.consoles import result_console
 from audit.commands.verdict_table import STYLES
 from audit.sweep.summary import RankedPair, Summary
 

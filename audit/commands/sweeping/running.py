@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from adapters.printable import json_text
-from audit.commands.interruption import Interruption
-from audit.commands.sweep_progress import SweepProgress
+from audit.commands.sweeping.progress import SweepProgress
+from audit.commands.terminal.interruption import Interruption
 from audit.sweep.run import PairDone, Sweep, SweepEvent, Swept
 
 _NOT_TOLD = ("file_id", "adjusted_p_value")

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from audit.bundle.manifest import BundleContents
-from worlds.fault_proxy import FaultProxy, Faults, fault_proxy
+from worlds.servers.fault_proxy import FaultProxy, Faults, fault_proxy
 
 Rule = Callable[[str, int, int], int]
 """Label from kind (``control``, ``query``), index and the source's label."""

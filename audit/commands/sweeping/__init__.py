@@ -1,0 +1,1 @@
+"""What the sweep command shows and asks, apart from its options."""
