@@ -62,6 +62,7 @@ def plain_bundle(num_questions: int) -> BundleContents:
         selection_rankings=np.empty((0, num_queries, 0), np.int64),
         controls=rng.integers(0, 256, (NUM_CONTROLS, SIDE, SIDE, 3), dtype=np.uint8),
         control_labels=np.zeros(NUM_CONTROLS, np.int64),
+        model_control_labels=np.zeros((2 * NUM_MODELS, NUM_CONTROLS), np.int64),
         model_query_labels=np.where(is_innocent, 1, 0) * np.ones(num_queries, np.int64),
         model_query_log_probabilities=np.empty((2 * NUM_MODELS, 0, K)),
         model_rankings=np.empty((2 * NUM_MODELS, num_queries, 0), np.int64),

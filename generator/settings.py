@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from adapters.strict_model import FrozenModel
+from audit.bundle.manifest import MAX_RATE
 
 
 class CraftSettings(FrozenModel):
@@ -38,9 +39,9 @@ class CraftSettings(FrozenModel):
     """Floor of the likelihood ratio."""
     tau: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Half-width of MFUE's loss interval."""
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    alpha: Annotated[float, Field(gt=0, le=MAX_RATE)] = 0.1
     """False-positive rate of the verdict."""
-    beta: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    beta: Annotated[float, Field(gt=0, le=MAX_RATE)] = 0.1
     """Miss rate of the verdict."""
     min_control_agreement: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Share of the source's control accuracy that a comparable suspect must reach."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from audit.asking.class_order import ClassOrder
 from audit.journal.attempt_log import Spending
 from audit.scores.evidence import QueryEvidence
+from audit.verdict.conformal_path import Boundaries
 from audit.verdict.outcome import ControlCheck, Outcome, ScoreOutcome
 
 
@@ -38,6 +39,8 @@ class Standing:
     """The deciding score, with its thresholds for the questions that were answered."""
     evidence: QueryEvidence | None
     """Query by query, where that score has queries."""
+    boundaries: Boundaries | None
+    """What it is followed between, where the audit may stop early."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -174,7 +174,7 @@ class _Queue:
 
     def has_decided(self) -> bool:
         """Return whether the answers so far are enough."""
-        return self._follower is not None and self._follower.follow(self._book.answers) is not None
+        return self._follower is not None and self._follower.follow(self._book.answers)
 
     def may_take(self) -> bool:
         """Return whether the next batch may leave before another answer is kept."""

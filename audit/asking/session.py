@@ -233,7 +233,7 @@ class AuditSession:
     def _finish(self, audit: str, run: int, outcome: Outcome) -> Finished:
         is_cut = self._plan is not self._whole_plan
         # What stopped early as inconclusive has asked enough, whatever the budget.
-        is_open = outcome.verdict is Verdict.INCONCLUSIVE and outcome.scores[0].e_value is None
+        is_open = outcome.verdict is Verdict.INCONCLUSIVE and not outcome.scores[0].stopped_early
         is_complete = not (is_cut and is_open)
         self._journal.end_run(audit, run, outcome.model_dump_json(), is_complete=is_complete)
         return Finished(

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 from audit.answer import Answer
 from audit.asking.events import Standing
 from audit.bundle.manifest import BundleContents
 from audit.scores.evidence import query_evidence
+from audit.verdict.early_stop import path_boundaries
 from audit.verdict.judge import judge
 from audit.verdict.rule import DecisionRule
 
@@ -29,6 +31,7 @@ class Standings:
     ) -> None:
         self._bundle, self._rule, self._score = bundle, rule, score
         self._every_s, self._next = every_s, 0.0
+        self._boundaries = cache(lambda: path_boundaries(bundle, rule, score))
 
     def due(self, answers: Mapping[str, Answer]) -> Iterator[Standing]:
         """Yield how the deciding score stands, if it is time to; most often nothing.
@@ -45,4 +48,7 @@ class Standings:
         end = time.monotonic()
         # Where judging is slow, telling it often would keep answers waiting.
         self._next = end + max(self._every_s, (end - start) / _SHARE)
-        yield from (Standing(score=score, evidence=evidence) for score in outcome.scores)
+        yield from (
+            Standing(score=score, evidence=evidence, boundaries=self._boundaries())
+            for score in outcome.scores
+        )

@@ -39,7 +39,7 @@ from audit.signing.envelope import (
 from audit.signing.keys import PrivateKey, Trust
 
 FORMAT = "kinprint-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The only version that is read and written."""
 
 UNSEALED = "0" * 64

@@ -59,6 +59,7 @@ _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
     "selection_rankings": (np.int64, "B Q D"),
     "controls": (np.uint8, "C height width channels"),
     "control_labels": (np.int64, "C"),
+    "model_control_labels": (np.int64, "R C"),
     "model_query_labels": (np.int64, "R Q"),
     "model_query_log_probabilities": (np.float64, "R S K"),
     "model_rankings": (np.int64, "R Q D"),
@@ -82,6 +83,7 @@ def check_consistency(manifest: Manifest, arrays: Arrays) -> None:
     sizes = _check_shapes(manifest, arrays)
     _check_not_empty(manifest, sizes)
     _check_values(arrays, sizes)
+    _check_accuracies(manifest, arrays)
     _check_probes(manifest, sizes)
 
 
@@ -161,6 +163,7 @@ def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
         "source_probe_labels",
         "source_query_labels",
         "control_labels",
+        "model_control_labels",
         "model_query_labels",
     ):
         _check_range(name, getattr(arrays, name), 0, sizes["K"] - 1)
@@ -184,6 +187,17 @@ def _check_values(arrays: Arrays, sizes: dict[str, int]) -> None:
         # Minus infinity would be a probability of 0, whose cross-entropy compares with nothing.
         _check_range(name, log_probabilities, np.finfo(float).min, _TOLERANCE)
         _check_sums(name, np.exp(log_probabilities))
+
+
+def _check_accuracies(manifest: Manifest, arrays: Arrays) -> None:
+    """What a p-value rests on says how good it is: the answers themselves must say the same."""
+    right = (arrays.model_control_labels == arrays.control_labels).mean(axis=1)  # [R, C] -> [R]
+    for model, share in zip(manifest.calibration_models, right, strict=True):
+        if abs(model.control_accuracy - float(share)) > _TOLERANCE:
+            raise BundleError(
+                f"models: '{model.name}': expected a control_accuracy of {share:g}, as its answers "
+                f"say, got {model.control_accuracy:g}"
+            )
 
 
 def _check_groups(groups: NDArray[np.int64]) -> None:

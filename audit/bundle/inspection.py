@@ -11,7 +11,7 @@ from audit.bundle.manifest import BundleContents
 from audit.errors import SignatureInvalidError, UntrustedKeyError
 from audit.signing.keys import Trust
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the JSON document."""
 
 MAX_CLASS_NAMES = 20

@@ -26,6 +26,8 @@ ScoreName = Literal[
     "mfue-b",
 ]
 Scalar = str | int | float | bool
+MAX_RATE = 0.2
+"""Largest alpha and beta: what is wrong more often accuses nobody and clears nobody."""
 
 
 class Task(FrozenModel):
@@ -84,6 +86,9 @@ class ModelRecord(FrozenModel):
     """``selection``: shaped the queries. ``calibration``: only sets thresholds and p-values."""
     stratum: str
     """Kind of innocent (same data, other data, ...) or of derivation (pruned, fine-tuned, ...)."""
+    lineage: Annotated[str, Field(min_length=1)] | None = None
+    """Network that it and its like were made from: innocents of one lineage count as one. None: a
+    network of its own."""
     provenance: str
     """Where it comes from, in words."""
     weights_sha256: Sha256
@@ -94,7 +99,7 @@ class Manifest(FrozenModel):
     """Everything about a bundle but its tensors."""
 
     format: Literal["kinprint-bundle"] = "kinprint-bundle"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     model_name: str
     owner: str
     created: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
@@ -111,9 +116,9 @@ class Manifest(FrozenModel):
     """Added to both probabilities of the likelihood ratio."""
     tau: Annotated[float, Field(gt=0, lt=1)]
     """Half-width of MFUE's relative loss interval (Eq. 5)."""
-    alpha: Annotated[float, Field(gt=0, lt=1)]
+    alpha: Annotated[float, Field(gt=0, le=MAX_RATE)]
     """False-positive rate that the thresholds are set for."""
-    beta: Annotated[float, Field(gt=0, lt=1)]
+    beta: Annotated[float, Field(gt=0, le=MAX_RATE)]
     """Miss rate that the thresholds are set for."""
     min_control_agreement: Fraction
     """Share of the source's control accuracy that a comparable suspect must reach."""
@@ -181,6 +186,8 @@ class Arrays:
     """``[C, H, W, channels]``"""
     control_labels: NDArray[np.int64]
     """True class of each control image, ``[C]``."""
+    model_control_labels: NDArray[np.int64]
+    """Class that each calibration model gives each control image, ``[R, C]``."""
     model_query_labels: NDArray[np.int64]
     """Class that each calibration model gives each query, ``[R, Q]``."""
     model_query_log_probabilities: NDArray[np.float64]

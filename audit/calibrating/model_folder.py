@@ -30,6 +30,8 @@ class PanelAnswers:
     digest: str
     """SHA-256 of the file."""
     control_accuracy: float
+    control_labels: NDArray[np.int64]
+    """``[C]``"""
     query_labels: NDArray[np.int64]
     """``[Q]``"""
     query_log_probabilities: NDArray[np.float64]
@@ -117,7 +119,8 @@ def ask_everything(bundle: BundleContents, suspect: Suspect, path: Path) -> Pane
         SuspectError: It does not answer, gives no probabilities, or fails the control images.
     """
     arrays, settings = bundle.arrays, bundle.manifest.probes
-    right = float((answered_labels(suspect, arrays.controls) == arrays.control_labels).mean())
+    control_labels = answered_labels(suspect, arrays.controls)
+    right = float((control_labels == arrays.control_labels).mean())
     floor = min_control_accuracy(bundle)
     if right < floor:
         raise SuspectError(
@@ -141,6 +144,7 @@ def ask_everything(bundle: BundleContents, suspect: Suspect, path: Path) -> Pane
         path=path,
         digest=suspect.identity.digest,
         control_accuracy=right,
+        control_labels=control_labels,
         query_labels=answered_labels(suspect, arrays.queries),
         query_log_probabilities=_log_probabilities(
             suspect, arrays.queries[: len(arrays.source_query_log_probabilities)]

@@ -9,7 +9,6 @@ is wrong.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -17,12 +16,14 @@ from numpy.typing import NDArray
 
 from audit.bundle.bundle_file import UNSEALED
 from audit.bundle.manifest import Arrays, BundleContents, Manifest, ModelRecord
+from audit.calibrating.lineages import with_lineages
 from audit.calibrating.model_folder import PanelAnswers
 from audit.calibrating.tau_choice import TauChoice, choose_tau
 from audit.errors import AuditError
+from audit.scores.comparison import whole_scores
 from audit.scores.query_scores import QueryAnswers, can_score, deciding_query_score, query_scores
 from audit.scores.rank_correlation import positions_of
-from audit.verdict.early_stop import whole_thresholds
+from audit.verdict.judge import score_thresholds
 from audit.verdict.p_values import clopper_pearson
 from audit.verdict.rule import DecisionRule, bundle_rule, choose_rule
 
@@ -39,6 +40,8 @@ class NewModel:
     role: Role
     stratum: str
     """Kind: the folder that it lies in."""
+    lineage: str | None
+    """Network that it is declared to be made from; None for its own."""
     answers: PanelAnswers
 
 
@@ -63,12 +66,8 @@ class Recalibrated:
     """Half-width of MFUE's interval; None where the bundle has nothing to choose it by."""
     false_positives: HeldOutRate | None
     """None if nothing was held out."""
-
-
-def stratum_of(path: Path, root: Path) -> str:
-    """Return a model's kind: its folder below the root, ``given`` in the root itself."""
-    parent = path.relative_to(root).parent
-    return "given" if parent == Path() else parent.as_posix()
+    joined: tuple[str, ...] = ()
+    """A sentence about every lineage of several models that was found."""
 
 
 def without_known(
@@ -133,7 +132,7 @@ def outliers(bundle: BundleContents, models: Sequence[NewModel]) -> list[NewMode
 
 def require_reachable(
     bundle: BundleContents,
-    files: Sequence[tuple[Role, str]],
+    files: Sequence[tuple[Role, str, str | None]],
     *,
     alpha: float | None,
     beta: float | None,
@@ -143,7 +142,7 @@ def require_reachable(
 
     Args:
         bundle: The bundle as it is.
-        files: Role and stratum of each new model.
+        files: Role, stratum and declared lineage of each new model.
         alpha: As in `recalibrate`, like the rest.
         beta: Likewise.
         report_share: Likewise.
@@ -152,12 +151,19 @@ def require_reachable(
         AuditError: Says how many models a rate takes.
     """
     _check_share(report_share)
-    added: list[Role] = [role for role, _ in files]
-    for stratum in {stratum for role, stratum in files if role == "innocent"}:
-        for _ in range(round(report_share * files.count(("innocent", stratum)))):
-            added.remove("innocent")
+    units = [lineage or f"/{number}" for number, (_, _, lineage) in enumerate(files)]
+    innocents = [
+        (stratum, unit)
+        for (role, stratum, _), unit in zip(files, units, strict=True)
+        if role == "innocent"
+    ]
+    held_out = _held_out(innocents, report_share)
     record = bundle.manifest.models[-1]
-    models = [record.model_copy(update={"role": role, "use": "calibration"}) for role in added]
+    models = [
+        record.model_copy(update={"role": role, "use": "calibration", "lineage": lineage})
+        for (role, _, lineage), unit in zip(files, units, strict=True)
+        if role == "derived" or unit not in held_out
+    ]
     manifest = bundle.manifest.model_copy(update={"models": (*bundle.manifest.models, *models)})
     choose_rule(manifest, alpha=alpha, beta=beta, stop_early=False)
 
@@ -184,8 +190,8 @@ def recalibrate(
     Raises:
         AuditError: Too few models for a rate; says how many it takes.
     """
-    reporting, calibrating = _split(models, report_share)
-    old = bundle.manifest
+    old, models, joined = _joined(bundle, models)
+    reporting, calibrating = _split(old, models, report_share)
     facts = {
         **old.crafting,
         "recalibrated_from": bundle.manifest_sha256,
@@ -209,6 +215,9 @@ def recalibrate(
     manifest = manifest.model_copy(update={"alpha": rule.alpha, "beta": rule.beta})
     arrays = dataclasses.replace(
         bundle.arrays,
+        model_control_labels=_stacked(
+            bundle.arrays.model_control_labels, [one.answers.control_labels for one in calibrating]
+        ),
         model_query_labels=_stacked(
             bundle.arrays.model_query_labels, [one.answers.query_labels for one in calibrating]
         ),
@@ -237,6 +246,7 @@ def recalibrate(
         rule=rule,
         tau=tau,
         false_positives=_false_positives(contents, reporting) if reporting else None,
+        joined=joined,
     )
 
 
@@ -245,18 +255,57 @@ def _check_share(report_share: float) -> None:
         raise AuditError(f"report-share: expected a share from 0 to below 1, got {report_share:g}")
 
 
+def _joined(
+    bundle: BundleContents, models: Sequence[NewModel]
+) -> tuple[Manifest, list[NewModel], tuple[str, ...]]:
+    """Name the lineages of old and new innocents together, and say which were found."""
+    whole = bundle.manifest.model_copy(
+        update={"models": (*bundle.manifest.models, *(_record(model) for model in models))}
+    )
+    labels = _stacked(
+        bundle.arrays.model_control_labels, [model.answers.control_labels for model in models]
+    )
+    named, told = with_lineages(whole, bundle.arrays.control_labels, labels)
+    num_old = len(bundle.manifest.models)
+    manifest = bundle.manifest.model_copy(update={"models": named.models[:num_old]})
+    return (
+        manifest,
+        [
+            dataclasses.replace(model, lineage=record.lineage)
+            for model, record in zip(models, named.models[num_old:], strict=True)
+        ],
+        told,
+    )
+
+
 def _split(
-    models: Sequence[NewModel], report_share: float
+    old: Manifest, models: Sequence[NewModel], report_share: float
 ) -> tuple[list[NewModel], list[NewModel]]:
-    """Hold out a share of the innocents of each kind; which ones, their digests decide."""
+    """Hold out a share of the new lineages of each kind; which ones, digests decide."""
     _check_share(report_share)
-    reporting: list[NewModel] = []
-    for stratum in sorted({model.stratum for model in models if model.role == "innocent"}):
-        kind = [one for one in models if one.role == "innocent" and one.stratum == stratum]
-        ordered = sorted(kind, key=lambda model: model.answers.digest)
-        reporting += ordered[: round(report_share * len(ordered))]
-    held_out = {id(model) for model in reporting}
-    return reporting, [model for model in models if id(model) not in held_out]
+    known = {model.lineage for model in old.models}
+    ordered = sorted(
+        (one for one in models if one.role == "innocent"), key=lambda model: model.answers.digest
+    )
+    units = [
+        (model.stratum, model.lineage or model.answers.digest)
+        for model in ordered
+        # Whose kin sets the thresholds reports nothing about strangers.
+        if model.lineage is None or model.lineage not in known
+    ]
+    held_out = _held_out(units, report_share)
+    reporting = [one for one in ordered if (one.lineage or one.answers.digest) in held_out]
+    reported = {id(model) for model in reporting}
+    return reporting, [model for model in models if id(model) not in reported]
+
+
+def _held_out(units: Sequence[tuple[str, str]], report_share: float) -> set[str]:
+    """Return the lineages that only report: of each kind a share, the first ones."""
+    held_out: set[str] = set()
+    for stratum in sorted({stratum for stratum, _ in units}):
+        kind = list(dict.fromkeys(unit for one, unit in units if one == stratum))
+        held_out |= set(kind[: round(report_share * len(kind))])
+    return held_out
 
 
 def _false_positives(bundle: BundleContents, models: Sequence[NewModel]) -> HeldOutRate:
@@ -274,9 +323,8 @@ def _accused(bundle: BundleContents, models: Sequence[NewModel]) -> NDArray[np.b
     if score is None or not models:
         return np.zeros(len(models), dtype=bool)
     has_probabilities = len(bundle.arrays.source_query_log_probabilities) > 0
-    threshold = whole_thresholds(
-        bundle, bundle_rule(bundle.manifest), score, with_probabilities=has_probabilities
-    ).derived_above
+    known = whole_scores(bundle, score, with_probabilities=has_probabilities)
+    threshold = score_thresholds(bundle, bundle_rule(bundle.manifest), known).derived_above
     answers = QueryAnswers(
         queries=np.arange(len(bundle.arrays.queries)),
         labels=np.array([model.answers.query_labels for model in models]),
@@ -300,6 +348,7 @@ def _record(model: NewModel) -> ModelRecord:
         role=model.role,
         use="calibration",
         stratum=model.stratum,
+        lineage=model.lineage,
         provenance=f"ONNX file {answers.path.name}, added after crafting",
         weights_sha256=answers.digest,
         control_accuracy=answers.control_accuracy,

@@ -74,12 +74,12 @@ def command(
     theft.
     """
     from audit.bundle.bundle_file import creation_time, read_bundle, write_bundle
+    from audit.calibrating.lineages import declared_place
     from audit.calibrating.model_folder import model_files
     from audit.calibrating.recalibrate import (
         outliers,
         recalibrate,
         require_reachable,
-        stratum_of,
         without_known,
     )
     from audit.commands.terminal.passphrase import passphrase_from
@@ -99,7 +99,7 @@ def command(
     paths = [(role, folder, model_files(folder)) for role, folder in folders]
     require_reachable(
         bundle,
-        [(role, stratum_of(path, folder)) for role, folder, found in paths for path in found],
+        [(role, *declared_place(path, folder)) for role, folder, found in paths for path in found],
         alpha=alpha,
         beta=beta,
         report_share=report_share,
@@ -126,6 +126,8 @@ def command(
         report_share=report_share,
         created=creation_time(),
     )
+    for joined in made.joined:
+        click.echo(f"one lineage: {joined}", err=True)
     digest = write_bundle(out, made.manifest, made.arrays, key)
     _print(made, digest, as_json=as_json)
 
@@ -137,8 +139,9 @@ def _ask(
     is_shown: bool,
 ) -> "tuple[list[NewModel], list[str]]":
     from adapters.suspect import SuspectError
+    from audit.calibrating.lineages import declared_place
     from audit.calibrating.model_folder import PanelRefusal, ask_everything, open_panel
-    from audit.calibrating.recalibrate import NewModel, stratum_of
+    from audit.calibrating.recalibrate import NewModel
     from audit.commands.counting import counting
 
     models, told = [], []
@@ -149,10 +152,12 @@ def _ask(
                     if isinstance(suspect, PanelRefusal):
                         told.append(f"{path}: {suspect.reason}")
                         continue
+                    stratum, lineage = declared_place(path, folder)
                     models.append(
                         NewModel(
                             role=role,
-                            stratum=stratum_of(path, folder),
+                            stratum=stratum,
+                            lineage=lineage if role == "innocent" else None,
                             answers=ask_everything(bundle, suspect, path),
                         )
                     )
@@ -164,6 +169,8 @@ def _ask(
 
 
 def _print(made: "Recalibrated", digest: str, *, as_json: bool) -> None:
+    from audit.verdict.populations import num_lineages
+
     roles = [model.role for model in made.manifest.calibration_models]
     held_out = made.false_positives
     if as_json:
@@ -176,15 +183,19 @@ def _print(made: "Recalibrated", digest: str, *, as_json: bool) -> None:
             "alpha": made.rule.alpha,
             "beta": made.rule.beta,
             "num_innocents": roles.count("innocent"),
+            "num_lineages": num_lineages(made.manifest),
             "num_derived": roles.count("derived"),
             "tau": None if made.tau is None else dataclasses.asdict(made.tau),
             "held_out": None if held_out is None else dataclasses.asdict(held_out),
         }
         click.echo(json_text(json.dumps(document, indent=2)))
         return
+    lineages = num_lineages(made.manifest)
+    of_lineages = "" if lineages == roles.count("innocent") else f" of {lineages} lineages"
     click.echo(
-        f"bundle {digest[:16]}: {roles.count('innocent')} innocents and {roles.count('derived')} "
-        f"derived models calibrate; alpha {made.rule.alpha:g}, beta {made.rule.beta:g}"
+        f"bundle {digest[:16]}: {roles.count('innocent')} innocents{of_lineages} and "
+        f"{roles.count('derived')} derived models calibrate; alpha {made.rule.alpha:g}, beta "
+        f"{made.rule.beta:g}"
     )
     if made.tau is not None:
         kept = "stays" if made.tau.tau == made.tau.before else f"instead of {made.tau.before:g}"

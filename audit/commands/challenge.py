@@ -10,7 +10,7 @@ from adapters.printable import json_text, printable
 if TYPE_CHECKING:
     from audit.calibrating.challenge import Challenge
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the JSON document."""
 
 

@@ -10,7 +10,7 @@ from adapters.printable import json_text, printable
 if TYPE_CHECKING:
     from audit.journal.journal import Journal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the JSON documents."""
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)

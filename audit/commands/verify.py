@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from audit.records.ask_again import Reasked
     from audit.records.verify import Verification
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the JSON document."""
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)

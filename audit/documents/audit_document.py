@@ -13,7 +13,7 @@ from adapters.strict_model import FrozenModel
 from audit.documents.json_schema import schema_of, shipped_schema, write_schema
 from audit.verdict.outcome import Outcome
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _FILE = "audit.schema.json"
 _ExitCode = Annotated[int, Field(description="See the exit statuses in the README.")]
 
@@ -97,7 +97,7 @@ class AuditDocument(FrozenModel):
 
     model_config = ConfigDict(title="kinprint audit --json")
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     bundle: AskedBundle
     audits: Annotated[
         list[Audited | NotAudited], Field(description="One per suspect, in the order given.")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from audit.errors import JournalError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _TABLES = """
 CREATE TABLE audits (
@@ -66,7 +66,9 @@ CREATE TABLE attempts (
     UNIQUE (audit, run, request, attempt)
 ) STRICT;
 """
-_MIGRATIONS = {2: _ATTEMPTS}
+# What an outcome says has changed: every answer is kept, and --resume judges it without asking.
+_JUDGED_AGAIN = "UPDATE audits SET finished = NULL, outcome_json = NULL;"
+_MIGRATIONS = {2: _ATTEMPTS, 3: _JUDGED_AGAIN}
 """Statements that lead from a version to the next one."""
 
 

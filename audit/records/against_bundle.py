@@ -120,7 +120,9 @@ def check_rule(record: Record, bundle: BundleContents) -> Check:
     def found() -> str:
         rule = record_rule(record, bundle)
         early = (
-            f", and {rule.stopping_error:g} more for stopping early" if rule.stopping_error else ""
+            f", stopping early; on the control images alone that errs with {rule.stopping_error:g}"
+            if rule.stopping_error
+            else ""
         )
         return f"alpha {rule.alpha:g} and beta {rule.beta:g}{early}."
 

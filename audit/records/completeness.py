@@ -41,7 +41,7 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
                 )
         else:
             queries = follow_queries(bundle, rule, record.opening.scores[0])
-            is_decided = queries is not None and queries.follow(given) is not None
+            is_decided = queries is not None and queries.follow(given)
             others = _asked_enough(plan.within(budget).groups[1:], queries, given)
             due = controls | (
                 {one for one in others if one.startswith("query/")} if is_decided else others
@@ -88,11 +88,11 @@ def _asked_enough(
     groups: Sequence[QuestionGroup], follower: Follower | None, given: Mapping[str, Answer]
 ) -> set[str]:
     """Return the questions that had to be asked: those after an early stop had not."""
-    stop = follower.follow(given) if follower else None
+    has_stopped = follower is not None and follower.follow(given)
     due: set[str] = set()
     for group in groups:
         num = group.num_questions
-        if stop and follower and group.kind == follower.kind:
-            num = min(num, stop.num_values)
+        if has_stopped and follower and group.kind == follower.kind:
+            num = min(num, follower.num_followed)
         due |= {group.question(index) for index in range(num)}
     return due

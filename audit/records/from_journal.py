@@ -170,7 +170,7 @@ def _opening(audit: str, entry: AuditEntry, runs: Sequence[RunEntry]) -> Opening
     try:
         return Opening(
             format="kinprint-record",
-            format_version=1,
+            format_version=2,
             audit=audit,
             started=utc(entry.started),
             bundle=RecordedBundle(

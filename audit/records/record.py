@@ -31,7 +31,7 @@ from audit.signing.keys import PrivateKey, Trust
 from audit.verdict.outcome import Outcome
 
 FORMAT = "kinprint-record"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The only version that is read and written."""
 SUBJECT = "record"
 """Name of the signed thing in the envelope."""
@@ -92,7 +92,7 @@ class Opening(FrozenModel):
     """The first line."""
 
     format: Literal["kinprint-record"]
-    format_version: Literal[1]
+    format_version: Literal[2]
     audit: str
     started: Time
     bundle: RecordedBundle

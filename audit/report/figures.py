@@ -102,18 +102,18 @@ def evidence_figure(
     innocent: NDArray[np.float64],
     derived: NDArray[np.float64],
     *,
-    derived_above: float | None,
-    independent_below: float | None,
+    derived_above: NDArray[np.float64],
+    independent_below: NDArray[np.float64],
     label: str,
     alternative: str,
 ) -> str:
-    """Draw how a mean over queries settles, query by query.
+    """Draw how a mean over queries settles, query by query, between what would decide.
 
     Args:
         suspect: What its answer to each query is worth, ``[Q]``.
         innocent: Of the innocent models, ``[R, Q]``.
         derived: Of the derived models, ``[S, Q]``.
-        derived_above: Threshold after all queries, None if there is none.
+        derived_above: Boundary after 1 to Q queries, infinite where there is none, ``[Q]``.
         independent_below: Likewise.
         label: Of the vertical axis.
         alternative: See `scores_figure`.
@@ -140,7 +140,12 @@ def evidence_figure(
             ends[name] = float(means[:, -1].mean())
         axes.plot(count, np.cumsum(suspect) / count, color=_COLOURS["suspect"], linewidth=2.2)
         _end_labels(axes, ends, x=len(suspect))
-        _thresholds(axes.axhline, derived_above, independent_below)
+        # Boundaries come from far away and must not flatten what they close in on.
+        low, high = axes.get_ylim()
+        for boundary in (derived_above, independent_below):
+            shown = np.where(np.isfinite(boundary), boundary, np.nan)
+            axes.plot(count, shown, color=_COLOURS["muted"], linewidth=1.2, linestyle=":")
+        axes.set_ylim(low, high)
         axes.set_xlabel("queries answered")
         axes.set_ylabel(label)
         axes.set_xlim(1, max(2, len(suspect)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from audit.records.record import Record, State
 from audit.report.score_words import SCORE_WORDS
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
+from audit.verdict.p_values import innocents_needed
 
 WEAK_P_VALUE = 0.05
 """Above this a finding of derivation carries a caution."""
@@ -138,28 +139,33 @@ def _what_came_back(score: ScoreOutcome, agreement: Agreement | None) -> str:
 
 
 def _how_sure(outcome: Outcome, score: ScoreOutcome) -> list[str]:
-    num = score.num_innocents
+    num = score.num_lineages
     if num == 0:
         return ["No innocent model was there to compare with, so no error rate can be stated."]
     above, told = score.num_as_high, []
-    if score.e_value is not None:
+    if score.stopped_early:
         told.append(
             f"The audit stopped after {score.num_queries} of {score.num_in_bundle} images, because "
-            "their order is random and what came back was certain enough: the risk that all of "
-            f"them together would have led elsewhere is at most {outcome.stopping_error:.2%}."
+            "what came back was certain enough. Each innocent model counts with the point where "
+            "its answers to all of the images speak most against it, so that stopping early adds "
+            "nothing to the risk of a wrong verdict."
         )
+    models = f"{score.num_innocents} models that the owner names as independent of the source"
+    if num < score.num_innocents:
+        models = f"{models}, made from {num} networks,"
+    counted = "the networks" if num < score.num_innocents else "them"
+    did = "came" if score.stopped_early else "scored"
     compared = (
-        f"{num} models that the owner names as independent of the source answered the same images; "
-        f"{'none' if above == 0 else above} of them scored at least as high as the suspect"
+        f"{models} answered the same images; {'none' if above == 0 else above} of {counted} {did} "
+        "at least as high as the suspect"
     )
-    if score.verdict is Verdict.INDEPENDENT and score.e_value is not None:
-        told.append(f"{compared}.")
-    elif score.verdict is Verdict.INDEPENDENT:
-        told.append(f"{compared} (p\u00a0=\u00a0{score.p_value:.3g}).")
-    elif score.e_value is not None:
+    if score.verdict is Verdict.INDEPENDENT:
+        low = "none" if score.num_as_low == 0 else str(score.num_as_low)
         told.append(
-            f"{compared}. If the suspect were an innocent model of the same kinds, this verdict "
-            f"would be expected in at most {score.p_value:.1%} of cases, stopping included."
+            f"{compared} (p\u00a0=\u00a0{score.p_value:.3g}). Of {score.num_derived} models that "
+            f"are derived from the source {low} {did} at least as low: if the suspect were derived "
+            f"in one of these ways, that would be expected in at most {score.num_as_low + 1} of "
+            f"{score.num_derived + 1} cases (p\u00a0=\u00a0{score.p_derived:.3g})."
         )
     else:
         told.append(
@@ -169,8 +175,9 @@ def _how_sure(outcome: Outcome, score: ScoreOutcome) -> list[str]:
         )
     if above == 0 and score.verdict is not Verdict.INDEPENDENT:
         told.append(
-            f"With {num} comparison models no stronger statement is possible: "
-            f"{score.smallest_p_value:.3g} is the smallest p they can give."
+            f"With {num} comparison {'networks' if num < score.num_innocents else 'models'} no "
+            f"stronger statement is possible: {score.smallest_p_value:.3g} is the smallest p they "
+            "can give."
         )
     if score.verdict is Verdict.DERIVED:
         told.append(
@@ -179,8 +186,15 @@ def _how_sure(outcome: Outcome, score: ScoreOutcome) -> list[str]:
         )
         if score.p_value > WEAK_P_VALUE:
             told.append(
-                f"A p of {score.p_value:.3g} is weak evidence if it stands alone: ask for a bundle "
-                "with more comparison models."
+                f"A p of {score.p_value:.3g} is weak evidence if it stands alone. "
+                f"{innocents_needed(WEAK_P_VALUE)} independent networks can give {WEAK_P_VALUE}, "
+                f"{innocents_needed(0.01)} can give 0.01: ask for a bundle with more, or add some "
+                "with “kinprint calibrate”."
+            )
+        if not score.has_equals:
+            told.append(
+                "None of the innocent models is nearly as accurate as the source. A better one may "
+                "score higher than they do, so that this p-value rests on weaker models only."
             )
     if score.verdict is Verdict.INDEPENDENT:
         told.append(
@@ -188,4 +202,9 @@ def _how_sure(outcome: Outcome, score: ScoreOutcome) -> list[str]:
             f"and was set to miss at most {outcome.beta:.1%} of derived models of the kinds that "
             f"it was set with ({score.num_derived} models)."
         )
+        if score.blind_kinds:
+            told.append(
+                "Copies that were changed in one of these ways score like innocent models and go "
+                f"unseen: {', '.join(score.blind_kinds)}."
+            )
     return told

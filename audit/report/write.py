@@ -10,17 +10,21 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from adapters.printable import json_text, printable
+from audit.records.against_bundle import record_rule
 from audit.records.record import State
 from audit.report.data import ReportData
 from audit.report.score_words import SCORE_WORDS
 from audit.scores.comparison import compare
+from audit.verdict.early_stop import path_boundaries
 from audit.verdict.outcome import ScoreOutcome, Verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the JSON document."""
 
 
@@ -149,12 +153,13 @@ def _figures(data: ReportData) -> dict[str, Markup]:
     if data.bundle is not None and evidence is not None and score.name == evidence.score:
         roles = [model.role for model in data.bundle.manifest.calibration_models]
         models, settling = evidence.models, SCORE_WORDS[score.name].settling
+        above, below = _boundaries(data, score, len(evidence.suspect))
         figures["evidence"] = evidence_figure(
             evidence.suspect,
             models[[role == "innocent" for role in roles]],
             models[[role == "derived" for role in roles]],
-            derived_above=score.derived_above,
-            independent_below=score.independent_below,
+            derived_above=above,
+            independent_below=below,
             label=settling,
             alternative=(
                 f"{settling.capitalize()} after 1 to {len(evidence.suspect)} queries. "
@@ -171,6 +176,22 @@ def _figures(data: ReportData) -> dict[str, Markup]:
             alternative=f"P-value by kind of innocent models: {told}.",
         )
     return {name: Markup(figure) for name, figure in figures.items()}
+
+
+def _boundaries(
+    data: ReportData, score: ScoreOutcome, num_queries: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what the score ran between, query by query, ``[Q]`` each."""
+    assert data.bundle is not None
+    rule = record_rule(data.record, data.bundle)
+    found = path_boundaries(data.bundle, rule, score.name)
+    if found is not None:
+        return found.derived[:num_queries], found.independent[:num_queries]
+    above, below = score.derived_above, score.independent_below
+    return (
+        np.full(num_queries, np.inf if above is None else above),
+        np.full(num_queries, -np.inf if below is None else below),
+    )
 
 
 def _groups(data: ReportData, score: ScoreOutcome) -> tuple[dict[str, list[float]], int]:

@@ -87,8 +87,6 @@ def whole_scores(
 ) -> NDArray[np.float64]:
     """Return what the calibration models score on all queries of the bundle, ``[R]``.
 
-    After an early stop these set the thresholds, because what was bet on is the score over all.
-
     Args:
         bundle: Its queries.
         score: One of `audit.scores.query_scores.QUERY_SCORES`.

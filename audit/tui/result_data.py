@@ -11,6 +11,7 @@ from adapters.printable import printable
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, ModelRecord
 from audit.journal.journal import Journal
+from audit.records.against_bundle import record_rule
 from audit.records.from_journal import draft_record, unsigned_preview
 from audit.records.record import Record, State
 from audit.report.data import agreement_of, facts_of
@@ -21,6 +22,7 @@ from audit.suspects.found_files import FoundBundle
 from audit.tui.widgets.plots.evidence_plot import Curve, curve_of
 from audit.tui.widgets.plots.score_strip import StripData, strip_data
 from audit.verdict.control_confusion import ControlConfusion, control_confusion
+from audit.verdict.early_stop import path_boundaries
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 
 
@@ -117,7 +119,10 @@ def result_data(
                 bundle, answers, [score.name for score in scores], num_first=first
             )
             own = query_evidence(bundle, answers, scores[0].name, num_first=first)
-            curve = curve_of(scores[0], own)
+            rule = record_rule(record, bundle)
+            curve = curve_of(
+                scores[0], own, boundaries=path_boundaries(bundle, rule, scores[0].name)
+            )
         if outcome is not None and outcome.verdict is Verdict.NOT_COMPARABLE:
             confusion = control_confusion(bundle, answers)
     agreement = None

@@ -1,23 +1,22 @@
-"""Stopping early without spoiling the error rates: betting on what the whole score will be.
+"""Are enough control images right? Betting on what the share of all of them will be.
 
-The queries of a bundle stand in a random order that a suspect does not know, so that its answers
-are drawn without replacement from the Q answers it would give. Whether the mean of all Q is beyond
-a threshold m is tested while they come (Waudby-Smith and Ramdas, "Estimating means of bounded
+The images stand in a random order that a suspect does not know, so that its answers are drawn
+without replacement from the Q answers it would give. Whether the mean of all Q is beyond a bound m
+is tested while they come (Waudby-Smith and Ramdas, "Estimating means of bounded
 random variables by betting", 2024, section 5). Before value x_t, the null "mean <= m" bounds the
 expectation of x_t by
 
     m_t = (Q m - sum_{s<t} x_s) / (Q - t + 1)
 
-and a bet of a share f of the wealth, ``W_t = W_{t-1} (1 + f (x_t - m_t) / (m_t - lowest))``, cannot
-be expected to gain. The weighted mean of the wealths of several shares is an e-process: the chance
-that it ever reaches 1 / error is at most ``error`` (Ville, 1939), whenever one looks. Bets that the
-mean is *not* beyond either bound end an audit that further queries would leave undecided. Nothing
-here is random: the same answers stop at the same query everywhere.
+and a bet of a share f of the wealth, ``W_t = W_{t-1} (1 + f (x_t - m_t) / (m_t - lowest))``,
+cannot be expected to gain. The weighted mean of the wealths of several shares is an e-process: the
+chance that it ever reaches 1 / error is at most ``error`` (Ville, 1939), whenever one looks.
+Nothing here is random: the same answers stop at the same image everywhere. Queries have no need of
+it: what innocents answer to them is known (`audit.verdict.conformal_path`).
 """
 
 from dataclasses import dataclass
-from math import inf, isfinite
-from typing import Literal
+from math import inf
 
 BETS = (0.2, 0.6, 0.99)
 """Shares of the wealth that are bet side by side, without a guess about the suspect."""
@@ -27,8 +26,6 @@ find, answers without a doubt: against the best single share that costs ``log 1.
 ``log 6`` elsewhere."""
 _ROUNDING = 1e-9
 """Differences below this are rounding, never evidence."""
-MAX_E_VALUE = 1e12
-"""E-values are told up to here."""
 
 
 class MeanTest:
@@ -73,94 +70,41 @@ class MeanTest:
 class EarlyStop:
     """A decision before the last value."""
 
-    place: Literal["above", "below", "between"]
-    """Where the mean of all values lies; between the bounds, no more values would decide."""
+    is_above: bool
+    """Whether the mean of all values is above the bound, or below it."""
     num_values: int
     """Values that it took."""
-    e_value: float
-    """Evidence against the opposite, at most `MAX_E_VALUE`."""
-
-    @property
-    def is_above(self) -> bool:
-        """Whether the mean is above the upper bound."""
-        return self.place == "above"
 
 
 class SequentialTest:
-    """Is the mean of all Q values above one bound, below the other, or between them?
+    """Is the mean of Q values in [0, 1] above a bound or below it?
 
     Args:
-        above: Upper bound; infinite if nothing is ever above.
-        below: Lower bound; infinite if nothing is ever below.
-        lowest: No value is below.
-        highest: No value is above.
+        bound: m.
         num_values: Q.
-        error: Chance of a wrong decision by stopping, each way, (0, 1); "between" may be wrong
-            either way.
-        max_refused: While a larger share of the values is refusals, nothing stops as "below".
-        min_below: Values before which nothing stops as "below"; waiting never adds to the error.
+        error: Chance of a wrong decision by stopping, each way, (0, 1).
     """
 
-    def __init__(
-        self,
-        *,
-        above: float,
-        below: float,
-        lowest: float,
-        highest: float,
-        num_values: int,
-        error: float,
-        max_refused: float = 1.0,
-        min_below: int = 1,
-    ) -> None:
-        self._above = (
-            MeanTest(above, lowest=lowest, num_values=num_values) if isfinite(above) else None
-        )
-        # "Mean >= below" is "mean of the negatives <= -below".
-        self._below = (
-            MeanTest(-below, lowest=-highest, num_values=num_values) if isfinite(below) else None
-        )
-        # Where the two bounds are one, nothing lies between them.
-        has_between = isfinite(above) and isfinite(below) and below < above
-        # Evidence against "mean >= above", again by negatives, and against "mean <= below".
-        self._not_above = (
-            MeanTest(-above, lowest=-highest, num_values=num_values) if has_between else None
-        )
-        self._not_below = (
-            MeanTest(below, lowest=lowest, num_values=num_values) if has_between else None
-        )
-        self._needed, self._max_refused, self._min_below = 1 / error, max_refused, min_below
-        self._num_values = self._num_refused = 0
+    def __init__(self, bound: float, *, num_values: int, error: float) -> None:
+        self._above = MeanTest(bound, lowest=0.0, num_values=num_values)
+        # "Mean >= bound" is "mean of the negatives <= -bound".
+        self._below = MeanTest(-bound, lowest=-1.0, num_values=num_values)
+        self._needed, self._num_values = 1 / error, 0
         self.stop: EarlyStop | None = None
 
     def add(self, value: float, *, is_refused: bool = False) -> None:
-        """Take the next value in the order of asking; does nothing after a stop."""
+        """Take the next value in the order of asking; does nothing after a stop.
+
+        Args:
+            value: In [0, 1].
+            is_refused: A refusal has its value like any answer.
+        """
         if self.stop is not None:
             return
         self._num_values += 1
-        self._num_refused += is_refused
-        if self._above is not None:
-            self._above.add(value)
-            self._consider(self._above.e_value, "above")
-        if self._below is not None:
-            self._below.add(-value)
-            # The bet goes on while nothing may come of it: its error holds for all times together,
-            # so a decision that waits is no less sure.
-            is_answered = self._num_refused <= self._max_refused * self._num_values
-            if is_answered and self._num_values >= self._min_below:
-                self._consider(self._below.e_value, "below")
-        if self._not_above is not None and self._not_below is not None:
-            self._not_above.add(-value)
-            self._not_below.add(value)
-            # Only with both statements ruled out does the mean lie between: the weaker evidence
-            # speaks.
-            both = min(self._not_above.e_value, self._not_below.e_value)
-            self._consider(both, "between")
-
-    def _consider(self, e_value: float, place: Literal["above", "below", "between"]) -> None:
-        if e_value >= self._needed and self.stop is None:
-            self.stop = EarlyStop(
-                place=place,
-                num_values=self._num_values,
-                e_value=min(e_value, MAX_E_VALUE),
-            )
+        self._above.add(value)
+        self._below.add(-value)
+        for test, is_above in ((self._above, True), (self._below, False)):
+            if test.e_value >= self._needed:
+                self.stop = EarlyStop(is_above=is_above, num_values=self._num_values)
+                return

@@ -2,8 +2,10 @@
 
 Nothing here asks, waits or stores; the same bundle, answers and rule give the same outcome
 everywhere. Thresholds and p-values are computed on exactly the questions that the suspect
-answered, from the calibration models' stored answers to the same questions; where an audit stopped
-early, on all of them, because that is what was bet on.
+answered, from the calibration models' stored answers to the same questions. The verdict is
+two-sided: "derived" takes a small p-value against the innocents, "independent" one against the
+derived models and a score that innocents reach; who is compatible with neither, or with both, is
+called nothing.
 """
 
 from collections.abc import Mapping
@@ -15,14 +17,16 @@ from numpy.typing import NDArray
 from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, innocents, min_control_accuracy
-from audit.scores.comparison import Comparison, compare, whole_scores
+from audit.scores.comparison import Comparison, compare
 from audit.scores.query_scores import QUERY_SCORES, can_score
-from audit.verdict.betting import EarlyStop
-from audit.verdict.early_stop import follow_controls, follow_queries
-from audit.verdict.outcome import ControlCheck, Outcome, Repeats, ScoreOutcome, Verdict
+from audit.verdict.conformal_path import PathTest
+from audit.verdict.early_stop import control_test, path_test
+from audit.verdict.outcome import ControlCheck, Likeness, Outcome, Repeats, ScoreOutcome, Verdict
 from audit.verdict.p_values import clopper_pearson, rank_p_value, smallest_p_value
+from audit.verdict.populations import Populations, populations
 from audit.verdict.random_answers import (
     CHANCE_LEVEL,
+    agrees_with_any,
     compare_repeats,
     is_at_chance,
     is_below_strangers,
@@ -78,8 +82,8 @@ def check_controls(
     Unanswered and refused images count as wrong, but for those that an early stop made needless.
     """
     expected, floor = bundle.arrays.control_labels, min_control_accuracy(bundle)
-    follower = follow_controls(bundle, rule)
-    stop = follower.follow(answers) if follower else None
+    test = control_test(bundle, rule, answers)
+    stop = test.stop if test else None
     num_images = stop.num_values if stop else len(expected)
     hits = int((_labels(answers, "control", num_images) == expected[:num_images]).sum())
     return ControlCheck(
@@ -92,44 +96,35 @@ def check_controls(
     )
 
 
+def score_thresholds(
+    bundle: BundleContents, rule: DecisionRule, scores: NDArray[np.float64]
+) -> Thresholds:
+    """Return the thresholds that the calibration models' scores ``[R]`` set."""
+    compared = populations(bundle.manifest)
+    return conformal_thresholds(
+        compared.innocent(scores),
+        compared.derived(scores),
+        compared.derived_kinds,
+        alpha=rule.alpha,
+        beta=rule.beta,
+        has_equals=compared.has_equals,
+    )
+
+
 def _judge_score(
     bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule, name: str
 ) -> ScoreOutcome:
-    follower = follow_queries(bundle, rule, name)
-    stop = follower.follow(answers) if follower else None
+    path = path_test(bundle, rule, name, answers)
+    stop = path.stop if path else None
     found = compare(bundle, answers, name, num_first=stop.num_values if stop else None)
     decides = len(found.asked) >= MIN_QUERIES
     suspicion = _suspicion(bundle, answers, found) if name in QUERY_SCORES else _UNSUSPECTED
-    # The bet was about the score over all queries, so that is what sets the thresholds then.
-    thresholds_from = whole_scores(bundle, name) if stop else found.models
-    models, is_innocent = bundle.manifest.calibration_models, innocents(bundle)
-    thresholds = conformal_thresholds(
-        thresholds_from[is_innocent],
-        thresholds_from[~is_innocent],
-        alpha=rule.alpha,
-        beta=rule.beta,
-    )
-    kinds = np.array([model.stratum for model in models])
-
-    def p_value(chosen: NDArray[np.bool_]) -> float:
-        scores = thresholds_from[chosen & is_innocent]
-        if stop is None:
-            return rank_p_value(found.value, scores)
-        # A bet won downwards says no more than that the score is low: p may be anything up to 1.
-        if stop.place == "below":
-            return 1.0
-        # The score over all queries is above this, but for the error of stopping early; a bet that
-        # ended between the thresholds has passed at least the lower one.
-        passed = thresholds.derived_above if stop.is_above else thresholds.independent_below
-        # Strictly above: an innocent that lies on the threshold itself scored less.
-        just_above = float(np.nextafter(passed, np.inf))
-        return min(1.0, rank_p_value(just_above, scores) + rule.stopping_error)
-
-    # Sorted, because the outcome is kept as text and a set has another order in each process.
-    strata = {
-        str(kind): p_value(kinds == kind) for kind in sorted(set(kinds[is_innocent].tolist()))
-    }
-    num_innocents = int(is_innocent.sum())
+    compared = populations(bundle.manifest)
+    thresholds = score_thresholds(bundle, rule, found.models)
+    # One that may stop early is ranked by its path, whether it did or not: looking at the score
+    # once more at the end would be a second test.
+    ranks: PathTest | _ScoreRanks = path or _ScoreRanks(found, compared)
+    p_value, p_derived = ranks.p_value(), ranks.p_derived
     # A handful of answers may be at chance by chance.
     is_hiding = suspicion.is_evasive and decides
     result = ScoreOutcome(
@@ -145,17 +140,59 @@ def _judge_score(
         repeats=suspicion.repeats,
         derived_above=_finite(thresholds.derived_above),
         independent_below=_finite(thresholds.independent_below),
-        e_value=stop.e_value if stop else None,
-        p_value=p_value(np.ones(len(models), dtype=bool)),
-        smallest_p_value=smallest_p_value(num_innocents),
-        num_innocents=num_innocents,
-        num_as_high=int((found.models[is_innocent] >= found.value).sum()),
-        num_derived=len(models) - num_innocents,
-        strata=strata,
-        verdict=Verdict.INCONCLUSIVE if is_hiding else _verdict(found, thresholds, stop),
+        stopped_early=stop is not None,
+        p_value=p_value,
+        smallest_p_value=smallest_p_value(compared.num_lineages),
+        p_derived=p_derived,
+        smallest_p_derived=smallest_p_value(len(compared.derived_kinds)),
+        likeness=_likeness(p_value > rule.alpha, p_derived > rule.beta),
+        num_innocents=int(compared.is_innocent.sum()),
+        num_lineages=compared.num_lineages,
+        num_as_high=ranks.num_as_high,
+        num_derived=len(compared.derived_kinds),
+        num_as_low=ranks.num_as_low,
+        has_equals=compared.has_equals,
+        blind_kinds=thresholds.blind_kinds,
+        strata={kind: ranks.p_value(kind) for kind in compared.innocent_strata},
+        verdict=Verdict.INCONCLUSIVE,
         reason="",
     )
+    if not is_hiding:
+        verdict = _STOPPED[stop.place] if stop else _verdict(result, rule, is_path=path is not None)
+        result = result.model_copy(update={"verdict": verdict})
     return result.model_copy(update={"reason": verdict_words(result, rule)})
+
+
+class _ScoreRanks:
+    """Ranks of a score over all that was asked, for audits that may not stop early."""
+
+    def __init__(self, found: Comparison, compared: Populations) -> None:
+        self._found, self._compared = found, compared
+
+    def p_value(self, stratum: str | None = None) -> float:
+        """Return how rarely an innocent scores so high."""
+        return rank_p_value(self._found.value, self._compared.innocent(self._found.models, stratum))
+
+    @property
+    def p_derived(self) -> float:
+        """Return how rarely a derived model scores so low."""
+        return rank_p_value(-self._found.value, -self._compared.derived(self._found.models))
+
+    @property
+    def num_as_high(self) -> int:
+        """Return the innocent lineages that score at least as high."""
+        return int((self._compared.innocent(self._found.models) >= self._found.value).sum())
+
+    @property
+    def num_as_low(self) -> int:
+        """Return the derived models that score at least as low."""
+        return int((self._compared.derived(self._found.models) <= self._found.value).sum())
+
+
+def _likeness(may_be_innocent: bool, may_be_derived: bool) -> Likeness:
+    if may_be_innocent:
+        return Likeness.BOTH if may_be_derived else Likeness.INNOCENT
+    return Likeness.DERIVED if may_be_derived else Likeness.NEITHER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,35 +226,36 @@ def _is_evasive(
 ) -> bool:
     """Return whether answers to some queries are at chance, where a model's would not be."""
     arrays = bundle.arrays
+    given, is_innocent = arrays.model_query_labels[:, asked], innocents(bundle)
+    # A stranger may be like no model that shaped the queries and still like one that did not.
+    if agrees_with_any(labels, given, bundle.manifest.task.num_classes):
+        return False
     if can_score(bundle, "likelihood-ratio"):
         return all(
             is_at_chance(labels, probabilities[asked])
             for probabilities in (arrays.innocent_probabilities, arrays.derived_probabilities)
         )
-    given, is_innocent = arrays.model_query_labels[:, asked], innocents(bundle)
     return is_below_strangers(
         labels, given[is_innocent], given[~is_innocent], bundle.manifest.task.num_classes
     )
 
 
-_STOPPED = {
-    "above": Verdict.DERIVED,
-    "below": Verdict.INDEPENDENT,
-    "between": Verdict.INCONCLUSIVE,
-}
+_STOPPED = {"above": Verdict.DERIVED, "below": Verdict.INDEPENDENT}
 
 
-def _verdict(found: Comparison, thresholds: Thresholds, stop: EarlyStop | None) -> Verdict:
-    if stop is not None:
-        return _STOPPED[stop.place]
-    if len(found.asked) < MIN_QUERIES:
+def _verdict(score: ScoreOutcome, rule: DecisionRule, *, is_path: bool) -> Verdict:
+    """Return the verdict of a score that did not stop early."""
+    # A path that may stop would have; and what was cut off is no test of the score over all, since
+    # whoever cuts could choose where.
+    if is_path or score.num_queries < score.num_in_bundle or score.num_queries < MIN_QUERIES:
         return Verdict.INCONCLUSIVE
-    if found.value > thresholds.derived_above:
+    above, below = score.derived_above, score.independent_below
+    if above is not None and score.p_value <= rule.alpha and score.value > above:
         return Verdict.DERIVED
-    num_unknown = found.num_refused + found.num_undecided
+    num_unknown = score.num_refused + score.num_undecided
     # Whoever tells too little is not cleared; silence never keeps anybody from being found.
-    tells_enough = num_unknown <= MAX_REFUSED * len(found.asked)
-    if found.value < thresholds.independent_below and tells_enough:
+    tells_enough = num_unknown <= MAX_REFUSED * score.num_queries
+    if below is not None and score.value < below and score.p_derived <= rule.beta and tells_enough:
         return Verdict.INDEPENDENT
     return Verdict.INCONCLUSIVE
 

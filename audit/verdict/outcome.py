@@ -14,6 +14,15 @@ class Verdict(StrEnum):
     NOT_COMPARABLE = "not comparable"
 
 
+class Likeness(StrEnum):
+    """Which populations a suspect may be of: those that its p-values do not rule out."""
+
+    INNOCENT = "innocent"
+    DERIVED = "derived"
+    NEITHER = "neither"
+    BOTH = "both"
+
+
 class ControlCheck(FrozenModel):
     """How the suspect did on ordinary labelled images, before it saw a trigger."""
 
@@ -64,19 +73,35 @@ class ScoreOutcome(FrozenModel):
     repeats: Repeats | None
     """What came of that; None where nothing was asked again."""
     derived_above: float | None
-    """None: the calibration models are too few for alpha."""
+    """Over the same queries. None: the calibration models are too few for alpha."""
     independent_below: float | None
-    """None: too few for beta."""
-    e_value: float | None
-    """Evidence for the verdict when the audit stopped early; None where it did not."""
+    """Over the same queries. None: too few for beta."""
+    stopped_early: bool
+    """Whether the verdict was certain enough before the last query."""
     p_value: float
-    """Rank among all calibration innocents; after an early stop an upper bound of that rank over
-    all queries, the error of stopping included, and 1 where the suspect scored low."""
+    """Against "innocent": rank among the innocent lineages, of the score, or where the audit may
+    stop early of the highest point of its path so far; valid whenever asking ended."""
     smallest_p_value: float
+    p_derived: float
+    """Against "derived": likewise among the derived models, of low scores and points."""
+    smallest_p_derived: float
+    likeness: Likeness
+    """What both p-values together are compatible with."""
     num_innocents: int
+    """Innocent models."""
+    num_lineages: int
+    """Networks that these come from; p-values count them and not the models."""
     num_as_high: int
-    """Innocents that scored at least the value."""
+    """Innocent lineages that rank at least as high as the suspect."""
     num_derived: int
+    num_as_low: int
+    """Derived models that rank at least as low as the suspect."""
+    has_equals: bool
+    """Whether an innocent is about as accurate as the source. If not, the p-value rests on weaker
+    models."""
+    blind_kinds: tuple[str, ...]
+    """Kinds of derivation that such a score does not tell from innocence: a copy of such a kind
+    goes unseen."""
     strata: dict[str, float]
     """P-value within each stratum of innocents."""
     verdict: Verdict
@@ -85,8 +110,7 @@ class ScoreOutcome(FrozenModel):
     @property
     def stopped_after(self) -> int | None:
         """Number of queries after which asking stopped early; None where it did not."""
-        # Only an early stop has an e-value.
-        return None if self.e_value is None else self.num_queries
+        return self.num_queries if self.stopped_early else None
 
 
 class Outcome(FrozenModel):
@@ -99,7 +123,8 @@ class Outcome(FrozenModel):
     beta: float
     """Miss rate over the draw of a derived model."""
     stopping_error: float
-    """Added to both by stopping early; 0 where that was not allowed."""
+    """Chance of a wrong word on the control images by stopping early there; 0 where that was not
+    allowed. The verdict's own rates are not touched by stopping."""
     control: ControlCheck
     scores: tuple[ScoreOutcome, ...]
     """The deciding score first; empty if the suspect is not comparable."""

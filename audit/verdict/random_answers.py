@@ -49,6 +49,30 @@ def is_at_chance(
     return binomial_tail(hits, num, 1 / num_classes) > CHANCE_LEVEL
 
 
+def agrees_with_any(labels: NDArray[np.int64], models: NDArray[np.int64], num_classes: int) -> bool:
+    """Return whether answers agree with some model's more often than chance would.
+
+    With R models, one of them agrees so often by chance with probability at most
+    ``R P(X >= h)``, ``X ~ Binomial(n, 1 / K)`` (Bonferroni's bound).
+
+    Args:
+        labels: Answers ``[n]``; a refusal agrees with nobody.
+        models: Answers of the models, ``[R, n]``.
+        num_classes: K.
+
+    Example:
+        >>> models = np.array([[0, 1, 2, 3, 0, 1, 2, 3], [3, 3, 3, 3, 0, 0, 0, 0]])
+        >>> agrees_with_any(np.array([3, 3, 3, 3, 0, 0, 0, 1]), models, 4)
+        True
+        >>> agrees_with_any(np.array([1, 0, 3, 2, 1, 0, 3, 2]), models, 4)
+        False
+    """
+    if not models.size:
+        return False
+    most = int((models == labels).sum(axis=1).max())
+    return len(models) * binomial_tail(most, len(labels), 1 / num_classes) <= CHANCE_LEVEL
+
+
 def is_below_strangers(
     labels: NDArray[np.int64],
     innocent: NDArray[np.int64],

@@ -7,12 +7,14 @@ The rule is part of an audit's settings, so that a record says it and `judge` fo
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from audit.bundle.manifest import Manifest
+from audit.bundle.manifest import MAX_RATE, Manifest
 from audit.errors import AuditError
 from audit.verdict.p_values import innocents_needed, smallest_p_value
+from audit.verdict.populations import populations
 
 MIN_QUERIES = 20
-"""Fewer answered queries (or triggers) than this decide nothing, unless a bet already did."""
+"""Fewer answered queries (or triggers) than this clear nobody, and decide nothing at all where
+everything is to be asked."""
 MAX_REFUSED = 0.05
 """Above this share of refusals a suspect is not called independent."""
 STOPPING_SHARE = 0.1
@@ -28,7 +30,8 @@ class DecisionRule:
     beta: float
     """Miss rate over the draw of a derived model, (0, 1)."""
     stopping_error: float = 0.0
-    """Added to both by stopping early (`audit.verdict.betting`); 0 asks every question."""
+    """Chance of a wrong word on the control images by stopping early (`audit.verdict.betting`); 0
+    asks every question, queries included."""
 
     def settings(self) -> dict[str, str]:
         """Return the rule as an audit's settings hold it."""
@@ -58,9 +61,13 @@ def choose_rule(
     Raises:
         AuditError: The bundle has too few models for a rate; says how many it takes.
     """
-    for name, rate, role in (("alpha", alpha, "innocent"), ("beta", beta, "derived")):
+    compared = populations(manifest)
+    for name, rate, num, what in (
+        ("alpha", alpha, compared.num_lineages, "innocent lineages"),
+        ("beta", beta, len(compared.derived_kinds), "derived calibration models"),
+    ):
         if rate is not None:
-            _require_support(manifest, name, rate, role)
+            _require_support(name, rate, num, what)
     rates = manifest.alpha if alpha is None else alpha, manifest.beta if beta is None else beta
     return DecisionRule(
         alpha=rates[0],
@@ -81,15 +88,17 @@ def read_rule(settings: Mapping[str, str], manifest: Manifest) -> DecisionRule:
     return DecisionRule(**values)
 
 
-def _require_support(manifest: Manifest, name: str, rate: float, role: str) -> None:
-    if not 0 < rate < 1:
-        raise AuditError(f"{name}: expected a rate between 0 and 1, got {rate:g}")
-    num = sum(model.role == role for model in manifest.calibration_models)
+def _require_support(name: str, rate: float, num: int, what: str) -> None:
+    if not 0 < rate <= MAX_RATE:
+        raise AuditError(
+            f"{name}: expected a rate above 0 and at most {MAX_RATE:g}, got {rate:g}; one that is "
+            "wrong more often is no evidence"
+        )
     needed = innocents_needed(rate)
     if num < needed:
         raise AuditError(
-            f"{name}: {rate:g} needs {needed} {role} calibration models, this bundle has {num}; "
-            f"the smallest rate it supports is {smallest_p_value(num):.3g}"
+            f"{name}: {rate:g} needs {needed} {what}, this bundle has {num}; the smallest rate "
+            f"it supports is {smallest_p_value(num):.3g}"
         )
 
 
@@ -99,6 +108,8 @@ def _rate(name: str, text: str) -> float:
     except ValueError as error:
         raise AuditError(f"settings: {name}: expected a rate, got {text!r}") from error
     # Written so that NaN fails: every comparison with it is false.
-    if not 0 <= rate < 1 or (rate == 0 and name != "stopping_error"):
-        raise AuditError(f"settings: {name}: expected a rate between 0 and 1, got {text!r}")
+    if not 0 <= rate <= MAX_RATE or (rate == 0 and name != "stopping_error"):
+        raise AuditError(
+            f"settings: {name}: expected a rate above 0 and at most {MAX_RATE:g}, got {text!r}"
+        )
     return rate

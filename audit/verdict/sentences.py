@@ -1,6 +1,6 @@
 """A verdict in words: what was found, and what that rests on."""
 
-from audit.verdict.outcome import ControlCheck, ScoreOutcome, Verdict
+from audit.verdict.outcome import ControlCheck, Likeness, ScoreOutcome, Verdict
 from audit.verdict.random_answers import CHANCE_LEVEL
 from audit.verdict.rule import MAX_REFUSED, MIN_QUERIES, DecisionRule
 
@@ -23,8 +23,7 @@ def verdict_words(score: ScoreOutcome, rule: DecisionRule) -> str:
             "would. It seems to notice queries and to answer them at random, which is like neither "
             "kind of model."
         )
-    found = _found(score) if score.e_value is None else _found_early(score, rule)
-    return f"{found} {_rests_on(score)}"
+    return " ".join([_found(score), *_undecided(score, rule), _rests_on(score), *_limits(score)])
 
 
 def not_comparable_words(control: ControlCheck) -> str:
@@ -39,7 +38,10 @@ def not_comparable_words(control: ControlCheck) -> str:
 
 def _found(score: ScoreOutcome) -> str:
     value = f"The score {score.value:.3f}"
-    if score.num_queries < MIN_QUERIES:
+    if score.stopped_early:
+        asked = f"{score.num_queries} of {score.num_in_bundle} queries"
+        value = f"After {asked} the score {score.value:.3f}"
+    elif score.num_queries < MIN_QUERIES:
         answered = "1 query was" if score.num_queries == 1 else f"{score.num_queries} queries were"
         return f"Only {answered} answered; at least {MIN_QUERIES} are needed."
     match score.verdict:
@@ -59,48 +61,81 @@ def _found(score: ScoreOutcome) -> str:
                 f"{value} is low, but of {score.num_undecided} triggers the suspect tells too "
                 "little to say whether they match, so that it is not called independent."
             )
-    return f"{value} lies between what innocent and what derived models reach.{_undecided(score)}"
+    return f"{value} decides nothing."
 
 
-def _undecided(score: ScoreOutcome) -> str:
+def _undecided(score: ScoreOutcome, rule: DecisionRule) -> list[str]:
+    """Return which of the two kinds the suspect may be of, and what to do about it."""
+    if score.verdict is not Verdict.INCONCLUSIVE or score.num_queries < MIN_QUERIES:
+        return []
     if score.derived_above is None or score.independent_below is None:
-        return " The bundle's models are too few for a verdict at these error rates."
-    return (
-        f" Above {score.derived_above:.3f} it would be derived, below "
+        return ["The bundle's models are too few for a verdict at these error rates."]
+    thresholds = (
+        f"Above {score.derived_above:.3f} it would be derived, below "
         f"{score.independent_below:.3f} independent."
     )
-
-
-def _found_early(score: ScoreOutcome, rule: DecisionRule) -> str:
-    start = (
-        f"After {score.num_queries} of {score.num_in_bundle} queries it is certain enough (e-value "
-        f"{score.e_value:.3g}, {1 / rule.stopping_error:.3g} needed) that the score over all of "
-        "them is"
-    )
-    match score.verdict:
-        case Verdict.DERIVED:
-            return f"{start} above the threshold {score.derived_above:.3f}."
-        case Verdict.INDEPENDENT:
-            return f"{start} below the threshold {score.independent_below:.3f}."
-    return (
-        f"{start} neither above {score.derived_above:.3f} (derived) nor below "
-        f"{score.independent_below:.3f} (independent): more queries would not decide."
-    )
+    if score.num_queries < score.num_in_bundle:
+        return [
+            thresholds,
+            f"Asking ended after {score.num_queries} of {score.num_in_bundle} queries: ask the "
+            "others.",
+        ]
+    told = {
+        Likeness.NEITHER: (
+            "It is like neither kind: higher than innocent models get, and lower than copies. A "
+            "copy that was changed more than any of the bundle's, or a server that alters images, "
+            "looks like that. Ask the operator what happens to images, and add such copies with "
+            "'kinprint calibrate'."
+        ),
+        Likeness.BOTH: (
+            "It is like both kinds: some innocent models get as high, and some derived ones are as "
+            "low. A bundle with more queries or more models can tell."
+        ),
+        Likeness.INNOCENT: (
+            "It is more like an innocent model than like a copy, but too near to copies to be "
+            "cleared. A bundle with more queries can tell."
+        ),
+        Likeness.DERIVED: (
+            "It is more like a copy than like an innocent model, but too near to innocents to be "
+            "called derived. Ask the operator what happens to images, and add such copies with "
+            "'kinprint calibrate'."
+        ),
+    }
+    return [thresholds, told[score.likeness]]
 
 
 def _rests_on(score: ScoreOutcome) -> str:
     kinds = len(score.strata)
-    models = f"{score.num_innocents} innocent models of {kinds} kind{'s' if kinds != 1 else ''}"
-    told = "none" if score.num_as_high == 0 else str(score.num_as_high)
-    if score.e_value is not None:
-        if score.verdict is Verdict.INDEPENDENT:
-            return f"The threshold rests on {models} and {score.num_derived} derived ones."
-        bound = f"p is at most {score.p_value:.3f}"
+    of_kinds = f"of {kinds} kind{'s' if kinds != 1 else ''}"
+    if score.num_lineages == score.num_innocents:
+        models = f"{score.num_innocents} innocent models {of_kinds}"
     else:
-        smallest = ", the smallest that so many can give" if score.num_as_high == 0 else ""
-        bound = f"p = {score.p_value:.3f}{smallest}"
-    sentence = f"Of {models}, {told} scored as high: {bound}."
-    if kinds < 2 or score.verdict is Verdict.INDEPENDENT:
+        models = f"{score.num_lineages} innocent lineages {of_kinds} ({score.num_innocents} models)"
+    did = "scored" if not score.stopped_early else "ever got"
+    high = "none" if score.num_as_high == 0 else str(score.num_as_high)
+    smallest = ", the smallest that so many can give" if score.num_as_high == 0 else ""
+    sentence = f"Of {models}, {high} {did} as high: p = {score.p_value:.3f}{smallest}."
+    if score.verdict is Verdict.INDEPENDENT:
+        low = "none" if score.num_as_low == 0 else str(score.num_as_low)
+        return (
+            f"{sentence} Of {score.num_derived} derived models, {low} {did} as low: "
+            f"p = {score.p_derived:.3f}."
+        )
+    if kinds < 2:
         return sentence
     worst = max(score.strata, key=lambda kind: score.strata[kind])
     return f"{sentence} Taken alone, the kind '{worst}' says least: p = {score.strata[worst]:.3f}."
+
+
+def _limits(score: ScoreOutcome) -> list[str]:
+    """Return what the numbers do not cover."""
+    told = []
+    if not score.has_equals and score.verdict is not Verdict.INDEPENDENT:
+        told.append(
+            "No innocent model is nearly as accurate as the source, so that p rests on weaker "
+            "models only: a better one may score higher."
+        )
+    if score.blind_kinds and score.verdict is Verdict.INDEPENDENT:
+        kinds = ", ".join(f"'{kind}'" for kind in score.blind_kinds)
+        told.append(f"Copies of these kinds go unseen by this score: {kinds}.")
+    return told

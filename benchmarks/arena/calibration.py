@@ -69,5 +69,6 @@ def _asked(bundle: BundleContents, population: Population, one: Built, data: Are
     return NewModel(
         role="derived" if one.member.role == "calibrating copy" else "innocent",
         stratum=one.member.kind,
+        lineage=None,
         answers=dataclasses.replace(answers, name=one.member.name),
     )

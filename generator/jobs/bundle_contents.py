@@ -89,12 +89,19 @@ def collect_arrays(
         ),
         controls=splits.controls.images,
         control_labels=splits.controls.labels,
+        model_control_labels=control_answers(judged, splits.controls),
         model_query_labels=np.array(query_answers).argmax(axis=2),
         model_query_log_probabilities=np.empty((len(judged), 0, num_classes)),
         model_rankings=top_classes(np.array(query_answers)),
         model_trigger_losses=np.array(losses, dtype=np.float64),
         model_probe_hits=hits,
     )
+
+
+def control_answers(models: Sequence[PoolModel], controls: ImageSet) -> NDArray[np.int64]:
+    """Return the classes that R models give C control images, ``[R, C]``."""
+    answers = [answer_all(model.suspect, controls.images).argmax(axis=1) for model in models]
+    return np.array(answers, dtype=np.int64).reshape(len(models), len(controls.images))
 
 
 def model_records(

@@ -20,12 +20,17 @@ from audit.verdict.rule import MIN_QUERIES
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.errors import GenerationError
 from generator.images.splits import Splits
-from generator.jobs.bundle_contents import make_manifest, model_records
+from generator.jobs.bundle_contents import control_answers, make_manifest, model_records
 from generator.jobs.mfue import Crafted, Report
 from generator.pools.derived import make_derived_pool
 from generator.pools.mimics import MimicSettings, make_mimics
 from generator.pools.preconditions import check_source, require_trained
-from generator.pools.references import PoolModel, require_enough, split_for_use
+from generator.pools.references import (
+    PoolModel,
+    num_lineages,
+    require_enough,
+    split_for_use,
+)
 from generator.settings import CraftSettings
 from generator.sources.source import Source
 from generator.sources.torch_suspect import TorchSuspect, answer_all
@@ -164,7 +169,7 @@ def _innocents(
 ) -> tuple[list[PoolModel], list[PoolModel]]:
     """Return the innocents that craft, which have gradients, and those that calibrate."""
     if "innocents" not in method.needs:
-        require_enough(len(references), settings.alpha, "innocent", is_halved=False)
+        require_enough(num_lineages(references), settings.alpha, "innocent", is_halved=False)
         return [], list(references)
     selection, calibration = split_for_use(references)
     usable = [model for model in selection if model.network is not None]
@@ -174,7 +179,7 @@ def _innocents(
             "(ONNX files have none); make some with 'kinprint references', or leave out "
             "--train-references 0"
         )
-    require_enough(len(calibration), settings.alpha, "innocent")
+    require_enough(num_lineages(calibration), settings.alpha, "innocent")
     return usable, calibration
 
 
@@ -229,6 +234,7 @@ def _arrays(
         selection_rankings=_stacked(selection_rankings, len(images), depth),
         controls=splits.controls.images,
         control_labels=splits.controls.labels,
+        model_control_labels=control_answers(judged, splits.controls),
         model_query_labels=np.array(model_labels, dtype=np.int64),
         model_query_log_probabilities=np.array(model_answers, dtype=np.float64),
         model_rankings=np.array(model_rankings),

@@ -26,7 +26,12 @@ from generator.methods.mfue import craft_triggers
 from generator.pools.derived import make_derived_pool
 from generator.pools.mimics import MimicSettings, make_mimics
 from generator.pools.preconditions import check_source, require_trained
-from generator.pools.references import PoolModel, require_enough, split_for_use
+from generator.pools.references import (
+    PoolModel,
+    num_lineages,
+    require_enough,
+    split_for_use,
+)
 from generator.settings import CraftSettings
 from generator.sources.source import Source
 from generator.sources.torch_suspect import predict_logits
@@ -86,7 +91,7 @@ def craft(
     control_accuracy = check_source(source, splits.controls)
     require_trained(references, splits.controls)
     selection, calibration = split_for_use(references)
-    require_enough(len(calibration), settings.alpha, "innocent")
+    require_enough(num_lineages(calibration), settings.alpha, "innocent")
     if not selection:
         raise GenerationError("references: expected at least 1 innocent model to select queries by")
 

@@ -5,6 +5,7 @@ A folder may hold ``*.onnx`` at any depth and one ``references.toml``::
     [[reference]]
     name = "sibling-1"
     stratum = "same recipe"
+    lineage = "run 7"                       # if others were made from the same network
     model = "networks.py:resnet20"          # a path is relative to the TOML file
     weights = "sibling-1.safetensors"
     normalise = "0.49,0.48,0.45/0.25,0.24,0.26"
@@ -12,16 +13,19 @@ A folder may hold ``*.onnx`` at any depth and one ``references.toml``::
 
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ConfigDict, ValidationError
 
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.suspect import open_onnx
 from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectError
+from audit.calibrating.lineages import declared_place, find_lineages, sentence
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel, torch_pool_model
@@ -42,6 +46,8 @@ class GivenReference(FrozenModel):
     model: str
     weights: Path
     normalise: str
+    lineage: str | None = None
+    """Network that it and others were made from: they count as one innocent."""
     onnx: Path | None = None
     """The same model as an ONNX file, which is then not taken twice."""
 
@@ -65,7 +71,8 @@ def load_references(
 ) -> list[PoolModel]:
     """Open every model of a folder as an innocent reference.
 
-    The stratum of an ONNX file is the name of the folder it lies in. A file that cannot be read,
+    The stratum of an ONNX file is the folder below ``folder`` that it lies in, and one more folder
+    below that is its lineage. A file that cannot be read,
     is at chance on the controls or is there twice is left out and named.
 
     Args:
@@ -83,6 +90,7 @@ def load_references(
         raise GenerationError(f"references: there is no folder {folder}")
     references: list[PoolModel] = []
     seen: dict[str, str] = {}
+    answers: list[NDArray[np.int64]] = []
     listed = _listing(folder)
     # A model that is there as torch and as ONNX is taken once, in the form that has gradients.
     twins = {folder / given.onnx for given in listed if given.onnx is not None}
@@ -104,11 +112,34 @@ def load_references(
             continue
         seen[candidate.weights_sha256] = candidate.name
         references.append(candidate)
+        answers.append(labels)
     if not references:
         raise GenerationError(
             f"references: no usable model in {folder}; expected *.onnx files or {LISTING}"
         )
-    return references
+    return _in_lineages(references, np.array(answers), controls, tell)
+
+
+def _in_lineages(
+    references: Sequence[PoolModel],
+    answers: NDArray[np.int64],
+    controls: ImageSet,
+    tell: Callable[[str], None],
+) -> list[PoolModel]:
+    """Name the lineage of every reference that is one network with another."""
+    names = [model.name for model in references]
+    named = dict[int, str]()
+    for found in find_lineages(
+        answers,
+        controls.labels,
+        names=names,
+        digests=[model.weights_sha256 for model in references],
+        declared=[model.lineage for model in references],
+    ):
+        named |= dict.fromkeys(found.members, found.name)
+        if found.is_found:
+            tell(sentence(found, names))
+    return [replace(model, lineage=named.get(number)) for number, model in enumerate(references)]
 
 
 def _listing(folder: Path) -> tuple[GivenReference, ...]:
@@ -139,6 +170,7 @@ def _torch_models(
             name=given.name,
             role="innocent",
             stratum=given.stratum,
+            lineage=given.lineage,
             provenance=f"{source.architecture} with {given.weights.name}, given by the owner",
         )
 
@@ -165,10 +197,12 @@ def _onnx_files(
         except SuspectError as error:
             tell(f"Left out {path.name}: {error}")
             continue
+        stratum, lineage = declared_place(path, folder)
         yield PoolModel(
             name=path.stem,
             role="innocent",
-            stratum="given" if path.parent == folder else path.parent.name,
+            stratum=stratum,
+            lineage=lineage,
             provenance=f"ONNX file {path.name} given by the owner",
             weights_sha256=suspect.identity.digest,
             suspect=suspect,

@@ -5,6 +5,7 @@ Half of them shape the queries, the other half only sets thresholds.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from torch import nn
@@ -33,6 +34,8 @@ class PoolModel:
     weights_sha256: str
     suspect: Suspect
     """Gives probabilities."""
+    lineage: str | None = None
+    """Network that it and others were made from; None for its own."""
     network: nn.Module | None = None
     """Pixels in [0, 1] to logits, where gradients can be had."""
 
@@ -43,6 +46,7 @@ class PoolModel:
             role=self.role,
             use=use,
             stratum=self.stratum,
+            lineage=self.lineage,
             provenance=self.provenance,
             weights_sha256=self.weights_sha256,
             control_accuracy=accuracy,
@@ -50,13 +54,20 @@ class PoolModel:
 
 
 def torch_pool_model(
-    model: nn.Module, *, name: str, role: Role, stratum: str, provenance: str
+    model: nn.Module,
+    *,
+    name: str,
+    role: Role,
+    stratum: str,
+    provenance: str,
+    lineage: str | None = None,
 ) -> PoolModel:
     """Wrap a torch model that takes pixels in [0, 1]."""
     return PoolModel(
         name=name,
         role=role,
         stratum=stratum,
+        lineage=lineage,
         provenance=provenance,
         weights_sha256=weights_digest(model),
         suspect=TorchSuspect(name, model),
@@ -119,17 +130,28 @@ def train_references(
 def split_for_use(
     models: Sequence[PoolModel],
 ) -> tuple[list[PoolModel], list[PoolModel]]:
-    """Split models into selection and calibration, stratum by stratum in turn.
+    """Split models into selection and calibration, stratum by stratum and lineage by lineage.
 
-    Where a stratum is odd, the surplus goes to calibration first.
+    Where a stratum is odd, the surplus goes to calibration first. A lineage is never in both: what
+    shaped the queries says nothing about its own kin.
     """
-    selection: list[PoolModel] = []
-    calibration: list[PoolModel] = []
+    selection: dict[str, list[PoolModel]] = {}
+    calibration: dict[str, list[PoolModel]] = {}
     for stratum in sorted({model.stratum for model in models}):
-        for model in (one for one in models if one.stratum == stratum):
+        for number, model in enumerate(models):
+            if model.stratum != stratum:
+                continue
+            unit = model.lineage or f"/{number}"
             # Whoever has fewer gets the next one, across strata, so that the halves stay equal.
-            (calibration if len(calibration) <= len(selection) else selection).append(model)
-    return selection, calibration
+            fewer = calibration if len(calibration) <= len(selection) else selection
+            side = next((one for one in (selection, calibration) if unit in one), fewer)
+            side.setdefault(unit, []).append(model)
+    return [*chain(*selection.values())], [*chain(*calibration.values())]
+
+
+def num_lineages(models: Sequence[PoolModel]) -> int:
+    """Return how many networks some models come from."""
+    return len({model.lineage or f"/{number}" for number, model in enumerate(models)})
 
 
 def require_enough(

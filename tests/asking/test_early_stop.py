@@ -37,14 +37,14 @@ Lines = list[dict[str, object]]
 
 
 def wide_bundle() -> BundleContents:
-    """`known_bundle` with models that take after the other kind, so that much is undecided.
+    """`known_bundle` with models that take after the other kind for a while.
 
-    One innocent answers 32 of 40 queries like derived models, two derived ones the other way round:
-    with L the score of the others, bounds are 0.6 L and -0.6 L, thresholds 0.8 L and -0.8 L.
+    One innocent answers the first 7 of 40 queries like derived models and two derived ones do the
+    opposite, so that it takes 8 to be derived; alpha = 0.1, beta = 0.2.
     """
     known = known_bundle()
     labels = known.arrays.model_query_labels.copy()
-    labels[0, :32], labels[-2:, :32] = 0, 1
+    labels[0, :7], labels[-2:, :7] = 0, 1
     return replace(known, arrays=replace(known.arrays, model_query_labels=labels))
 
 
@@ -79,7 +79,7 @@ def failure(verification: Verification) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     ("label", "verdict"),
-    [(0, Verdict.DERIVED), (1, Verdict.INDEPENDENT), (2, Verdict.INCONCLUSIVE)],
+    [(0, Verdict.DERIVED), (1, Verdict.INDEPENDENT)],
 )
 def test_nothing_is_asked_that_the_verdict_does_not_need(
     tmp_path: Path, label: int, verdict: Verdict
@@ -98,18 +98,22 @@ def test_nothing_is_asked_that_the_verdict_does_not_need(
     ]
 
 
-@pytest.mark.parametrize(("label", "p_value"), [(0, 0.11), (1, 1.0), (2, 0.21)])
-def test_the_p_value_of_an_early_stop_is_that_of_the_bound_that_was_passed(
-    label: int, p_value: float
+@pytest.mark.parametrize(
+    ("label", "num", "p_value", "p_derived"),
+    # Class 2 says nothing either way: a path at 0, which one innocent passes and no derived model.
+    [(0, 8, 0.1, 1.0), (1, 20, 1.0, 0.1), (2, 40, 0.2, 0.1)],
+)
+def test_the_p_values_of_an_early_stop_are_ranks_of_extremes_and_nothing_more(
+    label: int, num: int, p_value: float, p_derived: float
 ) -> None:
-    # Above 0.8 L no innocent of nine scores, above -0.8 L one does, and 0.01 is the stop's error.
     rule = DecisionRule(alpha=0.1, beta=0.2, stopping_error=0.01)
     labels = {f"control/{index}": index % K for index in range(NUM_CONTROLS)}
     labels |= {f"query/{index}": label for index in range(NUM_QUERIES)}
     answers = {name: Answer(label=one, log_probabilities=None) for name, one in labels.items()}
     (score,) = judge(wide_bundle(), answers, ("likelihood-ratio",), rule).scores
-    assert score.e_value is not None
+    assert (score.num_queries, score.stopped_early) == (num, label != 2)
     assert score.p_value == pytest.approx(p_value)
+    assert score.p_derived == pytest.approx(p_derived)
 
 
 def test_requests_in_flight_are_all_that_is_asked_beyond(tmp_path: Path) -> None:
@@ -135,7 +139,7 @@ def test_a_late_answer_keeps_the_others_from_running_ahead(tmp_path: Path) -> No
         def furthest(self) -> int:
             return max(index for kind, index in self.asked if kind == QUERY)
 
-    suspect = Late(lambda kind, index: 0, concurrency=4)
+    suspect = Late(lambda kind, index: 1, concurrency=4)
     journal = Journal(tmp_path / "journal.sqlite")
     *_, last = stopping_session(wide_bundle(), suspect, journal).run()
     assert isinstance(last, Finished)
@@ -175,7 +179,7 @@ def test_an_interrupted_audit_goes_on_to_the_same_stop(tmp_path: Path) -> None:
     assert 0 < len(suspect.asked) < len(whole.asked)
 
 
-@pytest.mark.parametrize("label", [0, 1, 2])
+@pytest.mark.parametrize("label", [0, 1])
 def test_a_record_of_an_early_stop_is_recomputed(
     tmp_path: Path, bundle_path: Path, label: int
 ) -> None:
@@ -183,7 +187,7 @@ def test_a_record_of_an_early_stop_is_recomputed(
     verification = verify_record(out, bundle_path, TRUST)
     assert verification.result is Result.HOLDS
     assert verification.outcome is not None
-    assert verification.outcome.scores[0].e_value is not None
+    assert verification.outcome.scores[0].stopped_early
     told = {check.name: check for check in verification.checks}
     assert "were not needed" in told["completeness"].text
     # beta was the auditor's choice, and a reader is told
@@ -199,7 +203,7 @@ def drop_last(lines: Lines) -> None:
 def allow_more_error(lines: Lines) -> None:
     settings = lines[0]["settings"]
     assert isinstance(settings, dict)
-    settings["stopping_error"] = "0.5"
+    settings["stopping_error"] = "0.05"
 
 
 def no_rate(lines: Lines) -> None:

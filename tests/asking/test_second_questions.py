@@ -42,7 +42,6 @@ from audit.records.verify import Result, Verification, verify_record
 from audit.report.question_view import question_view
 from audit.suspects.opening import open_remote
 from audit.tui.looking import looked_at
-from audit.verdict.betting import EarlyStop, SequentialTest
 from audit.verdict.outcome import Outcome, Verdict
 from audit.verdict.p_values import fisher_p_value
 
@@ -202,16 +201,6 @@ def test_dice_are_noticed_before_an_early_stop_calls_them_independent(tmp_path: 
         folder.mkdir()
         outcome = audited(folder, KnownSuspect(dice(1.0, seed=seed)), stop_early=True)
         assert outcome.verdict is not Verdict.INDEPENDENT
-
-
-def test_nothing_stops_as_below_before_it_may() -> None:
-    test = SequentialTest(
-        above=0.5, below=0.5, lowest=0, highest=1, num_values=100, error=0.1, min_below=20
-    )
-    while test.stop is None:
-        test.add(0.0)
-
-    assert test.stop == EarlyStop(place="below", num_values=20, e_value=test.stop.e_value)
 
 
 def test_the_events_count_what_is_asked_again(tmp_path: Path) -> None:

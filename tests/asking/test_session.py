@@ -183,13 +183,18 @@ def test_a_finished_audit_is_not_resumed(journal: Journal) -> None:
         )
 
 
-def test_a_budget_that_decides_finishes_the_audit(journal: Journal) -> None:
+@pytest.mark.parametrize(
+    ("stop_early", "verdict"), [(True, Verdict.DERIVED), (False, Verdict.INCONCLUSIVE)]
+)
+def test_a_budget_ends_in_a_verdict_only_where_the_audit_may_stop_anywhere(
+    journal: Journal, verdict: Verdict, *, stop_early: bool
+) -> None:
+    # Whoever chooses the budget chooses the prefix: of a test over all queries it is no test.
     suspect = KnownSuspect(lambda kind, index: 0)
-    last = finished(
-        AuditSession(known_bundle(), suspect, journal, AuditOptions(budget=NUM_CONTROLS + 25))
-    )
-    assert (last.is_complete, last.outcome.verdict) == (True, Verdict.DERIVED)
-    assert len(suspect.asked) == NUM_CONTROLS + 25
+    options = AuditOptions(budget=NUM_CONTROLS + 25, stop_early=stop_early)
+    last = finished(AuditSession(known_bundle(), suspect, journal, options))
+    assert (last.is_complete, last.outcome.verdict) == (stop_early, verdict)
+    assert "Asking ended after 25 of 40 queries" in last.outcome.text or stop_early
 
 
 def test_a_budget_that_is_too_small_can_be_resumed_with_a_larger_one(journal: Journal) -> None:

@@ -118,7 +118,7 @@ def test_a_manifest_resigned_by_a_stranger_is_untrusted() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"format_version": 2}, BundleError, "expected 1, the only one .* got 2; use a newer"),
+        ({"format_version": 3}, BundleError, "expected 2, the only one .* got 3; use a newer"),
         ({"format": "zip"}, BundleError, "format: expected kinprint-bundle"),
         ({"surprise": 1}, BundleError, "surprise: Extra inputs"),
         ({"tau": 0}, BundleError, "tau: Input should be greater than 0"),

@@ -38,7 +38,7 @@ def test_inspect_warns_of_an_untrusted_bundle_and_exits_13(tmp_path: Path) -> No
 
     document = json.loads(result.stdout)
     assert result.exit_code == 13
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["signature"]["state"] == "valid but untrusted"
     assert document["manifest"]["owner"] == "The Kinprint tests"
     assert document["counts"]["probes"] == 18

@@ -104,7 +104,7 @@ def test_a_rate_that_the_models_cannot_support_says_how_many_it_takes(
     out = tmp_path / "more.kinprint"
     code, _, told = calibrated(tiny_world, innocents, out, "--alpha", "0.01")
     assert code == 2
-    assert "alpha: 0.01 needs 99 innocent calibration models" in told
+    assert "alpha: 0.01 needs 99 innocent lineages" in told
     assert not out.exists()
 
 

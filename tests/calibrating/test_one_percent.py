@@ -85,8 +85,8 @@ def test_one_innocent_less_does_not(desk: Path, tmp_path: Path) -> None:
 
     assert code == 2
     assert (
-        "alpha: 0.01 needs 99 innocent calibration models, this bundle has 98; the smallest rate "
-        "it supports is 0.0101"
+        "alpha: 0.01 needs 99 innocent lineages, this bundle has 98; the smallest rate it supports "
+        "is 0.0101"
     ) in told
     assert not out.exists()
 
@@ -120,7 +120,9 @@ def test_of_98_innocents_none_leaves_room_for_a_verdict_at_one_percent() -> None
     derived = np.arange(200.0, 300.0)
 
     with_98, with_99 = (
-        conformal_thresholds(np.arange(float(num)), derived, alpha=0.01, beta=0.05)
+        conformal_thresholds(
+            np.arange(float(num)), derived, np.array(["pruned"] * 100), alpha=0.01, beta=0.05
+        )
         for num in (98, 99)
     )
 

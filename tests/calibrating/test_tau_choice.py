@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from worlds.audit_world import NUM_MODELS, NUM_QUERIES, NUM_TRIGGERS, K, known_bundle
+from worlds.audit_world import (
+    NUM_CONTROLS,
+    NUM_MODELS,
+    NUM_QUERIES,
+    NUM_TRIGGERS,
+    K,
+    known_bundle,
+)
 
 from audit.bundle.manifest import BundleContents
 from audit.calibrating.model_folder import PanelAnswers
@@ -66,11 +73,13 @@ def new_innocent(number: int, loss: float) -> NewModel:
     return NewModel(
         role=role,
         stratum="new",
+        lineage=None,
         answers=PanelAnswers(
             name=f"new-{number}",
             path=Path(f"new-{number}.onnx"),
             digest=f"{number:064x}",
             control_accuracy=1.0,
+            control_labels=np.arange(NUM_CONTROLS) % K,
             query_labels=np.ones(NUM_QUERIES, np.int64),
             query_log_probabilities=np.empty((0, K)),
             ranking=np.empty((NUM_QUERIES, 0), np.int64),

@@ -111,4 +111,4 @@ def test_the_recipe_for_a_wire_format_asks_a_server_and_finds_a_copy(
         serving.shutdown()
     assert checked.returncode == 0, checked.stderr
     assert audited.returncode == ExitCode.DERIVED, audited.stderr
-    assert "After 6 of 24 queries" in audited.stdout
+    assert "After 5 of 24 queries" in audited.stdout

@@ -100,7 +100,12 @@ def test_a_file_fits_the_schema_too(tmp_path: Path) -> None:
         "alpha": 0.1,
         "beta": 0.1,
     }
-    document = {"schema_version": 1, "bundle": bundle, "audits": [row], "exit_code": 10}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "bundle": bundle,
+        "audits": [row],
+        "exit_code": 10,
+    }
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
 
 
@@ -108,7 +113,7 @@ def test_a_file_fits_the_schema_too(tmp_path: Path) -> None:
     "spoil",
     [
         lambda document: document.pop("bundle"),
-        lambda document: document.update(schema_version=2),
+        lambda document: document.update(schema_version=1),
         lambda document: document["audits"][0].update(outcome={}),
         lambda document: document["audits"][0]["run"].update(seconds="fast"),
         lambda document: document["audits"][0]["outcome"].update(verdict="guilty"),

@@ -55,17 +55,17 @@ def test_carrying_over_twice_changes_nothing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    assert version == SCHEMA_VERSION == 3
+    assert version == SCHEMA_VERSION == 4
     assert {"audits", "runs", "answers", "attempts"} <= tables
     Journal(path).close()
 
 
-@pytest.mark.parametrize("version", [1, 4])
+@pytest.mark.parametrize("version", [1, 5])
 def test_another_version_is_refused_and_left_alone(tmp_path: Path, version: int) -> None:
     path = version_2(tmp_path / "journal.sqlite")
     with closing(sqlite3.connect(path)) as database:
         database.execute(f"PRAGMA user_version = {version}")
-    with pytest.raises(JournalError, match=f"has version {version}, this Kinprint reads 3"):
+    with pytest.raises(JournalError, match=f"has version {version}, this Kinprint reads 4"):
         Journal(path)
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (version,)

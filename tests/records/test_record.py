@@ -139,9 +139,9 @@ def test_a_signature_over_a_bundle_is_none_over_a_record() -> None:
 
 def test_a_later_version_of_the_format_says_that_it_is_not_known() -> None:
     def change(lines: Lines) -> None:
-        lines[0]["format_version"] = 2
+        lines[0]["format_version"] = 3
 
-    with pytest.raises(RecordError, match=r"format_version: expected 1.*use a newer Kinprint"):
+    with pytest.raises(RecordError, match=r"format_version: expected 2.*use a newer Kinprint"):
         parse_record(forged(GOLDEN_RECORD.read_bytes(), change, AUDITOR_KEY), TRUST)
 
 

@@ -268,7 +268,7 @@ def test_a_manifest_that_differs_from_the_bundles_is_refused(tmp_path: Path) -> 
     def change(lines: Lines) -> None:
         bundle = lines[0]["bundle"]
         assert isinstance(bundle, dict)
-        bundle["manifest"]["alpha"] = 0.5
+        bundle["manifest"]["alpha"] = 0.1
 
     name, text = refused(tmp_path, change)
     assert name == "same bundle"

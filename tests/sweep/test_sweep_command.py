@@ -111,7 +111,7 @@ def _auditor(world: World) -> Path:
     ("more", "message"),
     [
         (["--jobs", "2", "--local-cluster", "2"], "exclude one another"),
-        (["--alpha", "0.001"], "needs 999 innocent calibration models"),
+        (["--alpha", "0.001"], "needs 999 innocent lineages"),
         (["--score", "none"], "expected one of"),
         (["--watch", "."], "give --suspects DIR"),
         (["--passphrase-env", "X"], "needs --auditor-key"),

@@ -251,7 +251,7 @@ FORM = Form(bundle="model.kinprint", suspect="copy.onnx")
         ({"score": "mfue-w", "labels_only": True}, "score", "needs probabilities"),
         ({"alpha": "often"}, "alpha", "expected a rate"),
         ({"alpha": "0.001"}, "alpha", "needs 999 innocent"),
-        ({"beta": "2"}, "beta", "between 0 and 1"),
+        ({"beta": "2"}, "beta", "at most 0.2"),
         ({"budget": "ten"}, "budget", "expected a whole number"),
         ({"budget": "8"}, "budget", "more than the 8 control images"),
         ({"max_cost": "much"}, "max_cost", "expected an amount"),

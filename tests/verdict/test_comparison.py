@@ -42,8 +42,7 @@ LIKE_DERIVED = np.log(0.75 / 0.20)
 def late_bundle() -> BundleContents:
     """`known_bundle` whose first innocent gives itself away only after half of the queries.
 
-    On the first 20 queries it scores L as the derived models do, over all 40 it scores
-    ``(20 L - 20 L) / 40 = 0``.
+    Its path gets as high as 20 L, as a derived model's does after 20 queries, and then falls.
     """
     known = known_bundle()
     labels = known.arrays.model_query_labels.copy()
@@ -57,34 +56,34 @@ def answers_like_derived(num: int) -> Mapping[str, Answer]:
     return {name: Answer(label=label, log_probabilities=None) for name, label in given.items()}
 
 
-def test_innocents_are_counted_on_the_queries_that_were_asked() -> None:
+def test_innocents_count_by_the_highest_point_of_their_whole_path() -> None:
     bundle = late_bundle()
     rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=True)
     outcome = judge(bundle, answers_like_derived(NUM_QUERIES), ("likelihood-ratio",), rule)
     (score,) = outcome.scores
     assert outcome.verdict is Verdict.DERIVED
-    assert score.stopped_after is not None
-    assert score.stopped_after <= NUM_ALIKE
-    # One innocent gave the same answers so far; over all queries, which nobody asked, none did.
-    assert score.num_as_high == 1
-    assert "1 scored as high" in outcome.text
+    # Up to the 20th query one innocent gave the same answers: the 21st tells.
+    assert score.stopped_after == NUM_ALIKE + 1
+    assert score.num_as_high == 0
+    assert "none ever got as high: p = 0.100" in outcome.text
     found = compare(
         bundle,
         answers_like_derived(NUM_QUERIES),
         "likelihood-ratio",
         num_first=score.stopped_after,
     )
-    assert found.models[0] == found.value == pytest.approx(LIKE_DERIVED, abs=1e-3)
+    assert found.value == pytest.approx(LIKE_DERIVED, abs=1e-3)
+    assert found.models[0] == pytest.approx(LIKE_DERIVED * 19 / 21, abs=1e-3)
 
 
-def test_thresholds_after_an_early_stop_are_those_of_the_whole_score() -> None:
+def test_thresholds_after_an_early_stop_are_those_of_the_queries_that_were_asked() -> None:
     bundle = late_bundle()
     rule = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=True)
     (score,) = judge(bundle, answers_like_derived(30), ("likelihood-ratio",), rule).scores
+    # half-way from the highest innocent, 19/21 L, to the median derived model, L
+    assert score.derived_above == pytest.approx(LIKE_DERIVED * 20 / 21, abs=1e-3)
     whole = whole_scores(bundle, "likelihood-ratio")
     assert whole[0] == pytest.approx(0, abs=1e-12)
-    # half-way from the highest innocent, 0, to the median derived model, L
-    assert score.derived_above == pytest.approx(LIKE_DERIVED / 2, abs=1e-3)
 
 
 def test_answers_that_came_after_the_stop_count_nowhere() -> None:
@@ -113,7 +112,7 @@ def test_report_and_screen_show_what_the_verdict_counted(tmp_path: Path) -> None
     (strip,) = shown.strips
     values = [value for row in strip.rows if not row.is_derived for value in row.values]
     assert len(values) == NUM_MODELS
-    assert sum(value >= score.value for value in values) == score.num_as_high == 1
+    assert sum(value >= score.value for value in values) == score.num_as_high == 0
     assert data.evidence is not None
     num_answered = sum(row.question.startswith("query/") for row in data.record.rows)
     assert len(data.evidence.queries) == score.num_queries < num_answered

@@ -11,7 +11,6 @@ from audit.verdict.p_values import (
     rank_p_value,
     smallest_p_value,
 )
-from audit.verdict.thresholds import conformal_thresholds
 
 
 def test_p_value_of_the_highest_score_is_the_smallest_that_the_innocents_can_give() -> None:
@@ -60,46 +59,6 @@ def test_clopper_pearson_has_a_closed_form_where_all_but_one_or_all_agree() -> N
 def test_clopper_pearson_refuses_no_trials() -> None:
     with pytest.raises(ValueError, match="expected 0 <= successes <= trials >= 1, got 0 of 0"):
         clopper_pearson(0, 0)
-
-
-@pytest.mark.parametrize("apart", [0.0, 1.5, 6.0])
-def test_whatever_is_decided_has_a_p_value_of_at_most_its_rate(apart: float) -> None:
-    rng = np.random.default_rng(1)
-    innocents, derived = rng.normal(size=39), rng.normal(apart, size=39)
-    limits = conformal_thresholds(innocents, derived, alpha=0.1, beta=0.1)
-    scores = rng.normal(apart / 2, 2 + apart / 2, size=500)
-    accused, cleared = scores > limits.derived_above, scores < limits.independent_below
-    assert accused.any()
-    assert cleared.any()
-    assert not (accused & cleared).any()
-    assert all(rank_p_value(score, innocents) <= 0.1 for score in scores[accused])
-    assert all(rank_p_value(-score, -derived) <= 0.1 for score in scores[cleared])
-
-
-def test_where_derived_models_score_no_higher_the_bound_is_the_threshold() -> None:
-    # floor(0.1 * 10) - 1 = 0 innocents above the bound 8; the median derived model scores 4.
-    limits = conformal_thresholds(np.arange(9.0), np.arange(9.0), alpha=0.1, beta=0.1)
-    assert (limits.derived_above, limits.independent_below) == (8.0, 0.0)
-
-
-def test_a_verdict_is_nearer_to_its_own_kind_than_to_the_bound_of_the_other() -> None:
-    # Bounds 8 and 10, medians 4 and 14: (8 + 14) / 2 and (10 + 4) / 2.
-    limits = conformal_thresholds(np.arange(9.0), np.arange(10.0, 19.0), alpha=0.1, beta=0.1)
-    assert (limits.derived_above, limits.independent_below) == (11.0, 7.0)
-    # Overlapping ones leave more undecided: bounds 8 and 5, medians 4 and 9.
-    limits = conformal_thresholds(np.arange(9.0), np.arange(5.0, 14.0), alpha=0.1, beta=0.1)
-    assert (limits.derived_above, limits.independent_below) == (8.5, 4.5)
-
-
-def test_a_rate_allows_what_its_product_says_before_it_is_rounded() -> None:
-    # 0.29 * 100 is 28.999999999999996 in floating point, and still allows 29 - 1 above the bound.
-    limits = conformal_thresholds(np.arange(99.0), np.empty(0), alpha=0.29, beta=0.1)
-    assert limits.derived_above == 70.0
-
-
-def test_too_few_models_for_a_rate_never_decide() -> None:
-    limits = conformal_thresholds(np.zeros(8), np.ones(9), alpha=0.1, beta=0.1)
-    assert limits.derived_above == math.inf
 
 
 def test_benjamini_hochberg_follows_its_step_up_rule() -> None:

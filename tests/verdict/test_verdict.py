@@ -16,8 +16,9 @@ from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.errors import AuditError
 from audit.scores.likelihood_ratio import GRID
+from audit.verdict.conformal_path import MIN_ACCUSING
 from audit.verdict.judge import check_controls, judge
-from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.outcome import Likeness, Outcome, Verdict
 from audit.verdict.rule import MIN_QUERIES, DecisionRule, choose_rule
 
 LIKE_DERIVED = np.log(0.75 / 0.20)
@@ -40,16 +41,19 @@ def test_a_suspect_that_answers_like_derived_models_is_derived() -> None:
     (score,) = (result := outcome(0)).scores
     assert result.verdict is Verdict.DERIVED
     assert score.value == pytest.approx(LIKE_DERIVED, abs=GRID)
-    # innocents score -log(0.75/0.20), derived +log(0.75/0.20): half-way
+    # innocents score -log(0.75/0.20), derived +log(0.75/0.20): half-way; who is cleared scores no
+    # higher than innocents do
     assert score.derived_above == pytest.approx(0, abs=GRID)
-    assert score.independent_below == pytest.approx(0, abs=GRID)
+    assert score.independent_below == pytest.approx(-LIKE_DERIVED, abs=GRID)
     assert score.p_value == score.smallest_p_value == pytest.approx(0.1)
+    assert (score.likeness, score.p_derived) == (Likeness.DERIVED, 1.0)
 
 
 def test_a_suspect_that_answers_like_innocents_is_independent() -> None:
     (score,) = (result := outcome(1)).scores
     assert result.verdict is Verdict.INDEPENDENT
-    assert score.p_value == 1.0
+    assert (score.likeness, score.p_value) == (Likeness.INNOCENT, 1.0)
+    assert score.p_derived == score.smallest_p_derived == pytest.approx(0.1)
 
 
 def test_p_values_are_told_for_each_stratum() -> None:
@@ -112,9 +116,64 @@ def test_answers_like_a_models_do_not_look_random(label: int) -> None:
     assert (score.is_evasive, score.looks_random, score.repeats) == (False, False, None)
 
 
-def test_too_few_queries_decide_nothing() -> None:
-    assert outcome(0, num=19).verdict is Verdict.INCONCLUSIVE
-    assert outcome(0, num=20).verdict is Verdict.DERIVED
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_part_of_the_queries_decides_nothing_where_all_are_to_be_asked(label: int) -> None:
+    assert outcome(label, num=NUM_QUERIES - 1).verdict is Verdict.INCONCLUSIVE
+    assert outcome(label).verdict is not Verdict.INCONCLUSIVE
+
+
+def test_what_is_like_neither_kind_is_called_nothing_and_told_so() -> None:
+    # 16 of 40 answers like a copy's: above every innocent and below every derived model.
+    given = answers(1) | {
+        f"query/{index}": Answer(label=0, log_probabilities=None) for index in range(16)
+    }
+    result = judge(known_bundle(), given, ("likelihood-ratio",))
+    (score,) = result.scores
+    assert (score.verdict, score.likeness) == (Verdict.INCONCLUSIVE, Likeness.NEITHER)
+    assert (score.p_value, score.p_derived) == (0.1, 0.1)
+    assert "It is like neither kind: higher than innocent models get, and lower than copies" in (
+        result.text
+    )
+    assert "a server that alters images" in result.text
+
+
+def test_what_is_like_both_kinds_is_called_nothing_and_told_so() -> None:
+    # Every model answers alike on half of the queries, and innocents with class 0 everywhere once.
+    known = known_bundle()
+    labels = known.arrays.model_query_labels.copy()
+    labels[0], labels[-1] = 0, 1
+    bundle = replace(known, arrays=replace(known.arrays, model_query_labels=labels))
+    result = judge(bundle, answers(0), ("likelihood-ratio",))
+    (score,) = result.scores
+    assert (score.verdict, score.likeness) == (Verdict.INCONCLUSIVE, Likeness.BOTH)
+    assert score.p_value == 0.2
+    assert "It is like both kinds" in result.text
+
+
+def test_an_innocent_verdict_names_the_copies_that_go_unseen() -> None:
+    known = known_bundle(beta=0.2)
+    labels = known.arrays.model_query_labels.copy()
+    labels[-1] = 1
+    hardened = known.manifest.models[-1].model_copy(update={"stratum": "hardened"})
+    manifest = known.manifest.model_copy(update={"models": (*known.manifest.models[:-1], hardened)})
+    bundle = replace(
+        known, manifest=manifest, arrays=replace(known.arrays, model_query_labels=labels)
+    )
+    result = judge(bundle, answers(1), ("likelihood-ratio",))
+    assert result.verdict is Verdict.INDEPENDENT
+    assert result.scores[0].blind_kinds == ("hardened",)
+    assert "Copies of these kinds go unseen by this score: 'hardened'." in result.text
+
+
+def test_a_p_value_against_weaker_models_is_called_that() -> None:
+    known = known_bundle()
+    models = tuple(
+        model.model_copy(update={"control_accuracy": 0.9}) for model in known.manifest.models
+    )
+    manifest = known.manifest.model_copy(update={"models": models})
+    result = judge(replace(known, manifest=manifest), answers(0), ("likelihood-ratio",))
+    assert not result.scores[0].has_equals
+    assert "p rests on weaker models only" in result.text
 
 
 def test_a_suspect_that_refuses_much_is_not_called_independent() -> None:
@@ -142,7 +201,12 @@ def test_the_share_of_refusals_is_one_of_the_queries_that_were_asked() -> None:
 
 @pytest.mark.parametrize(
     ("num_matches", "verdict"),
-    [(29, Verdict.INDEPENDENT), (30, Verdict.INCONCLUSIVE), (31, Verdict.DERIVED)],
+    [
+        (20, Verdict.INDEPENDENT),
+        (21, Verdict.INCONCLUSIVE),
+        (30, Verdict.INCONCLUSIVE),
+        (31, Verdict.DERIVED),
+    ],
 )
 def test_a_score_on_the_threshold_is_beyond_neither(num_matches: int, verdict: Verdict) -> None:
     known = known_bundle()
@@ -154,15 +218,16 @@ def test_a_score_on_the_threshold_is_beyond_neither(num_matches: int, verdict: V
     }
     result = judge(bundle, given, ("matching-rate",))
     (score,) = result.scores
-    # innocents match 20 of 40, derived models all: both thresholds lie half-way, at 30
-    assert score.derived_above == score.independent_below == 0.75
+    # innocents match 20 of 40, derived models all: derived begins half-way, at 30; an innocent
+    # scores no more than 20
+    assert score.derived_above == 0.75
+    assert score.independent_below == pytest.approx(0.5)
     assert not score.is_evasive
     assert result.verdict is verdict
 
 
 def test_nothing_is_called_independent_before_it_can_be_told_from_random_answers() -> None:
-    # Derived and innocent answers are equally clear here, so that the same bet wins as early.
-    assert early(0).scores[0].num_queries < MIN_QUERIES
+    assert early(0).scores[0].num_queries == MIN_ACCUSING
     assert early(1).scores[0].num_queries == MIN_QUERIES
 
 
@@ -201,8 +266,7 @@ def test_an_audit_that_may_stop_early_is_judged_by_the_answers_up_to_there() -> 
         (score,) = result.scores
         assert result.verdict is score.verdict is expected
         assert score.num_queries < NUM_QUERIES == score.num_in_bundle
-        assert score.e_value is not None
-        assert score.e_value >= 1 / result.stopping_error == pytest.approx(100)
+        assert score.stopped_early
         # the same answers but for those after the stop
         rule = DecisionRule(alpha=0.1, beta=0.1, stopping_error=0.01)
         shorter = answers(label, num=score.num_queries)
@@ -210,28 +274,32 @@ def test_an_audit_that_may_stop_early_is_judged_by_the_answers_up_to_there() -> 
         assert again.scores == result.scores
 
 
-def test_stopping_early_adds_its_error_to_the_p_value() -> None:
+def test_stopping_early_adds_nothing_to_the_p_value() -> None:
     (score,) = early(0).scores
-    # rank 1 of 10, and a tenth of alpha = 0.1
-    assert score.p_value == pytest.approx(0.1 + 0.01)
-    assert score.strata == pytest.approx({"even": 1 / 6 + 0.01, "odd": 1 / 5 + 0.01})
-    assert early(1).scores[0].p_value == 1.0
+    assert score.p_value == pytest.approx(1 / 10)
+    assert score.strata == pytest.approx({"even": 1 / 6, "odd": 1 / 5})
+    (score,) = early(1).scores
+    assert score.p_value == 1.0
+    assert score.p_derived == pytest.approx(1 / 10)
 
 
 def test_the_text_of_an_early_stop_says_what_it_rests_on() -> None:
-    (score,) = early(0).scores
     assert early(0).text == (
-        f"After {score.num_queries} of 40 queries it is certain enough (e-value "
-        f"{score.e_value:.3g}, 100 needed) that the score over all of them is above the threshold "
-        f"{score.derived_above:.3f}. Of 9 innocent models of 2 kinds, none scored as high: p is at "
-        "most 0.110. Taken alone, the kind 'odd' says least: p = 0.210."
+        "After 5 of 40 queries the score 1.322 is above the threshold 0.000. Of 9 innocent models "
+        "of 2 kinds, none ever got as high: p = 0.100, the smallest that so many can give. Taken "
+        "alone, the kind 'odd' says least: p = 0.200."
+    )
+    assert early(1).text == (
+        "After 20 of 40 queries the score -1.322 is below the threshold -1.322. Of 9 innocent "
+        "models of 2 kinds, 9 ever got as high: p = 1.000. Of 9 derived models, none ever got as "
+        "low: p = 0.100."
     )
 
 
 def test_a_suspect_that_refuses_everything_is_not_cleared_early() -> None:
     rule = DecisionRule(alpha=0.1, beta=0.1, stopping_error=0.01)
     (score,) = judge(known_bundle(), answers(REFUSED), ("likelihood-ratio",), rule).scores
-    assert (score.verdict, score.e_value) == (Verdict.INCONCLUSIVE, None)
+    assert (score.verdict, score.stopped_early) == (Verdict.INCONCLUSIVE, False)
     assert score.num_queries == score.num_refused == NUM_QUERIES
 
 
@@ -249,16 +317,14 @@ def test_an_answer_that_is_missing_ends_what_an_early_stop_looks_at() -> None:
     del given["query/1"]
     rule = choose_rule(known_bundle().manifest, alpha=None, beta=None, stop_early=True)
     (score,) = judge(known_bundle(), given, ("likelihood-ratio",), rule).scores
-    assert (score.e_value, score.num_queries) == (None, NUM_QUERIES - 1)
+    assert (score.stopped_early, score.num_queries) == (False, NUM_QUERIES - 1)
 
 
 def test_a_rate_that_the_bundles_models_cannot_support_is_refused() -> None:
     manifest = known_bundle().manifest
-    with pytest.raises(
-        AuditError, match=r"alpha: 0\.01 needs 99 innocent calibration models, this"
-    ):
+    with pytest.raises(AuditError, match=r"alpha: 0\.01 needs 99 innocent lineages, this"):
         choose_rule(manifest, alpha=0.01, beta=None, stop_early=False)
-    with pytest.raises(AuditError, match="beta: expected a rate between 0 and 1, got 1"):
+    with pytest.raises(AuditError, match="beta: expected a rate above 0 and at most"):
         choose_rule(manifest, alpha=None, beta=1.0, stop_early=False)
 
 

@@ -56,7 +56,7 @@ def known_bundle(**changes: object) -> BundleContents:
             use="calibration",
             stratum="even" if number % 2 == 0 else "odd",
             provenance="made up",
-            weights_sha256=digest,
+            weights_sha256=hashlib.sha256(f"{role}-{number}".encode()).hexdigest(),
             control_accuracy=1.0,
         )
         for role in ("innocent", "derived")
@@ -86,6 +86,7 @@ def known_bundle(**changes: object) -> BundleContents:
         selection_rankings=np.empty((0, NUM_QUERIES, 0), np.int64),
         controls=tagged(CONTROL, NUM_CONTROLS),
         control_labels=np.arange(NUM_CONTROLS) % K,
+        model_control_labels=np.tile(np.arange(NUM_CONTROLS) % K, (2 * NUM_MODELS, 1)),
         model_query_labels=np.where(innocent[:, None], 1, 0) * np.ones(NUM_QUERIES, np.int64),
         model_query_log_probabilities=np.empty((2 * NUM_MODELS, 0, K)),
         model_rankings=np.empty((2 * NUM_MODELS, NUM_QUERIES, 0), np.int64),

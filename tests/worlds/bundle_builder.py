@@ -123,6 +123,8 @@ def small_arrays() -> Arrays:
         controls=_pixels("controls", NUM_CONTROLS),
         control_labels=np.array([0, 1, 2, 3]),
         # one derived model that answers like the source, two innocents that do not
+        # each gets three of four right
+        model_control_labels=np.array([[0, 1, 2, 0], [0, 1, 0, 3], [1, 1, 2, 3]]),
         model_query_labels=MODEL_QUERY_LABELS,
         model_query_log_probabilities=np.empty((3, 0, 4)),
         model_rankings=RANKINGS[MODEL_QUERY_LABELS],

@@ -239,7 +239,7 @@ def rechained(data: bytes, change: Callable[[list[dict[str, object]]], None]) ->
 def _opening(bundle: BundleContents) -> Opening:
     return Opening(
         format="kinprint-record",
-        format_version=1,
+        format_version=2,
         audit="00112233aabbccdd",
         started=utc(STARTED),
         bundle=RecordedBundle(
@@ -319,6 +319,7 @@ def _arrays() -> Arrays:
         innocent_probabilities=0.5 ** HALVINGS[(query_labels + 1) % 4],
         controls=_images("audited controls", NUM_CONTROLS),
         control_labels=np.arange(NUM_CONTROLS) % 4,
+        model_control_labels=_control_answers(len(models)),
         model_query_labels=(query_labels + shift) % 4,
         selection_rankings=np.array([RANKINGS[query_labels], RANKINGS[(query_labels + 1) % 4]]),
         model_rankings=RANKINGS[(query_labels + shift) % 4],
@@ -326,6 +327,13 @@ def _arrays() -> Arrays:
         model_trigger_losses=np.full((len(models), num_triggers), LN_2),
         model_probe_hits=np.ones((len(models), num_triggers), np.int64),
     )
+
+
+def _control_answers(num_models: int) -> NDArray[np.int64]:
+    """Return answers of which six of eight are right, and each model's wrong ones its own."""
+    row, column = np.arange(num_models)[:, None], np.arange(NUM_CONTROLS)
+    is_wrong = (column - row) % NUM_CONTROLS < 2
+    return np.where(is_wrong, column + 1 + row // NUM_CONTROLS % 3, column) % 4
 
 
 def _bytes(name: str, num: int) -> NDArray[np.uint8]:

@@ -179,7 +179,9 @@ connection at any time and go on later; nothing is asked twice.
                 self._show_marks(None)
             case Standing():
                 plot = self.query_one(EvidencePlot)
-                plot.curve = curve_of(event.score, event.evidence, plot.curve)
+                plot.curve = curve_of(
+                    event.score, event.evidence, plot.curve, boundaries=event.boundaries
+                )
             case Stopped():
                 self._show_marks(state.newest)
             case Finished():

@@ -12,7 +12,7 @@ from audit.tui.result_data import ResultData
 from audit.tui.widgets.facts import Facts
 from audit.tui.widgets.plots.evidence_plot import EvidencePlot
 from audit.tui.widgets.plots.score_strip import ScoreStrip
-from audit.verdict.outcome import ScoreOutcome
+from audit.verdict.outcome import Likeness, ScoreOutcome
 
 
 class ScorePage(VerticalScroll):
@@ -56,6 +56,21 @@ class ScorePage(VerticalScroll):
             self.query_one(EvidencePlot).curve = self._data.curve
 
 
+_LIKE = {
+    Likeness.INNOCENT: "innocent models",
+    Likeness.DERIVED: "derived models",
+    Likeness.NEITHER: "neither kind of model",
+    Likeness.BOTH: "both kinds of models",
+}
+
+
+def _compared_with(score: ScoreOutcome) -> str:
+    told = f"{score.num_innocents} innocent, {score.num_derived} derived models"
+    if score.num_lineages < score.num_innocents:
+        return f"{told}; {score.num_lineages} innocent lineages"
+    return told
+
+
 def score_facts(score: ScoreOutcome) -> tuple[tuple[str, str], ...]:
     """Return what a score says, as names and values."""
     above, below = score.derived_above, score.independent_below
@@ -64,8 +79,13 @@ def score_facts(score: ScoreOutcome) -> tuple[tuple[str, str], ...]:
         ("derived above", "no line: too few innocents" if above is None else f"{above:.4f}"),
         ("independent below", "no line: too few derived" if below is None else f"{below:.4f}"),
         ("p-value", f"{score.p_value:.4g}, the smallest possible {score.smallest_p_value:.4g}"),
+        (
+            "p, derived",
+            f"{score.p_derived:.4g}, the smallest possible {score.smallest_p_derived:.4g}",
+        ),
+        ("is like", _LIKE[score.likeness]),
         ("queries", f"{score.num_queries} of {score.num_in_bundle}, {score.num_refused} refused"),
-        ("compared with", f"{score.num_innocents} innocent, {score.num_derived} derived models"),
+        ("compared with", _compared_with(score)),
     ]
     rows += [(f"p, {stratum}", f"{value:.4g}") for stratum, value in score.strata.items()]
     return tuple(rows)

@@ -43,8 +43,8 @@ def wrong_rule(kind: str, index: int, label: int) -> int:
 
 
 def mixed_rule(kind: str, index: int, label: int) -> int:
-    """Be right on controls, and like the source on every third query."""
-    return label if kind == "control" or index % 3 == 0 else (label + 1) % 4
+    """Be right on controls, and like the source on every fourth query."""
+    return label if kind == "control" or index % 4 == 3 else (label + 1) % 4
 
 
 def answering_model(rule: Rule) -> onnx.ModelProto:

@@ -13,6 +13,7 @@ from textual_plotext import PlotextPlot
 
 from audit.scores.evidence import QueryEvidence
 from audit.tui.words import plot_colour
+from audit.verdict.conformal_path import Boundaries
 from audit.verdict.outcome import ScoreOutcome
 
 
@@ -27,10 +28,16 @@ class Curve:
     """Queries answered, ``[P]``."""
     values: NDArray[np.float64]
     """The score after so many, ``[P]``."""
+    boundaries: Boundaries | None = None
+    """What it runs between until it decides; None where all queries are asked first."""
 
 
 def curve_of(
-    score: ScoreOutcome, evidence: QueryEvidence | None, earlier: Curve | None = None
+    score: ScoreOutcome,
+    evidence: QueryEvidence | None,
+    earlier: Curve | None = None,
+    *,
+    boundaries: Boundaries | None = None,
 ) -> Curve:
     """Return the curve up to now.
 
@@ -38,7 +45,10 @@ def curve_of(
         score: The deciding score of the answers so far.
         evidence: Query by query, where the score has queries.
         earlier: The curve before, for a score that is only known now and then.
+        boundaries: What the score runs between; by default those of the curve before.
     """
+    if boundaries is None and earlier is not None:
+        boundaries = earlier.boundaries
     if evidence is not None:
         counts = np.arange(1, len(evidence.suspect) + 1, dtype=np.float64)
         values = np.cumsum(evidence.suspect) / counts
@@ -48,7 +58,13 @@ def curve_of(
             older = earlier.counts < score.num_queries
             counts = np.append(earlier.counts[older], counts)
             values = np.append(earlier.values[older], values)
-    return Curve(score=score, num_queries=score.num_in_bundle, counts=counts, values=values)
+    return Curve(
+        score=score,
+        num_queries=score.num_in_bundle,
+        counts=counts,
+        values=values,
+        boundaries=boundaries,
+    )
 
 
 class EvidencePlot(Vertical):
@@ -90,16 +106,20 @@ class EvidencePlot(Vertical):
         plot.display = curve is not None and len(curve.counts) > 0
         if curve is None or not len(curve.counts):
             return
-        above, below = curve.score.derived_above, curve.score.independent_below
-        lines = [value for value in (above, below) if value is not None]
-        low, high = min([*curve.values, *lines]), max([*curve.values, *lines])
+        above, below = decision_lines(curve)
+        ends = [float(line[1][-1]) for line in (above, below) if line]
+        low, high = min([*curve.values, *ends]), max([*curve.values, *ends])
         margin = 0.08 * (high - low) or 0.1
-        plt.ylim(low - margin, high + margin)
+        low, high = low - margin, high + margin
+        plt.ylim(low, high)
         plt.yticks(*ticks(low, high))
         plt.xlim(0, max(curve.num_queries, 1))
-        for value, colour in ((above, "error"), (below, "success")):
-            if value is not None:
-                plt.hline(value, color=plot_colour(self.app, colour))
+        for line, colour in ((above, "error"), (below, "success")):
+            # A boundary comes from far away; it is drawn from where it enters the picture.
+            shown = [(x, y) for x, y in zip(*line, strict=True) if low <= y <= high] if line else []
+            if shown:
+                xs, ys = zip(*shown, strict=True)
+                plt.plot(list(xs), list(ys), marker="hd", color=plot_colour(self.app, colour))
         plt.xticks(*count_ticks(curve.num_queries))
         plt.plot(
             list(curve.counts),
@@ -107,16 +127,16 @@ class EvidencePlot(Vertical):
             marker="hd",
             color=plot_colour(self.app, "primary"),
         )
-        for value, colour, told in (
+        for line, colour, told in (
             (above, "error", "derived above"),
             (below, "success", "independent below"),
         ):
-            if value is not None:
+            if line:
                 # The right end of the axis is where the curve comes last.
                 plt.text(
                     told,
                     curve.num_queries,
-                    value,
+                    float(line[1][-1]),
                     alignment="right",
                     color=plot_colour(self.app, colour),
                     background=plot_colour(self.app, "surface"),
@@ -125,6 +145,31 @@ class EvidencePlot(Vertical):
         plt.yaxes(True, False)
         plot.refresh()
         self.query_one("#numbers", Static).update(curve_in_words(curve), layout=False)
+
+
+_Line = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Counts of queries and scores."""
+
+
+def decision_lines(curve: Curve) -> tuple[_Line | None, _Line | None]:
+    """Return where "derived" begins and where "independent" ends, each as counts and scores.
+
+    Where an audit may stop early these are boundaries that close in on the score; else they are
+    the thresholds of the score over all queries, the same everywhere.
+    """
+    if curve.boundaries is None:
+        ends = np.array([0.0, max(curve.num_queries, 1)])
+        score = curve.score
+        flat = [
+            None if value is None else (ends, np.full(2, value))
+            for value in (score.derived_above, score.independent_below)
+        ]
+        return flat[0], flat[1]
+    lines: list[_Line | None] = []
+    for boundary in (curve.boundaries.derived, curve.boundaries.independent):
+        known = np.flatnonzero(np.isfinite(boundary))
+        lines.append(((known + 1).astype(np.float64), boundary[known]) if len(known) else None)
+    return lines[0], lines[1]
 
 
 def ticks(low: float, high: float) -> tuple[list[float], list[str]]:
