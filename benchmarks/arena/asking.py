@@ -4,9 +4,11 @@ import dataclasses
 import hashlib
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from audit.verdict.rule import choose_rule
 from benchmarks.arena.build import Built, Population, open_member, prepare_worker
 from benchmarks.arena.config import ArenaConfig
 from benchmarks.arena.data import load_data
+from benchmarks.arena.ensembles import combinations
 from benchmarks.arena.fingerprints import trust_of
 from benchmarks.arena.processing import processings
 
@@ -95,21 +98,28 @@ def ask_everybody(
 def _ask_one(job: _Job, one: Built) -> list[Asked]:
     config = job.config
     data = load_data(config.data, job.root, job.population.folder, config.seed)
-    suspect: Suspect | None = None
+    known = {other.member.name: other for other in job.population.built}
     rows = []
-    try:
+    with ExitStack() as opened:
+
+        @cache  # opened when first asked, for all bundles
+        def suspect(name: str) -> Suspect:
+            return opened.enter_context(closing(open_member(job.population, known[name], data)))
+
         for name, path in job.bundles.items():
             wanted = next(entry for entry in config.fingerprint if entry.name == name)
             bundle = read_bundle(path, trust_of())
-            for kind, label, wrap in _ways(config, one):
+            for way in _ways(config, one):
                 told = {
                     "bundle": bundle.manifest_sha256,
                     "suspect": one.key,
-                    "processing": label,
+                    "processing": way.label,
                     "scores": list(wanted.scores),
                     "answers": wanted.answers,
                     "seed": config.seed,
                 }
+                if way.partners:
+                    told["partners"] = [known[partner].key for partner in way.partners]
                 digest = hashlib.sha256(canonical_bytes(told)).hexdigest()[:24]
                 kept = job.population.folder / "asked" / f"{digest}.json"
                 if kept.is_file():
@@ -117,31 +127,50 @@ def _ask_one(job: _Job, one: Built) -> list[Asked]:
                     # Another config may call the same bundle otherwise.
                     rows.append(row.model_copy(update={"bundle": name}))
                     continue
-                if suspect is None:
-                    suspect = open_member(job.population, one, data)
-                shown = wrap(suspect)
+                shown = way.wrap(
+                    suspect(one.member.name), [suspect(partner) for partner in way.partners]
+                )
                 if wanted.answers == "labels":
                     shown = LabelsOnly(shown)
-                row = _audited(bundle, shown, wanted.scores, one, name, kind, label)
+                row = _audited(bundle, shown, wanted.scores, one, name, way)
                 kept.parent.mkdir(exist_ok=True)
                 partial = kept.with_suffix(".part")
                 partial.write_text(row.model_dump_json(), encoding="utf-8")
                 partial.replace(kept)
                 rows.append(row)
-    finally:
-        if suspect is not None:
-            suspect.close()
     return rows
 
 
-def _ways(
-    config: ArenaConfig, one: Built
-) -> Iterator[tuple[str, str, Callable[[Suspect], Suspect]]]:
-    """Yield (kind, name of the processing, wrapper) for every way in which a member is deployed."""
-    yield one.member.kind, "", lambda suspect: suspect
-    if one.member.name in config.processing.of:
-        for name, wrap in processings(config.processing, config.seed):
-            yield name, name, wrap
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """One way in which a member is deployed."""
+
+    kind: str
+    label: str = ""
+    """Of the processing."""
+    partners: tuple[str, ...] = ()
+    wrap: Callable[[Suspect, Sequence[Suspect]], Suspect] = lambda suspect, partners: suspect
+
+
+def _ways(config: ArenaConfig, one: Built) -> Iterator[_Way]:
+    """Yield every way in which a member is deployed."""
+    yield _Way(kind=one.member.kind)
+    if one.member.name not in config.processing.of:
+        return
+    for name, change in processings(config.processing, config.seed):
+
+        def alone(
+            suspect: Suspect,
+            partners: Sequence[Suspect],
+            change: Callable[[Suspect], Suspect] = change,
+        ) -> Suspect:
+            return change(suspect)
+
+        yield _Way(kind=name, label=name, wrap=alone)
+    for name, partners, combine in combinations(config.processing, config.seed):
+        # Nobody is its own partner.
+        if one.member.name not in partners:
+            yield _Way(kind=name, label=name, partners=partners, wrap=combine)
 
 
 def _audited(
@@ -150,8 +179,7 @@ def _audited(
     scores: tuple[str, ...],
     one: Built,
     name: str,
-    kind: str,
-    label: str,
+    way: _Way,
 ) -> Asked:
     scores = scores or scores_to_ask(bundle, suspect)
     # Everybody is scored: the arena reports suspects of low accuracy apart itself.
@@ -166,8 +194,8 @@ def _audited(
     )
     return Asked(
         bundle=name,
-        suspect=f"{one.member.name} + {label}" if label else one.member.name,
-        kind=kind,
+        suspect=f"{one.member.name} + {way.label}" if way.label else one.member.name,
+        kind=way.kind,
         is_derived=one.member.role == "derived",
         accuracy=one.accuracy,
         control_accuracy=float(

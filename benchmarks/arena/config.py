@@ -31,9 +31,27 @@ class ArenaError(Exception):
 
 
 InputName = Literal[
-    "crop", "flip", "rotate", "noise", "blur", "jpeg-75", "bits-5", "median", "resize-pad"
+    "crop",
+    "flip",
+    "rotate",
+    "noise",
+    "noise-8",
+    "blur",
+    "blur-0.6",
+    "jpeg-55",
+    "jpeg-75",
+    "jpeg-85",
+    "bits-5",
+    "median",
+    "resize-pad",
+    "resize-75",
+    "resize-88",
+    "resize-125",
+    "mirror",
 ]
 """Input transforms (`benchmarks.arena.processing`)."""
+ViewsName = Literal["mirror-average", "noise-vote"]
+"""Answers put together from several views of an image (`benchmarks.arena.ensembles`)."""
 
 
 def _known_score(name: str) -> str:
@@ -162,11 +180,22 @@ class Calibration(Section):
     """Copies that the owner changes with images of his own."""
 
 
+class Ensemble(Section):
+    """A deployer who asks other models, too, and puts the answers together."""
+
+    share: Rate
+    """Weight of the suspect; its partners share the rest."""
+    partners: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Innocent members."""
+    how: Literal["mean", "top-1"]
+    """The mean of probabilities, or a vote of labels."""
+
+
 class Processing(Section):
     """What a deployer puts around a model, without changing its weights."""
 
     of: tuple[str, ...] = ("copy",)
-    """Derived members that are deployed so."""
+    """Members that are deployed so."""
     temperatures: tuple[float, ...] = ()
     decimals: tuple[Annotated[int, Field(ge=1, le=8)], ...] = ()
     noise: tuple[float, ...] = ()
@@ -174,6 +203,8 @@ class Processing(Section):
     fixed_noise: tuple[float, ...] = ()
     """The same noise for the same input."""
     inputs: tuple[InputName, ...] = ()
+    views: tuple[ViewsName, ...] = ()
+    ensembles: tuple[Ensemble, ...] = ()
 
 
 class Fingerprinting(Section):
@@ -203,6 +234,8 @@ class ArenaConfig(Section):
     innocents: Innocents
     processing: Processing = Processing()
     fingerprint: tuple[Fingerprinting, ...]
+    detectors: bool = True
+    """Whether detectors look at the queries."""
     collapsed_below: Annotated[float, Field(ge=0, le=1)] = 0.5
     """A suspect with less than this share of the source's accuracy is reported apart."""
     min_derived: int = 0

@@ -1,13 +1,14 @@
 """What a deployer puts around a model: the same weights, other answers or other inputs.
 
 Each wrapper satisfies `adapters.suspect.Suspect`. Inputs: the five of MFUE (Xu et al., KDD 2026)
-and four that keep the accuracy. DP-Logits: Gaussian noise on the logits (Rahimian et al.).
+and some that cost less accuracy. DP-Logits: Gaussian noise on the logits (Rahimian et al.).
 """
 
 import dataclasses
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,21 +156,35 @@ def _rotate(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(_pil(image).rotate(angle, Image.Resampling.BILINEAR)).reshape(image.shape)
 
 
-def _gaussian_noise(image: Pixels, rng: np.random.Generator) -> Pixels:
-    noisy: Row = np.rint(image + rng.normal(0.0, 16.0, image.shape))
+def gaussian_noise(image: Pixels, rng: np.random.Generator, *, levels: float = 16.0) -> Pixels:
+    """Add noise with a standard deviation in 8-bit levels."""
+    noisy: Row = np.rint(image + rng.normal(0.0, levels, image.shape))
     return noisy.clip(0, 255).astype(np.uint8)
 
 
-def _blur(image: Pixels, rng: np.random.Generator) -> Pixels:
-    # 5x5, sigma 1 (the paper gives no sigma): truncated after two pixels.
-    blurred: Row = ndimage.gaussian_filter(image.astype(np.float64), (1, 1, 0), truncate=2)
+def _blur(image: Pixels, rng: np.random.Generator, *, sigma: float = 1.0) -> Pixels:
+    # 5x5 (the paper gives no sigma): truncated after two pixels.
+    pixels = image.astype(np.float64)
+    blurred: Row = ndimage.gaussian_filter(pixels, (sigma, sigma, 0), radius=2)
     return np.rint(blurred).astype(np.uint8)
 
 
-def _jpeg(image: Pixels, rng: np.random.Generator) -> Pixels:
+def _jpeg(image: Pixels, rng: np.random.Generator, *, quality: int) -> Pixels:
     file = io.BytesIO()
-    _pil(image).save(file, "JPEG", quality=75)
+    _pil(image).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file)).reshape(image.shape)
+
+
+def _there_and_back(image: Pixels, rng: np.random.Generator, *, percent: int) -> Pixels:
+    """Resize to a share of the sides, and back to what the model takes."""
+    height, width = image.shape[:2]
+    other = _resized(image, round(height * percent / 100), round(width * percent / 100))
+    return _resized(other, height, width)
+
+
+def mirror(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Swap left and right."""
+    return image[:, ::-1]
 
 
 def _bits(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -195,14 +210,23 @@ INPUTS: dict[InputName, Callable[[Pixels, np.random.Generator], Pixels]] = {
     "crop": _crop,
     "flip": _flip,
     "rotate": _rotate,
-    "noise": _gaussian_noise,
+    "noise": gaussian_noise,
+    "noise-8": partial(gaussian_noise, levels=8.0),
     "blur": _blur,
-    "jpeg-75": _jpeg,
+    "blur-0.6": partial(_blur, sigma=0.6),
+    "jpeg-55": partial(_jpeg, quality=55),
+    "jpeg-75": partial(_jpeg, quality=75),
+    "jpeg-85": partial(_jpeg, quality=85),
     "bits-5": _bits,
     "median": _median,
     "resize-pad": _resize_pad,
+    "resize-75": partial(_there_and_back, percent=75),
+    "resize-88": partial(_there_and_back, percent=88),
+    "resize-125": partial(_there_and_back, percent=125),
+    "mirror": mirror,
 }
-"""Input transforms by name; the first five are the paper's and cost accuracy, the others little."""
+"""Input transforms by name. Those of the paper (crop, flip, rotate, noise, blur) cost accuracy, the
+others little."""
 
 
 def _pil(image: Pixels) -> Image.Image:

@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
     if config.calibration is not None:
         bundles = recalibrated_bundles(config.calibration, population, bundles, data, tell=tell)
     rows = ask_everybody(config, population, bundles, root=root, workers=options.workers, tell=tell)
-    seen = watch(population, bundles, workshop, tell=tell)
+    seen = watch(population, bundles, workshop, tell=tell) if config.detectors else []
     folder = options.results or RESULTS / config.name
     print(write_arena(config, population, rows, seen, folder))
     tell(f"tables and pictures are in {folder}")

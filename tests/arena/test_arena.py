@@ -88,6 +88,8 @@ of = ["copy"]
 temperatures = [2.0]
 noise = [1.0]
 inputs = ["jpeg-75"]
+views = ["mirror-average"]
+ensembles = [{ share = 0.6, partners = ["sibling-0"], how = "mean" }]
 
 [[fingerprint]]
 name = "robust"
@@ -134,6 +136,7 @@ FEW = {
 DERIVED = {
     *("copy", "FTLL-0.01", "pruned-0.2", "float16"),
     *("copy + temperature 2", "copy + jpeg-75", "copy + DP-Logits 1"),
+    *("copy + mirror-average", "copy + ensemble mean 0.6"),
 }
 
 
@@ -346,5 +349,7 @@ def test_too_few_images_are_an_error_and_no_traceback(arena: TinyArena, tmp_path
 
 
 def test_an_unknown_config_names_those_that_come_with_it() -> None:
-    with pytest.raises(ArenaError, match=r"one of ablation, paper, small, strict, got 'large'"):
+    with pytest.raises(
+        ArenaError, match=r"one of ablation, development, paper, small, strict, got 'large'"
+    ):
         read_config("large")

@@ -1,13 +1,14 @@
 """What a deployer puts around a model does to the answers what its name says."""
 
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from adapters.suspect import Capability, Predictions, Suspect, SuspectIdentity
-from benchmarks.arena.config import InputName, Processing
+from benchmarks.arena.config import Ensemble, InputName, Processing
+from benchmarks.arena.ensembles import combinations
 from benchmarks.arena.processing import INPUTS, processings
 
 
@@ -107,3 +108,54 @@ def test_every_deployment_is_a_suspect_of_its_own() -> None:
 
 def test_every_input_that_a_config_may_name_is_there() -> None:
     assert set(INPUTS) == set(get_args(InputName))
+
+
+def together(wanted: Processing, first: Suspect, *others: Suspect) -> NDArray[np.float64]:
+    ((_, partners, wrap),) = combinations(wanted, seed=0)
+    assert len(partners) == len(others)
+    suspect = wrap(first, others)
+    found = suspect.predict(IMAGES)
+    assert found.log_probabilities is not None
+    np.testing.assert_array_equal(found.labels, found.log_probabilities.argmax(axis=1))
+    np.testing.assert_allclose(np.exp(found.log_probabilities).sum(axis=1), 1.0)
+    return np.asarray(np.exp(found.log_probabilities[0]))
+
+
+def ensemble(share: float, how: Literal["mean", "top-1"], num: int) -> Processing:
+    partners = tuple(f"partner-{number}" for number in range(num))
+    return Processing(ensembles=(Ensemble(share=share, partners=partners, how=how),))
+
+
+def test_an_ensembles_mean_is_weighted_and_its_partners_share_the_rest() -> None:
+    # Odds of 8 to 1 to 1, and twice 1 to 1 to 8: 0.4 * 0.8 + 0.6 * 0.1 = 0.38.
+    own, other = Rote(np.log([8.0, 1, 1])), Rote(np.log([1.0, 1, 8]))
+    mean = together(ensemble(0.4, "mean", 2), own, other, other)
+    assert mean == pytest.approx([0.38, 0.1, 0.52])
+
+
+def test_in_a_vote_partners_that_disagree_leave_the_largest_share_to_win() -> None:
+    own, second, third = (Rote(10.0 * np.eye(3)[label]) for label in range(3))
+    assert together(ensemble(0.4, "top-1", 2), own, second, third).argmax() == 0
+    assert together(ensemble(0.4, "top-1", 2), own, second, second).argmax() == 1
+
+
+def test_a_mirrored_average_shows_both_sides() -> None:
+    inner = Rote(np.zeros(3))
+    ((_, _, wrap),) = combinations(Processing(views=("mirror-average",)), seed=0)
+    wrap(inner, []).predict(IMAGES)
+    assert inner.seen is not None
+    np.testing.assert_array_equal(inner.seen, IMAGES[:, :, ::-1])
+
+
+def test_a_vote_over_noise_draws_anew_each_time() -> None:
+    shown: list[NDArray[np.uint8]] = []
+
+    class Watched(Rote):
+        def predict(self, images: NDArray[np.uint8]) -> Predictions:
+            shown.append(images)
+            return super().predict(images)
+
+    ((_, _, wrap),) = combinations(Processing(views=("noise-vote",)), seed=0)
+    wrap(Watched(np.zeros(3)), []).predict(IMAGES)
+    assert len(shown) == 5
+    assert not np.array_equal(shown[0], shown[1])
