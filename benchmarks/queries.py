@@ -17,12 +17,14 @@ from benchmarks.results_file import write_results
 from generator.crafting.contrast import craft_contrast, runner_up
 from generator.crafting.descent import DescentSettings
 from generator.crafting.queries import choose_queries
+from generator.crafting.views import views_of
 from generator.demo.assets import demo_images, demo_network, demo_references, demo_source
 from generator.images.splits import split_images
 from generator.methods.mfue import craft_triggers
-from generator.pools.copies import make_derived
+from generator.pools.copies import CopyImages, make_copies
+from generator.pools.deployments import make_deployments
 from generator.pools.mimics import MimicSettings, make_mimics
-from generator.pools.references import PoolModel, split_for_use, torch_pool_model
+from generator.pools.references import PoolModel, networks, split_for_use, torch_pool_model
 from generator.pools.removal import fine_tune, prune, train_adversarially
 from generator.training.device import prepare_device, seeded
 
@@ -35,9 +37,13 @@ def main() -> int:
     source, rng = demo_source().model, np.random.default_rng(0)
     splits = split_images(demo_images("owner"), demo_images("held-out"), max_training=None, rng=rng)
     mimics, _ = make_mimics(source, splits.training, MimicSettings(), seed=0)
-    derived, derived_rest = make_derived(source, mimics, splits.tuning, seed=0)
+    images = CopyImages(tuning=splits.tuning, training=splits.training)
+    derived, derived_rest = make_copies(source, mimics, images, seed=0, hardening_epochs=3)
     innocents, innocent_rest = split_for_use(demo_references())
-    guilty = [*derived_rest, *_suspects(source)]
+    deployments, deployed_rest = make_deployments(
+        source, networks(innocents), seed=0, is_mirrored=True
+    )
+    guilty = [*derived_rest, *deployed_rest, *_suspects(source)]
     cleared = [
         *innocent_rest,
         _named("sibling", demo_network("sibling"), "innocent"),
@@ -50,12 +56,13 @@ def main() -> int:
 
     def contrast(others: list[PoolModel]) -> NDArray[np.uint8]:
         return craft_contrast(
-            [_networks(derived)],
-            _networks(others),
+            [networks(derived)],
+            [networks(others)] if others else [],
             carriers.images,
             targets,
             settings,
             epsilon=EPSILON,
+            views=views_of(is_mirrored=True),
         ).images
 
     kinds: Mapping[str, NDArray[np.uint8]] = {
@@ -69,6 +76,7 @@ def main() -> int:
         queries = choose_queries(
             [candidates],
             [[model.suspect for model in derived]],
+            [model.suspect for model in deployments],
             [model.suspect for model in innocents],
             num_queries=NUM_QUERIES,
             epsilon=EPSILON,
@@ -124,7 +132,3 @@ def _named(name: str, model: nn.Module, role: str) -> PoolModel:
         stratum="suspect",
         provenance="benchmark",
     )
-
-
-def _networks(models: list[PoolModel]) -> list[nn.Module]:
-    return [model.network for model in models if model.network is not None]

@@ -24,12 +24,18 @@ class CraftSettings(FrozenModel):
     mimic_radius: Annotated[float, Field(gt=0, le=64)] = 4
     """L-infinity radius of adversarial fine-tuning, in 1/255."""
     mimic_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    hardening_epochs: Annotated[float, Field(ge=0, le=1000)] = 3
+    """Adversarial fine-tuning of copies at each radius, in passes over half of the training
+    images; 0 makes no such copies."""
     student_epochs: Annotated[float, Field(ge=0, le=1000)] = 0
     """Training of each model that is extracted from the source to craft with; 0 makes none."""
     student_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Peak rate of SGD."""
     trigger_radius: Annotated[int, Field(ge=1, le=64)] = 8
     """L-infinity radius of the triggers, in 1/255."""
+    query_radius: Annotated[int, Field(ge=1, le=64)] = 16
+    """L-infinity radius of contrast queries, in 1/255. At 8 they are harder to notice, and copies
+    that were hardened at 8/255 are harder to tell from innocents."""
     candidates: Literal["best", "mixed", "natural", "triggers", "contrast"] = "best"
     """Which images may become queries: the best of all, half natural and half crafted ones, or one
     kind only. Natural ones cannot be noticed, and say most about extracted models."""

@@ -21,6 +21,7 @@ from generator.errors import GenerationError
 from generator.images.splits import split_images
 from generator.jobs.fingerprint import craft_fingerprint
 from generator.jobs.mfue import Crafted, craft
+from generator.jobs.remarks import remarks
 from generator.methods.known_methods import load_method
 from generator.pools.reference_kinds import KINDS
 from generator.pools.references import PoolModel
@@ -64,6 +65,8 @@ def craft_bundles(
             except GenerationError as error:
                 tell(f"{wanted.name} cannot be crafted: {error}")
                 continue
+            for remark in remarks(crafted):
+                tell(f"{wanted.name}: {remark}")
             write_bundle(path, crafted.manifest, crafted.arrays, KEY)
         bundles[wanted.name] = path
     if not bundles:

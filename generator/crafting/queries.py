@@ -9,7 +9,9 @@ architecture.
 
 Derived models come in groups, and every group counts the same: models that kept the source's
 weights, and students that only learnt its answers. A thief did one or the other, and no number of
-the ones may drown what the others would say.
+the ones may drown what the others would say. The source behind servers that change images has a
+veto: a query on which less than half of these deployments answer as copies do says something about
+untouched images only.
 """
 
 from collections.abc import Sequence
@@ -20,7 +22,12 @@ from numpy.typing import NDArray
 
 from adapters.suspect import Suspect
 from audit.scores.likelihood_ratio import expected_evidence
+from audit.verdict.rule import MIN_QUERIES
+from generator.errors import GenerationError
 from generator.sources.torch_suspect import answer_all
+
+_KEPT_SHARE = 0.5
+"""Of the deployments that must answer a query as copies do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,7 @@ class Queries:
 def choose_queries(
     candidates: Sequence[NDArray[np.uint8]],
     derived: Sequence[Sequence[Suspect]],
+    deployments: Sequence[Suspect],
     innocents: Sequence[Suspect],
     *,
     num_queries: int,
@@ -52,16 +60,33 @@ def choose_queries(
         candidates: Kinds of images, each ``[N, H, W, C]``; every kind gives an equal share, or all
             that it has.
         derived: Groups of selection models with probabilities; each group counts the same.
+        deployments: Selection deployments; may be none.
         innocents: Selection models with probabilities; each counts the same.
         num_queries: At most this many are kept.
         epsilon: See `audit.scores.likelihood_ratio.evidence_table`.
         rng: Source of the order.
+
+    Raises:
+        GenerationError: Deployments leave too few.
     """
     images = np.concatenate(candidates)
-    derived_mean = np.mean([mean_probabilities(group, images) for group in derived], axis=0)
+    groups = [mean_probabilities(group, images) for group in derived]
+    derived_mean = np.mean(groups, axis=0)
     innocent_mean = mean_probabilities(innocents, images)
     worth = expected_evidence(derived_mean, innocent_mean, epsilon)
     ranked = np.argsort(-worth, kind="stable")
+    if deployments:
+        # By the first group: what models answer that have the source's weights and its inputs.
+        copied = groups[0].argmax(axis=1)
+        same = [answer_all(one, images).argmax(axis=1) == copied for one in deployments]
+        kept = np.mean(same, axis=0) >= _KEPT_SHARE  # [D, N] -> [N]
+        ranked = ranked[kept[ranked]]
+        if len(ranked) < min(num_queries, MIN_QUERIES):
+            raise GenerationError(
+                f"queries: expected at least {MIN_QUERIES} on which deployments answer as copies "
+                f"do, got {len(ranked)} of {len(images)} candidates; give more images with "
+                "--held-out"
+            )
     kinds = np.repeat(np.arange(len(candidates)), [len(kind) for kind in candidates])
     best = _equal_shares(ranked, kinds[ranked], num_queries)
     order = rng.permutation(best)

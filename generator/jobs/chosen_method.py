@@ -18,6 +18,7 @@ _MFUE_ONLY = (
     "probes",
     "num_probes",
     "trigger_radius",
+    "query_radius",
     "max_steps",
     "candidates",
 )

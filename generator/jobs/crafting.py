@@ -24,6 +24,7 @@ from generator.jobs.chosen_method import (
     option_pairs,
 )
 from generator.jobs.mfue import Crafted, Report, craft
+from generator.jobs.remarks import remarks
 from generator.pools.given_references import load_references
 from generator.pools.references import PoolModel, train_references
 from generator.settings import CraftSettings
@@ -191,6 +192,8 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
     crafted = _crafted(job, chosen, source, splits, references, work, report)
     if crafted.num_mimics_found:
         tell(f"Went on from {crafted.num_mimics_found} mimics of an earlier run in {work}.")
+    for remark in remarks(crafted):
+        tell(f"{remark[0].upper()}{remark[1:]}.")
     if not current_ranks().is_first:
         return crafted.summary  # everybody has the same bundle; one writes it
     digest = write_bundle(job.out, crafted.manifest, crafted.arrays, key)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from adapters.strict_model import FrozenModel
 from audit.bundle.manifest import Arrays, Scalar
@@ -27,6 +26,7 @@ from generator.pools.mimics import MimicSettings, make_mimics
 from generator.pools.preconditions import check_source, require_trained
 from generator.pools.references import (
     PoolModel,
+    networks,
     num_lineages,
     require_enough,
     split_for_use,
@@ -40,6 +40,7 @@ _SHARED_SETTINGS = (
     "num_mimics",
     "mimic_radius",
     "mimic_learning_rate",
+    "hardening_epochs",
     "student_epochs",
     "student_learning_rate",
     "alpha",
@@ -104,8 +105,10 @@ def craft_fingerprint(
         mimics,
         splits,
         settings,
+        innocents=selection,
         control_accuracy=control_accuracy,
         with_copies="derived" in method.needs,
+        with_pairs=False,
         with_students="students" in method.needs,
         work=work,
         report=report,
@@ -115,7 +118,7 @@ def craft_fingerprint(
         source.model,
         splits.candidates.images,
         splits.candidates.labels,
-        Pools(derived=_networks(followers), innocents=_networks(selection)),
+        Pools(derived=networks(followers), innocents=networks(selection)),
         options,
         num_images=settings.num_queries,
         rng=np.random.default_rng([settings.seed, 0xF19E2]),
@@ -161,6 +164,7 @@ def craft_fingerprint(
         arrays=arrays,
         num_mimics_found=num_found,
         summary=f"{len(arrays.queries)} {method.name} images{grouped} ({told or 'no findings'})",
+        left_out=derived.left_out,
     )
 
 
@@ -181,10 +185,6 @@ def _innocents(
         )
     require_enough(num_lineages(calibration), settings.alpha, "innocent")
     return usable, calibration
-
-
-def _networks(models: list[PoolModel]) -> list[nn.Module]:
-    return [model.network for model in models if model.network is not None]
 
 
 def _arrays(

@@ -13,21 +13,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.suspect import Suspect
 from audit.bundle.manifest import Arrays, Manifest
 from generator.crafting.contrast import craft_contrast, runner_up
 from generator.crafting.descent import DescentSettings
 from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
+from generator.crafting.views import views_of
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.images.splits import Splits
 from generator.jobs.bundle_contents import collect_arrays, make_manifest, model_records
 from generator.methods.mfue import craft_triggers
-from generator.pools.derived import make_derived_pool
+from generator.pools.copies import HARDENED
+from generator.pools.derived import DerivedPool, make_derived_pool
 from generator.pools.mimics import MimicSettings, make_mimics
 from generator.pools.preconditions import check_source, require_trained
 from generator.pools.references import (
     PoolModel,
+    networks,
     num_lineages,
     require_enough,
     split_for_use,
@@ -56,6 +60,8 @@ class Crafted:
     """Snapshots that an earlier, interrupted run had left."""
     summary: str
     """What was made, for a line on the screen."""
+    left_out: tuple[str, ...] = ()
+    """Sentences about models that lost their accuracy and take no part."""
 
 
 def craft(
@@ -138,16 +144,17 @@ def craft(
         mimics,
         splits,
         settings,
+        innocents=selection,
         control_accuracy=control_accuracy,
         work=work,
         report=report,
     )
-    groups = [group for group in (derived.copies, derived.students) if group]
+    shaping = [*selection, *derived.hardened_innocents]
     candidates = _candidates(
         source,
         splits.candidates,
         triggers.images[usable.kept],
-        groups,
+        derived,
         selection,
         settings,
         rng,
@@ -156,15 +163,16 @@ def craft(
     report("queries", 0, 1)
     queries = choose_queries(
         candidates,
-        [[model.suspect for model in group] for group in groups],
-        [model.suspect for model in selection],
+        [_suspects(group) for group in (derived.copies, derived.students) if group],
+        _suspects(derived.deployments),
+        _suspects(shaping),
         num_queries=settings.num_queries,
         epsilon=settings.epsilon,
         rng=rng,
     )
     report("queries", 1, 1)
     judged = [*calibration, *derived.calibration]
-    selected = [*selection, *derived.copies, *derived.students]
+    selected = [*shaping, *derived.copies, *derived.deployments, *derived.students]
     arrays = collect_arrays(
         source,
         splits,
@@ -200,6 +208,7 @@ def craft(
         num_mimics_found=num_found,
         summary=f"{len(arrays.triggers)} triggers ({triggers.steps.mean():.0f} steps each), "
         f"{len(arrays.queries)} queries",
+        left_out=derived.left_out,
     )
 
 
@@ -207,7 +216,7 @@ def _candidates(
     source: Source,
     images: ImageSet,
     triggers: NDArray[np.uint8],
-    derived: Sequence[Sequence[PoolModel]],
+    derived: DerivedPool,
     innocents: Sequence[PoolModel],
     settings: CraftSettings,
     rng: np.random.Generator,
@@ -221,12 +230,13 @@ def _candidates(
         return [triggers]
     clean = natural.take(np.arange(min(len(natural), round(_SPARE_QUERIES * settings.num_queries))))
     contrast = craft_contrast(
-        [[model.network for model in group if model.network is not None] for group in derived],
-        [model.network for model in innocents if model.network is not None],
+        [networks(group) for group in _groups(derived)],
+        [group for group in map(networks, (innocents, derived.hardened_innocents)) if group],
         clean.images,
         runner_up(source.model, clean.images, clean.labels),
-        DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps),
+        DescentSettings(radius=settings.query_radius, max_steps=settings.max_steps),
         epsilon=settings.epsilon,
+        views=views_of(is_mirrored=derived.is_mirrored),
         on_step=lambda done, total: report("contrast queries", done, total),
     )
     if settings.candidates == "contrast":
@@ -235,6 +245,18 @@ def _candidates(
     if settings.candidates == "mixed":
         return [natural.images, crafted]
     return [np.concatenate([natural.images, crafted])]
+
+
+def _groups(derived: DerivedPool) -> list[list[PoolModel]]:
+    """Group what queries are crafted with; hardened copies by themselves if innocents are, too."""
+    is_paired = bool(derived.hardened_innocents)
+    hardened = [model for model in derived.copies if is_paired and model.stratum == HARDENED]
+    others = [model for model in derived.copies if model not in hardened]
+    return [group for group in (others, hardened, derived.students) if group]
+
+
+def _suspects(models: Sequence[PoolModel]) -> list[Suspect]:
+    return [model.suspect for model in models]
 
 
 def _carriers(

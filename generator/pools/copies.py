@@ -1,4 +1,4 @@
-"""Derived models for the likelihood ratio: the source after common changes of its weights.
+"""Copies for the likelihood ratio: the source after what thieves do to its weights.
 
 Two disjoint families: one shapes the queries, the other only sets thresholds. No two members share
 a setting, so that a calibration model is never a copy of a selection model.
@@ -6,7 +6,7 @@ a setting, so that a calibration model is never a copy of a selection model.
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
@@ -16,127 +16,198 @@ from generator.pools.references import PoolModel, torch_pool_model
 from generator.pools.removal import (
     add_weight_noise,
     fine_tune,
+    harden_in_steps,
     prune,
+    prune_and_tune,
     quantise_weights,
-    train_adversarially,
+    round_to_half,
 )
 from generator.training.device import seeded
 from generator.training.ranks import current_ranks
 
+SELECTION_RADII, CALIBRATION_RADII = (3, 6), (2, 4, 8)
+"""Of hardened copies, in 1/255."""
+HARDENED = "adversarially fine-tuned"
+"""Their stratum."""
+_LONG_EPOCHS = 12
+"""Of a thief who fine-tunes until little is left."""
 
-def make_derived(
+
+@dataclass(frozen=True, kw_only=True)
+class CopyImages:
+    """What copies learn from."""
+
+    tuning: ImageSet
+    """Images that the source never saw."""
+    training: ImageSet
+    """The owner's, of which there are more: hardening takes many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """One way of changing weights, which may leave several copies."""
+
+    names: tuple[str, ...]
+    stratum: str
+    make: Callable[[], list[nn.Module]]
+
+
+def make_copies(
     source: nn.Module,
     mimics: Sequence[nn.Module],
-    data: ImageSet,
+    images: CopyImages,
     *,
     seed: int,
+    hardening_epochs: float,
     with_selection: bool = True,
     on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[list[PoolModel], list[PoolModel]]:
-    """Make derived models for selection and for calibration.
+    """Make copies for selection and for calibration.
 
     Args:
         source: Logits from pixels in [0, 1].
         mimics: Snapshots under adversarial fine-tuning, in order.
-        data: Labelled images that are no candidates for queries.
+        images: What copies learn from; none of them is a candidate for queries.
         seed: Source of every random draw.
+        hardening_epochs: Passes over half of the training images for each radius; 0 hardens none.
         with_selection: Whether to make those for selection; without, there are none.
         on_step: Called with (models done, models in all).
     """
-    # Copies that shape queries and copies that calibrate learn from different images.
-    halves = np.random.default_rng([seed, 1]).permutation(len(data))
-    first, second = (
-        data.take(half) for half in (halves[: len(data) // 2], halves[len(data) // 2 :])
-    )
-
-    def tuned(images: ImageSet, name: str, **options: float | bool) -> nn.Module:
-        return fine_tune(source, images, generator=seeded(seed, name), **options)  # type: ignore[arg-type]
-
-    def noisy(relative: float, name: str) -> nn.Module:
-        return add_weight_noise(source, relative, generator=seeded(seed, name))
-
-    def hardened(images: ImageSet, radius: float, name: str) -> nn.Module:
-        generator = seeded(seed, name)
-        return train_adversarially(
-            source, images, radius=radius, epochs=3, steps=3, generator=generator
-        )
-
+    tuning, training = (halves(part, seed) for part in (images.tuning, images.training))
+    first = _Thief(source, tuning[0], training[0], seed, hardening_epochs)
+    second = _Thief(source, tuning[1], training[1], seed, hardening_epochs)
     # A mimic serves one purpose; small pools have fewer than two for each.
     last, num = len(mimics) - 1, len(mimics)
     for_selection = sorted({num // 2, last})
     for_calibration = sorted({0, 3 * num // 4} - set(for_selection))
 
-    def snapshots(numbers: list[int]) -> list[tuple[str, str, Callable[[], nn.Module]]]:
-        return [
-            (f"mimic-{number}", "adversarially fine-tuned", partial(mimics.__getitem__, number))
-            for number in numbers
-        ]
+    def snapshot(number: int) -> _Job:
+        return _Job(names=(f"mimic-{number}",), stratum="mimics", make=lambda: [mimics[number]])
 
-    selection: list[tuple[str, str, Callable[[], nn.Module]]] = [
-        ("source", "copy", lambda: source),
-        *snapshots(for_selection),
-        ("pruned-25", "pruned", lambda: prune(source, 0.25)),
-        ("pruned-45", "pruned", lambda: prune(source, 0.45)),
-        ("tuned-01", "fine-tuned", lambda: tuned(first, "tuned-01", epochs=4)),
-        (
-            "retrained-head-a",
-            "fine-tuned",
-            lambda: tuned(first, "head-a", epochs=6, retrain_last_layer=True),
-        ),
-        (
-            "hardened-8",
-            "adversarially fine-tuned",
-            lambda: hardened(first, 8 / 255, "hardened-8"),
-        ),
-        ("noise-20", "weight noise", lambda: noisy(0.2, "noise-20")),
-        ("rounded-5", "quantised", lambda: quantise_weights(source, 5)),
+    selection = [
+        _Job(names=("source",), stratum="copy", make=lambda: [source]),
+        *map(snapshot, for_selection),
+        first.pruned(25),
+        first.pruned(45),
+        first.pruned(60, epochs=4),
+        first.tuned("tuned-01", epochs=4),
+        first.tuned("tuned-long-03", epochs=_LONG_EPOCHS, learning_rate=0.03),
+        first.tuned("retrained-head-a", epochs=6, retrain_last_layer=True),
+        *first.hardened(SELECTION_RADII),
+        first.noisy(20),
+        first.rounded(5),
     ]
-    calibration: list[tuple[str, str, Callable[[], nn.Module]]] = [
-        *snapshots(for_calibration),
-        ("pruned-15", "pruned", lambda: prune(source, 0.15)),
-        ("pruned-35", "pruned", lambda: prune(source, 0.35)),
-        ("pruned-50", "pruned", lambda: prune(source, 0.50)),
-        ("tuned-002", "fine-tuned", lambda: tuned(second, "tuned-002", learning_rate=0.002)),
-        ("tuned-02", "fine-tuned", lambda: tuned(second, "tuned-02", learning_rate=0.02)),
-        (
-            "head-only",
-            "fine-tuned",
-            lambda: tuned(second, "head-only", last_layer_only=True, retrain_last_layer=True),
-        ),
-        (
-            "retrained-head-b",
-            "fine-tuned",
-            lambda: tuned(second, "head-b", epochs=6, retrain_last_layer=True),
-        ),
-        (
-            "hardened-2",
-            "adversarially fine-tuned",
-            lambda: hardened(second, 2 / 255, "hardened-2"),
-        ),
-        ("noise-15", "weight noise", lambda: noisy(0.15, "noise-15")),
-        ("rounded-8", "quantised", lambda: quantise_weights(source, 8)),
+    calibration = [
+        *map(snapshot, for_calibration),
+        *(second.pruned(percent) for percent in (15, 35, 50)),
+        *(second.pruned(percent, epochs=5) for percent in (55, 70)),
+        second.tuned("tuned-002", learning_rate=0.002),
+        second.tuned("tuned-02", learning_rate=0.02),
+        second.tuned("tuned-long-05", epochs=_LONG_EPOCHS, learning_rate=0.05),
+        second.tuned("head-only", last_layer_only=True, retrain_last_layer=True),
+        second.tuned("retrained-head-b", epochs=6, retrain_last_layer=True),
+        *second.hardened(CALIBRATION_RADII),
+        second.noisy(15),
+        second.rounded(8),
+        _Job(names=("half",), stratum="half precision", make=lambda: [round_to_half(source)]),
     ]
-    if not with_selection:
-        selection = []
-    total = len(selection) + len(calibration)
-    ranks = current_ranks()
-    models: list[nn.Module] = []
-    for number, (_, _, build) in enumerate([*selection, *calibration]):
-        is_mine = ranks.owner(number) == ranks.rank
-        # Somebody else's is a place of the right shape, which `share` fills.
-        models.append(build() if is_mine else copy.deepcopy(source))
-        if on_step is not None:
-            on_step(len(models), total)
-    made: list[PoolModel] = []
-    for number, (name, stratum, _) in enumerate([*selection, *calibration]):
-        ranks.share(models[number], ranks.owner(number))
-        made.append(
-            torch_pool_model(
-                models[number],
-                name=name,
-                role="derived",
-                stratum=stratum,
-                provenance=f"derived from the source: {stratum} ({name})",
+    made = _make([*(selection if with_selection else []), *calibration], source, on_step)
+    num_selecting = sum(len(job.names) for job in selection) if with_selection else 0
+    return made[:num_selecting], made[num_selecting:]
+
+
+def halves(images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Part images: copies that shape queries and those that calibrate learn from different ones."""
+    order = np.random.default_rng([seed, 1]).permutation(len(images))
+    return images.take(order[: len(order) // 2]), images.take(order[len(order) // 2 :])
+
+
+@dataclass(frozen=True)
+class _Thief:
+    """Changes copies with images of its own."""
+
+    source: nn.Module
+    tuning: ImageSet
+    training: ImageSet
+    seed: int
+    hardening_epochs: float
+
+    def tuned(self, name: str, **options: float | bool) -> _Job:
+        def make() -> list[nn.Module]:
+            draws = seeded(self.seed, name)
+            return [fine_tune(self.source, self.tuning, generator=draws, **options)]  # type: ignore[arg-type]  # options of `fine_tune`
+
+        return _Job(names=(name,), stratum="fine-tuned", make=make)
+
+    def pruned(self, percent: int, epochs: float = 0) -> _Job:
+        name, rate = f"pruned-{percent}", percent / 100
+        if not epochs:
+            return _Job(names=(name,), stratum="pruned", make=lambda: [prune(self.source, rate)])
+
+        def make() -> list[nn.Module]:
+            draws = seeded(self.seed, name, "tuned")
+            return [prune_and_tune(self.source, rate, self.tuning, generator=draws, epochs=epochs)]
+
+        return _Job(names=(f"{name}-tuned",), stratum="pruned, fine-tuned", make=make)
+
+    def hardened(self, radii: Sequence[int]) -> list[_Job]:
+        if not self.hardening_epochs:
+            return []
+        names = tuple(f"hardened-{radius}" for radius in radii)
+
+        def make() -> list[nn.Module]:
+            return harden_in_steps(
+                self.source,
+                self.training,
+                [radius / 255 for radius in radii],
+                generator=seeded(self.seed, *names),
+                epochs=self.hardening_epochs,
             )
+
+        return [_Job(names=names, stratum=HARDENED, make=make)]
+
+    def noisy(self, percent: int) -> _Job:
+        name = f"noise-{percent}"
+
+        def make() -> list[nn.Module]:
+            draws = seeded(self.seed, name)
+            return [add_weight_noise(self.source, percent / 100, generator=draws)]
+
+        return _Job(names=(name,), stratum="weight noise", make=make)
+
+    def rounded(self, bits: int) -> _Job:
+        return _Job(
+            names=(f"rounded-{bits}",),
+            stratum="quantised",
+            make=lambda: [quantise_weights(self.source, bits)],
         )
-    return made[: len(selection)], made[len(selection) :]
+
+
+def _make(
+    jobs: Sequence[_Job], source: nn.Module, on_step: Callable[[int, int], None] | None
+) -> list[PoolModel]:
+    """Do the jobs, each in one of the processes, and share what comes out."""
+    ranks = current_ranks()
+    models: list[list[nn.Module]] = []
+    for number, job in enumerate(jobs):
+        if ranks.owner(number) == ranks.rank:
+            models.append(job.make())
+        else:
+            # Somebody else's are places of the right shape, which `share` fills.
+            models.append([copy.deepcopy(source) for _ in job.names])
+        if on_step is not None:
+            on_step(number + 1, len(jobs))
+    made = []
+    for number, (job, some) in enumerate(zip(jobs, models, strict=True)):
+        for name, model in zip(job.names, some, strict=True):
+            ranks.share(model, ranks.owner(number))
+            made.append(
+                torch_pool_model(
+                    model,
+                    name=name,
+                    role="derived",
+                    stratum=job.stratum,
+                    provenance=f"derived from the source: {job.stratum} ({name})",
+                )
+            )
+    return made

@@ -1,4 +1,7 @@
-"""Everything derived from the source that takes part: who shapes queries, who sets thresholds."""
+"""Everything derived from the source that takes part: who shapes queries, who sets thresholds.
+
+And the innocents that are changed as copies are, so that queries tell lineage and nothing else.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,11 +9,12 @@ from pathlib import Path
 
 from torch import nn
 
-from audit.verdict.p_values import innocents_needed
 from generator.images.splits import Splits
-from generator.pools.copies import make_derived
-from generator.pools.preconditions import comparable_models
-from generator.pools.references import PoolModel, require_enough
+from generator.pools.copies import CopyImages, halves, make_copies
+from generator.pools.deployments import make_deployments
+from generator.pools.hardened_innocents import harden_innocents
+from generator.pools.preconditions import comparable_models, keeps_accuracy_mirrored
+from generator.pools.references import PoolModel, networks, require_enough
 from generator.pools.students import CALIBRATION, SELECTION, StudentKind, make_students
 from generator.settings import CraftSettings
 from generator.sources.source import Source
@@ -22,10 +26,18 @@ class DerivedPool:
 
     copies: list[PoolModel]
     """Changed copies that shape queries."""
+    deployments: list[PoolModel]
+    """The source behind servers that change images, and in ensembles; these choose queries."""
     students: list[PoolModel]
     """Extracted models that shape queries, where they are wanted."""
     calibration: list[PoolModel]
-    """Copies, and students where students shape queries, that set thresholds."""
+    """Copies and deployments, and students where students shape queries, that set thresholds."""
+    hardened_innocents: list[PoolModel]
+    """What hardened copies are set against; these shape queries, too."""
+    is_mirrored: bool
+    """Whether the source keeps its accuracy on mirrored images."""
+    left_out: tuple[str, ...]
+    """Sentences about models that lost their accuracy and take no part."""
 
 
 def make_derived_pool(
@@ -34,8 +46,10 @@ def make_derived_pool(
     splits: Splits,
     settings: CraftSettings,
     *,
+    innocents: Sequence[PoolModel],
     control_accuracy: float,
     with_copies: bool = True,
+    with_pairs: bool = True,
     with_students: bool = True,
     work: Path | None,
     report: Callable[[str, int, int], None],
@@ -46,9 +60,11 @@ def make_derived_pool(
         source: The owner's model.
         mimics: Snapshots under adversarial fine-tuning, in order.
         splits: The owner's images by purpose.
-        settings: Of the students, the miss rate, and how good a suspect must be.
+        settings: Of copies and students, the miss rate, and how good a suspect must be.
+        innocents: Those that shape queries; partners of ensembles.
         control_accuracy: The source's.
         with_copies: Whether copies shape queries.
+        with_pairs: Whether innocents are hardened as copies are.
         with_students: Whether students do, if the settings make any.
         work: Folder for finished students.
         report: Progress.
@@ -57,18 +73,37 @@ def make_derived_pool(
         GenerationError: Too few models calibrate.
     """
     floor = settings.min_control_agreement * control_accuracy
-    copies, calibration = make_derived(
+    is_mirrored = keeps_accuracy_mirrored(source, splits.controls)
+    copies, calibrating = make_copies(
         source.model,
         mimics,
-        splits.tuning,
+        CopyImages(tuning=splits.tuning, training=splits.training),
         seed=settings.seed,
+        hardening_epochs=settings.hardening_epochs,
         with_selection=with_copies,
         on_step=lambda done, total: report("derived models", done, total),
     )
-    # So many are kept in any case: beta has to be supported by somebody.
-    calibration = comparable_models(
-        calibration, splits.controls, floor=floor, at_least=innocents_needed(settings.beta)
+    deployments, served = make_deployments(
+        source.model,
+        networks(innocents),
+        seed=settings.seed,
+        is_mirrored=is_mirrored,
     )
+    hardened_innocents = []
+    if with_copies and with_pairs:
+        hardened_innocents = harden_innocents(
+            innocents,
+            halves(splits.training, settings.seed)[0],
+            splits.controls,
+            epochs=settings.hardening_epochs,
+            seed=settings.seed,
+        )
+    left_out: list[str] = []
+
+    def comparable(models: Sequence[PoolModel]) -> list[PoolModel]:
+        kept, told = comparable_models(models, splits.controls, floor=floor)
+        left_out.extend(told)
+        return kept
 
     def taught(kinds: Sequence[StudentKind], stage: str) -> list[PoolModel]:
         students = make_students(
@@ -81,10 +116,20 @@ def make_derived_pool(
             work=work,
             on_step=lambda done, total: report(stage, done, total),
         )
-        return comparable_models(students, splits.controls, floor=floor)
+        return comparable(students)
 
+    copies, calibration = comparable(copies), comparable([*calibrating, *served])
+    deployments = comparable(deployments) if with_copies else []
     # No kind of student serves both uses (`generator.pools.students`).
     students = taught(SELECTION, "students")
     calibration += taught(CALIBRATION, "students that calibrate")
     require_enough(len(calibration), settings.beta, "derived")
-    return DerivedPool(copies=copies, students=students, calibration=calibration)
+    return DerivedPool(
+        copies=copies,
+        deployments=deployments,
+        students=students,
+        calibration=calibration,
+        hardened_innocents=comparable(hardened_innocents),
+        is_mirrored=is_mirrored,
+        left_out=tuple(left_out),
+    )

@@ -10,6 +10,11 @@ from generator.pools.references import PoolModel
 from generator.sources.source import Source
 from generator.sources.torch_suspect import answer_all, predict_logits
 
+_CHANCE = 1.2
+"""What gets less than so many times one K-th of the control images right is at chance."""
+_MIRRORED_SHARE = 0.9
+"""Of the accuracy that mirrored images must keep; 200 control images say it to some per cent."""
+
 
 def check_source(source: Source, controls: ImageSet) -> float:
     """Return the source's accuracy on the control images.
@@ -49,7 +54,7 @@ def require_trained(innocents: Sequence[PoolModel], controls: ImageSet) -> None:
     """
     for model in innocents:
         accuracy = control_accuracy_of(model, controls)
-        if accuracy < 1.2 / len(controls.class_names):
+        if accuracy < _CHANCE / len(controls.class_names):
             raise GenerationError(
                 f"references: {model.name} gets {accuracy:.0%} of the control images right, which "
                 "is chance; give a trained one, or more --reference-epochs or images"
@@ -57,9 +62,9 @@ def require_trained(innocents: Sequence[PoolModel], controls: ImageSet) -> None:
 
 
 def comparable_models(
-    models: Sequence[PoolModel], controls: ImageSet, *, floor: float, at_least: int = 0
-) -> list[PoolModel]:
-    """Return the models that an audit would not call "not comparable".
+    models: Sequence[PoolModel], controls: ImageSet, *, floor: float
+) -> tuple[list[PoolModel], list[str]]:
+    """Part models that an audit would compare from those that it would call "not comparable".
 
     What is no suspect any more says nothing about suspects: such a model would mislead the queries,
     or widen the undecided range.
@@ -67,17 +72,38 @@ def comparable_models(
     Args:
         models: Derived from the source.
         controls: Judge them.
-        floor: Share of the control images that a suspect must get right.
-        at_least: So many are kept in any case, the most accurate ones.
+        floor: Share of the control images that a suspect must get right; more than chance in any
+            case.
+
+    Returns:
+        Those that take part, and a sentence about each of the others.
     """
-    accuracies = [control_accuracy_of(model, controls) for model in models]
-    # Of equal ones the later, stable so that every machine keeps the same.
-    best = set(np.argsort(accuracies, kind="stable")[::-1][:at_least].tolist())
-    return [
-        model
-        for number, (model, accuracy) in enumerate(zip(models, accuracies, strict=True))
-        if accuracy >= floor or number in best
-    ]
+    floor = max(floor, _CHANCE / len(controls.class_names))
+    kept, left_out = [], []
+    for model in models:
+        accuracy = control_accuracy_of(model, controls)
+        if accuracy >= floor:
+            kept.append(model)
+        else:
+            left_out.append(
+                f"{model.name} ({model.stratum}) gets {accuracy:.0%} of the control images right, "
+                f"less than {floor:.0%}, and takes no part"
+            )
+    return kept, left_out
+
+
+def keeps_accuracy_mirrored(source: Source, controls: ImageSet) -> bool:
+    """Say whether a source classifies mirrored control images nearly as well as these.
+
+    One that was trained without flips, or on images whose sides mean something, does not; nobody
+    would mirror its input.
+    """
+    flipped = np.ascontiguousarray(controls.images[:, :, ::-1])
+    plain, mirrored = (
+        (predict_logits(source.model, images).argmax(axis=1) == controls.labels).mean()
+        for images in (controls.images, flipped)
+    )
+    return bool(mirrored >= _MIRRORED_SHARE * plain)
 
 
 def control_accuracy_of(model: PoolModel, controls: ImageSet) -> float:

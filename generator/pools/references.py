@@ -75,6 +75,11 @@ def torch_pool_model(
     )
 
 
+def networks(models: Sequence[PoolModel]) -> list[nn.Module]:
+    """Return those whose gradients can be had."""
+    return [model.network for model in models if model.network is not None]
+
+
 def train_references(
     source: Source,
     data: ImageSet,

@@ -4,13 +4,13 @@ Each function returns a changed copy; the model that goes in stays as it is.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from generator.images.labelled import ImageSet
-from generator.training.loop import PGDAdversary, TrainingRecipe, train
+from generator.training.loop import FreeAdversary, PGDAdversary, TrainingRecipe, train
 
 StepReport = Callable[[int, int], None]
 
@@ -59,6 +59,31 @@ def fine_tune(
     )
     train(changed, data, recipe, generator=generator, parameters=parameters, on_step=on_step)
     return changed
+
+
+def prune_and_tune(
+    model: nn.Module,
+    rate: float,
+    data: ImageSet,
+    *,
+    generator: torch.Generator,
+    epochs: float,
+    learning_rate: float = 0.01,
+) -> nn.Module:
+    """Prune a copy, fine-tune it, and prune what grew back.
+
+    Args:
+        model: As in `fine_tune`, like the rest but for the rate.
+        rate: Share of the weights to zero, 0..1.
+        data: Likewise.
+        generator: Likewise.
+        epochs: Likewise.
+        learning_rate: Likewise.
+    """
+    tuned = fine_tune(
+        prune(model, rate), data, generator=generator, epochs=epochs, learning_rate=learning_rate
+    )
+    return prune(tuned, rate)
 
 
 def prune(model: nn.Module, rate: float) -> nn.Module:
@@ -124,6 +149,53 @@ def quantise_weights(model: nn.Module, bits: int) -> nn.Module:
                 scale = (largest / steps).view(-1, *[1] * (module.weight.dim() - 1))
                 module.weight.copy_((module.weight / scale).round() * scale)
     return changed
+
+
+def round_to_half(model: nn.Module) -> nn.Module:
+    """Round a copy's weights and statistics to half precision."""
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        for tensor in changed.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half().float())
+    return changed
+
+
+def harden_in_steps(
+    model: nn.Module,
+    data: ImageSet,
+    radii: Sequence[float],
+    *,
+    generator: torch.Generator,
+    epochs: float,
+    learning_rate: float = 0.02,
+) -> list[nn.Module]:
+    """Fine-tune adversarially at growing radii and keep a copy after each.
+
+    Free adversarial training (Shafahi et al., NeurIPS 2019) costs what plain training does, and a
+    larger radius goes on from a smaller one, so that copies hardened far cost little.
+
+    Args:
+        model: Logits ``[N, K]`` from pixels in [0, 1].
+        data: Labelled images.
+        radii: In [0, 1] pixel units, the smallest first.
+        generator: Source of every random draw.
+        epochs: Passes over the images for each radius.
+        learning_rate: Peak rate of SGD.
+    """
+    current, made = model, []
+    for radius in radii:
+        current = copy.deepcopy(current)
+        recipe = TrainingRecipe(
+            epochs=epochs,
+            # Few images still make some dozens of steps.
+            batch_size=min(128, max(16, len(data) // 20)),
+            learning_rate=learning_rate,
+            adversary=FreeAdversary(radius=radius),
+        )
+        train(current, data, recipe, generator=generator)
+        made.append(current)
+    return made
 
 
 def train_adversarially(

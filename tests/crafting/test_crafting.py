@@ -13,7 +13,7 @@ from generator.crafting.ensemble import Ensemble
 from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
 from generator.methods.mfue import craft_triggers
-from generator.pools.copies import make_derived
+from generator.pools.copies import CopyImages, make_copies
 from generator.pools.mimics import MimicSettings, make_mimics
 from generator.pools.removal import add_weight_noise, fine_tune, prune, train_adversarially
 from generator.sources.torch_suspect import TorchSuspect, predict_logits
@@ -201,7 +201,8 @@ def test_selection_and_calibration_families_share_no_model(
 ) -> None:
     settings = MimicSettings(num_mimics=num_mimics, batch_size=32)
     mimics, _ = make_mimics(source, tiny_images(96, 1), settings, seed=0)
-    selection, calibration = make_derived(source, mimics, tiny_images(60, 3), seed=0)
+    images = CopyImages(tuning=tiny_images(60, 3), training=tiny_images(96, 1))
+    selection, calibration = make_copies(source, mimics, images, seed=0, hardening_epochs=1)
     digests = [model.weights_sha256 for model in [*selection, *calibration]]
     assert len(set(digests)) == len(digests)
     assert len(calibration) >= 9  # beta = 0.1 needs nine
@@ -214,7 +215,7 @@ def test_a_contrast_query_moves_where_derived_models_turn_and_innocents_do_not()
     innocent = Linear(torch.tensor([[0.0, 0.0, 0, 0, 0, 0], [9.0, 30.0, 0, 0, 0, 0]]))
     carrier = np.full((1, 1, 2, 3), 100, dtype=np.uint8)  # [C, H, W] = (3, 1, 2) weights
     settings = DescentSettings(radius=8, min_improvement=0.0)
-    made = craft_contrast([[derived]], [innocent], carrier, np.array([1]), settings, epsilon=0.05)
+    made = craft_contrast([[derived]], [[innocent]], carrier, np.array([1]), settings, epsilon=0.05)
     assert made.images[0, 0, :, 0].tolist() == [108, 92]
     alone = craft_contrast([[derived]], [], carrier, np.array([1]), settings, epsilon=0.05)
     assert alone.images[0, 0, :, 0].tolist() == [108, 100]
@@ -235,6 +236,7 @@ def test_every_kind_of_image_gives_its_share_of_the_queries() -> None:
         chosen = choose_queries(
             kinds,
             [[TorchSuspect("d", derived)]],
+            [],
             [TorchSuspect("i", innocent)],
             num_queries=10,
             epsilon=0.05,
@@ -252,6 +254,7 @@ def test_the_most_telling_candidates_are_chosen() -> None:
     chosen = choose_queries(
         [candidates],
         [[TorchSuspect("d", derived)]],
+        [],
         [TorchSuspect("i", innocent)],
         num_queries=10,
         epsilon=0.05,

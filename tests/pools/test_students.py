@@ -72,6 +72,7 @@ def test_every_group_of_derived_models_counts_the_same() -> None:
     chosen = choose_queries(
         [image],
         [[TorchSuspect("c", copy) for copy in copies], [TorchSuspect("s", student)]],
+        [],
         [innocent],
         num_queries=1,
         epsilon=0.05,

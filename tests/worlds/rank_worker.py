@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from generator.crafting.contrast import contrast_objective
 from generator.crafting.ensemble import Ensemble
 from generator.images.labelled import ImageSet
-from generator.pools.copies import make_derived
+from generator.pools.copies import CopyImages, make_copies
 from generator.pools.mimics import MimicSettings, make_mimics
 from generator.pools.references import train_references
 from generator.pools.students import SELECTION, make_students
@@ -37,7 +37,10 @@ def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
     references = train_references(
         source, images, num_references=3, epochs=1, learning_rate=0.02, seed=0
     )
-    derived, rest = make_derived(model, mimics, ImageSet(*vars(images).values()), seed=0)
+    seen = ImageSet(*vars(images).values())
+    derived, rest = make_copies(
+        model, mimics, CopyImages(tuning=seen, training=seen), seed=0, hardening_epochs=1
+    )
     students = make_students(
         source, images, SELECTION, epochs=1, learning_rate=0.02, seed=0, work=folder
     )
@@ -55,7 +58,7 @@ def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
     # Groups of three and of one, two innocents: the processes' shares are not alike.
     contrast = contrast_objective(
         [mimics, [source.sibling(1)]],
-        [one.network for one in references[:2] if one.network is not None],
+        [[one.network for one in references[:2] if one.network is not None]],
         epsilon=0.05,
     )
     for kind, objective in (

@@ -1,0 +1,69 @@
+"""Hardened innocents: what hardened copies of the source are set against while queries are crafted.
+
+Adversarial training makes models answer alike, whoever they are. A query that only copies see
+hardened learns to tell hardening, and a thief's hardened copy looks like any hardened innocent.
+"""
+
+import copy
+from collections.abc import Sequence
+
+from torch import nn
+
+from generator.images.labelled import ImageSet
+from generator.pools.copies import SELECTION_RADII
+from generator.pools.preconditions import control_accuracy_of
+from generator.pools.references import PoolModel, torch_pool_model
+from generator.pools.removal import harden_in_steps
+from generator.training.device import seeded
+from generator.training.ranks import current_ranks
+
+
+def harden_innocents(
+    innocents: Sequence[PoolModel],
+    images: ImageSet,
+    controls: ImageSet,
+    *,
+    epochs: float,
+    seed: int,
+) -> list[PoolModel]:
+    """Harden the most accurate innocent as the selection's copies are hardened.
+
+    Args:
+        innocents: Those that shape queries.
+        images: What the copies are hardened with: pairs differ in nothing but lineage.
+        controls: Say who is accurate.
+        epochs: As the copies'; 0 hardens none.
+        seed: Source of every random draw.
+
+    Returns:
+        One model for each of `SELECTION_RADII`; none where no innocent has gradients.
+    """
+    usable = [model for model in innocents if model.network is not None]
+    if not usable or not epochs:
+        return []
+    chosen = max(usable, key=lambda model: control_accuracy_of(model, controls))
+    assert chosen.network is not None, "only those with gradients were kept"
+    names = [f"{chosen.name}-hardened-{radius}" for radius in SELECTION_RADII]
+    ranks = current_ranks()
+    made: list[nn.Module] = [copy.deepcopy(chosen.network) for _ in names]
+    if ranks.is_first:
+        made = harden_in_steps(
+            chosen.network,
+            images,
+            [radius / 255 for radius in SELECTION_RADII],
+            generator=seeded(seed, "hardened innocents"),
+            epochs=epochs,
+        )
+    for model in made:
+        ranks.share(model, owner=0)
+    return [
+        torch_pool_model(
+            model,
+            name=name,
+            role="innocent",
+            stratum="hardened",
+            lineage=chosen.lineage,
+            provenance=f"{chosen.name}, fine-tuned adversarially at {radius}/255",
+        )
+        for model, name, radius in zip(made, names, SELECTION_RADII, strict=True)
+    ]
