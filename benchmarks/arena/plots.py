@@ -19,6 +19,7 @@ _COLOURS = {
     "weight changes": "#e45756",
     "deployment changes": "#f58518",
     "input processing": "#b279a2",
+    "ensembles": "#9d755d",
     "extraction": "#54a24b",
 }
 _LINES = cycler(linestyle=["-", "--", ":"]) * cycler(color=list(TABLEAU_COLORS.values()))

@@ -2,12 +2,13 @@
 
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.arena.asking import Asked
+from benchmarks.arena.bounds import bounds_page, bounds_table
 from benchmarks.arena.build import Population
 from benchmarks.arena.config import ArenaConfig
 from benchmarks.arena.heads import draw_heads
@@ -41,12 +42,14 @@ _MAIN = {
     "derived from weights": _WEIGHTS,
     "extraction": ("extraction",),
     "input processing": ("input processing",),
+    "ensembles": ("ensembles",),
 }
 
 
 def write_arena(
     config: ArenaConfig,
     population: Population,
+    bundles: Mapping[str, Path],
     rows: Sequence[Asked],
     seen: Sequence[Seen],
     folder: Path,
@@ -56,6 +59,7 @@ def write_arena(
     Args:
         config: What was wanted.
         population: Who was there.
+        bundles: Files by fingerprint name.
         rows: What they scored.
         seen: What detectors saw.
         folder: Where it goes.
@@ -87,6 +91,10 @@ def write_arena(
     pages.append(_attacks_page(found, folder, below, figures))
     for column in found:
         pages.append(_bands_page(column, figures))
+    for column in found:
+        bounds = bounds_table(column, bundles[column.bundle], below=below)
+        if bounds:
+            pages.append(bounds_page(column.title, bounds))
     for name in dict.fromkeys(row.bundle for row in rows):
         pages.append(_decisions_page(name, [row for row in rows if row.bundle == name], figures))
     pages.append(_stealth_page(seen))

@@ -73,6 +73,6 @@ def _run(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
     rows = ask_everybody(config, population, bundles, root=root, workers=options.workers, tell=tell)
     seen = watch(population, bundles, workshop, tell=tell) if config.detectors else []
     folder = options.results or RESULTS / config.name
-    print(write_arena(config, population, rows, seen, folder))
+    print(write_arena(config, population, bundles, rows, seen, folder))
     tell(f"tables and pictures are in {folder}")
     return 0

@@ -33,7 +33,10 @@ MEASURES: dict[str, Callable[[Scores, Scores], float]] = {
     "TPR at 10 % FPR": lambda guilty, cleared: true_positive_rate(guilty, cleared, 0.10),
     "EER": equal_error_rate,
 }
-GROUPS = ("weight changes", "deployment changes", "input processing", "extraction", "innocents")
+GROUPS = (
+    *("weight changes", "deployment changes", "input processing", "ensembles", "extraction"),
+    "innocents",
+)
 EXTRACTED, PROCESSED = "extracted", ("temperature", "decimals", "DP-Logits")
 
 
@@ -79,6 +82,8 @@ def group_of(row: Asked) -> str:
         return "innocents"
     if row.kind.startswith(EXTRACTED):
         return "extraction"
+    if row.kind.startswith("ensemble"):
+        return "ensembles"
     if " + " in row.suspect:
         is_output = any(word in row.kind for word in PROCESSED)
         return "deployment changes" if is_output else "input processing"

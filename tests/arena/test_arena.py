@@ -303,6 +303,13 @@ def test_the_tables_and_pictures_are_there(arena: TinyArena) -> None:
     text = (folder / "README.md").read_text("utf-8")
     for title in ("Population", "derived from weights", "extraction", "AUC by attack", "Verdicts"):
         assert title in text
+    _, _, bounds = text.partition("## Scores beside those that set the bounds: robust")
+    for who in (
+        "calibrating innocent | ",
+        "innocent suspect | siblings | 1 |",
+        "suspect | copy | 1",
+    ):
+        assert who in bounds
     detectors = arena.results["detectors"]
     assert isinstance(detectors, list)
     assert {row["detector"] for row in detectors} >= {"SHE", "SCADN", "DAEIT", "near duplicates"}
