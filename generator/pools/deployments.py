@@ -126,13 +126,14 @@ def make_deployments(
             seen("averaged-3", "averaged over views", as_it_is, mirrored, shifted),
         ]
     if innocents:
-        # In turn, so that few partners serve several ensembles.
+        # In turn, so that few partners serve several ensembles. The source has half of the say or
+        # more: where it is outvoted, an ensemble answers as innocents do, and as a bound it would
+        # have honest innocents accused.
         first, second, third = (innocents[number % len(innocents)] for number in range(3))
         selection.append(asked("mean-60", 0.6, [first], "mean"))
         calibration += [
             asked("mean-50", 0.5, [second], "mean"),
-            asked("mean-35", 0.35, [second, third], "mean"),
-            asked("vote-40", 0.4, [second, third], "top-1"),
+            asked("mean-55", 0.55, [second, third], "mean"),
         ]
     return selection, calibration
 

@@ -48,7 +48,12 @@ def test_a_demo_of_few_images_and_queries_comes_to_the_right_verdicts(
         return images.take(images.balanced_order(np.random.default_rng(0))[:250])
 
     settings = CraftSettings(
-        num_triggers=4, num_queries=20, num_probes=4, max_steps=3, num_mimics=2
+        num_triggers=4,
+        num_queries=40,
+        num_probes=4,
+        max_steps=12,
+        num_mimics=2,
+        hardening_epochs=1,
     )
     monkeypatch.setattr(demo_run, "SETTINGS", settings)
     monkeypatch.setattr(demo_run, "demo_images", few_images)
