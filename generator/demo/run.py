@@ -29,7 +29,7 @@ from generator.sources.source import Normalised
 from generator.training.device import prepare_device, seeded
 
 SETTINGS = CraftSettings(
-    num_triggers=50, num_queries=100, num_probes=20, num_mimics=4, hardening_epochs=1, max_steps=40
+    num_triggers=50, num_queries=100, num_probes=20, num_mimics=3, hardening_epochs=1, max_steps=40
 )
 """Smaller than the paper's, so that the demo takes minutes on two cores."""
 
