@@ -1,18 +1,17 @@
 """From a model's outputs to labels and log-probabilities.
 
-Pure functions on arrays: which output holds one score per class, whether scores are logits or
+Pure functions on arrays: which values are one score per class, whether scores are logits or
 probabilities, and the logarithm of the probabilities in float64. ``1 - p`` is never formed: it has
 no digits left where p is close to 1.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.suspect import OtherTaskError, SuspectConfigError, SuspectError
+from adapters.suspect import SuspectError
 
 OutputKind = Literal["logits", "probabilities", "log_probabilities", "labels"]
 
@@ -35,7 +34,7 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """One output of the model on the trial images."""
+    """One output of the model on some images."""
 
     name: str
     dtype: str
@@ -64,55 +63,6 @@ def class_labels(output: Output) -> NDArray[np.int64] | None:
     if output.dtype not in ("int64", "int32") or output.values.size != len(output.values):
         return None
     return output.values.reshape(-1).astype(np.int64)
-
-
-def choose_output(
-    outputs: Sequence[Output], *, num_classes: int | None, wanted: str | None
-) -> Output:
-    """Choose the output with one score per class.
-
-    Of several that agree on every trial image, logits come before probabilities. Several that do
-    not agree are an error: guessing wrong would audit an auxiliary head.
-
-    Args:
-        outputs: What the model said about the trial images.
-        num_classes: K where it is known.
-        wanted: Name that the caller insists on.
-
-    Raises:
-        OtherTaskError: Outputs hold scores, but for another number of classes.
-        SuspectConfigError: None fits, or several do; the message lists the outputs.
-    """
-    listed = ", ".join(f"{o.name}: {o.dtype} {list(o.values.shape)}" for o in outputs) or "none"
-    if wanted is not None:
-        outputs = [output for output in outputs if output.name == wanted]
-        if not outputs:
-            raise SuspectConfigError(f"output: expected one of {listed}; got {wanted!r}")
-    shaped = [(output, class_scores(output.values)) for output in outputs]
-    scored = [(output, scores) for output, scores in shaped if scores is not None]
-    fitting = [(o, s) for o, s in scored if num_classes is None or s.shape[1] == num_classes]
-    if fitting:
-        # Compared by class: logits and their softmax are two outputs of one head and must agree.
-        votes = {tuple(np.argmax(scores, axis=1)) for _, scores in fitting}
-        sizes = {scores.shape[1] for _, scores in fitting}
-        if len(votes) > 1 or len(sizes) > 1:
-            raise SuspectConfigError(
-                "output: several hold a score per class and they disagree; choose one with "
-                f"--output: {listed}"
-            )
-        # Logits still have the digits that a softmax in the model's own type has rounded away.
-        order = {"logits": 0, "log_probabilities": 1, "probabilities": 2, "labels": 3}
-        return min(fitting, key=lambda pair: order[detect_kind(pair[1], pair[0].operator)])[0]
-    # Only where no output holds scores: a class alone tells less.
-    labelled = [output for output in outputs if class_labels(output) is not None]
-    if len(labelled) == 1:
-        return labelled[0]
-    if scored and num_classes is not None:
-        raise OtherTaskError(
-            f"num_classes: expected {num_classes}, got outputs {listed}; "
-            "bundle and suspect are about different tasks"
-        )
-    raise SuspectConfigError(f"output: expected one score per class [N, K], got {listed}")
 
 
 def detect_kind(scores: Scores, operator: str) -> OutputKind:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from adapters.extras import install_command
 from adapters.onnx import answers as onnx_answers
+from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import ImageInput, RecipeOptions, complete_recipe, find_image_input
 from adapters.onnx.model import Device, OnnxModel, load_model
 from adapters.onnx.process.fork_client import ForkServer
@@ -219,6 +220,7 @@ def open_onnx(
     output_kind: OutputKindChoice = "auto",
     labels_only: bool = False,
     allow_random: bool = False,
+    controls: ControlImages | None = None,
     limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     server: ForkServer | None = None,
 ) -> OnnxSuspect:
@@ -236,6 +238,8 @@ def open_onnx(
         output_kind: What that output holds; ``auto`` finds out.
         labels_only: Tell no probabilities although the model does.
         allow_random: Take a model that answers differently each time.
+        controls: Labelled images of the task, on which outputs are compared; they give
+            `image_shape` and `num_classes` where these are left out.
         limits: What the file may cost.
         server: Starts the file's process, which is quicker where there are many files.
 
@@ -259,6 +263,7 @@ def open_onnx(
             output_kind=output_kind,
             labels_only=labels_only,
             allow_random=allow_random,
+            controls=controls,
         )
     except BaseException:
         model.close()
@@ -275,6 +280,7 @@ def adapt_model(
     output_kind: OutputKindChoice = "auto",
     labels_only: bool = False,
     allow_random: bool = False,
+    controls: ControlImages | None = None,
 ) -> OnnxSuspect:
     """Find out how a loaded model wants to be asked, and make it a suspect.
 
@@ -289,14 +295,19 @@ def adapt_model(
         output_kind: Likewise.
         labels_only: Likewise.
         allow_random: Likewise.
+        controls: Likewise.
 
     Raises:
         OtherTaskError: The model answers another number of classes.
+        OutputsDisagreeError: Several outputs hold classes, and not the same ones.
         SuspectConfigError: What was written here or the file itself is wrong.
         SuspectError: The file does not answer usably.
     """
     image_input = find_image_input(model.description.inputs, recipe.layout)
     completed = complete_recipe(image_input, recipe)
+    if controls is not None:
+        image_shape = image_shape or controls.image_shape
+        num_classes = num_classes or controls.num_classes
     trial = try_out(
         model,
         image_input,
@@ -306,6 +317,7 @@ def adapt_model(
         output=output,
         output_kind=None if output_kind == "auto" else output_kind,
         allow_random=allow_random,
+        controls=controls,
     )
     return OnnxSuspect(
         model=model,
@@ -374,6 +386,8 @@ def _details(
         "network": model.description.network,
         "preprocessing": json.dumps(asdict(recipe)),
     }
+    if trial.other_outputs:
+        details["other_outputs"] = ", ".join(trial.other_outputs)
     for location, sha256 in model.external.items():
         details[f"external_data_sha256 {location}"] = sha256
     return details

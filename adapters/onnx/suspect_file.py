@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.model import Device
 from adapters.onnx.process.fork_client import ForkServer
@@ -88,6 +89,7 @@ def open_suspect_file(
     num_classes: int | None = None,
     device: Device = "auto",
     labels_only: bool = False,
+    controls: ControlImages | None = None,
     limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     server: ForkServer | None = None,
 ) -> OnnxSuspect:
@@ -100,6 +102,7 @@ def open_suspect_file(
         num_classes: Likewise.
         device: Likewise.
         labels_only: Likewise.
+        controls: Likewise.
         limits: Likewise.
         server: Likewise.
 
@@ -118,6 +121,7 @@ def open_suspect_file(
         output_kind=described.model.output_kind,
         labels_only=labels_only,
         allow_random=described.model.allow_random,
+        controls=controls,
         limits=limits,
         server=server,
     )

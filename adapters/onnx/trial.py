@@ -1,19 +1,27 @@
-"""Find out how a loaded model answers, by asking it about a few made-up images.
+"""Find out how a loaded model answers, by asking it about a few images.
 
-The same images are asked about twice, and once more one at a time: a model that answers
+The same made-up images are asked about twice, and once more one at a time: a model that answers
 differently each time, or whose answers depend on what else is in the batch, cannot be audited like
-one that does not.
+one that does not. What its outputs hold is judged on control images, where there are some: two
+images, and made-up ones at that, say too little of it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.onnx import answers as onnx_answers
-from adapters.onnx.answers import Output, OutputKind, Scores
+from adapters.onnx.answers import KIND_OF_OPERATOR, Output, OutputKind
+from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import ImageInput
 from adapters.onnx.model import OnnxModel
+from adapters.onnx.output_choice import (
+    ClassOutput,
+    choose_output,
+    class_outputs,
+    require_class_outputs,
+)
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import SuspectConfigError, SuspectError
 
@@ -23,6 +31,9 @@ TOLERANCE = 1e-4
 """Difference between two answers to one image that rounding explains, share of their range."""
 HALF_TOLERANCE = 5e-3
 """The same for half precision."""
+MAX_IMAGES_AT_ONCE = 32
+MAX_PIXELS_AT_ONCE = 32 * 224 * 224 * 3
+"""Values of the control images that are asked about together."""
 BATCH_DEPENDENT_OPERATORS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul"})
 """They take one scale for the whole batch."""
 
@@ -42,6 +53,8 @@ class TrialResult:
     """Whether two answers to the same batch were the same."""
     is_batch_free: bool
     """Whether several images may share a run: it works and does not change the answers."""
+    other_outputs: tuple[str, ...] = ()
+    """Further outputs that hold classes: the same ones, unless the caller chose among them."""
 
 
 def try_out(
@@ -54,8 +67,9 @@ def try_out(
     output: str | None,
     output_kind: OutputKind | None,
     allow_random: bool,
+    controls: ControlImages | None = None,
 ) -> TrialResult:
-    """Ask about made-up images.
+    """Ask about made-up images, and about control images where outputs leave something open.
 
     Args:
         model: The loaded model.
@@ -66,17 +80,20 @@ def try_out(
         output: Name of the output, where the caller insists.
         output_kind: What it holds, where the caller insists.
         allow_random: Whether a model may answer differently each time.
+        controls: Labelled images of the task, where there are some.
 
     Raises:
-        SuspectConfigError: No output, or several, hold a score per class.
+        OutputsDisagreeError: Several outputs hold classes, and not the same ones.
+        SuspectConfigError: No output holds a class or a score per class.
         SuspectError: The model fails on every size, answers NaN, or is random and may not be.
     """
     asking = _Asking(model, image_input, recipe)
     together = _share_a_run(image_input)
     images, first, together = asking.first_answers(image_shape, together)
-    chosen = onnx_answers.choose_output(first, num_classes=num_classes, wanted=output)
-    again = asking.ask(images, chosen.name, together)
-    is_repeatable = _is_same(chosen, again)
+    found = require_class_outputs(first, num_classes=num_classes, wanted=output, kind=output_kind)
+    tried = found[0]
+    again = asking.ask(images, tried.name, together)
+    is_repeatable = _is_same(tried.output, again)
     if not is_repeatable and not allow_random:
         reason = ", ".join(model.description.random_operators)
         raise SuspectError(
@@ -89,8 +106,31 @@ def try_out(
         together = not BATCH_DEPENDENT_OPERATORS & set(model.description.operators)
     # Of a model that answers at random, a difference would say nothing about the batch.
     if together and is_repeatable:
-        together = _is_same(chosen, asking.ask(images, chosen.name, together=False))
-    return _result(chosen, output_kind, num_classes, is_repeatable, together)
+        together = _is_same(tried.output, asking.ask(images, tried.name, together=False))
+    everything = class_outputs(first, num_classes=num_classes)
+    truth: NDArray[np.int64] | None = None
+    if controls is not None and (len(everything) > 1 or _is_kind_open(tried, output_kind)):
+        answers = asking.about(controls.images, [one.name for one in everything], together)
+        found = require_class_outputs(
+            answers, num_classes=num_classes, wanted=output, kind=output_kind
+        )
+        truth = controls.labels
+    chosen = choose_output(found, truth, kind=output_kind)
+    if chosen.scores is not None:
+        num_classes = chosen.scores.shape[1]
+    return TrialResult(
+        output=chosen.name,
+        kind=chosen.kind,
+        dtype=chosen.output.dtype,
+        num_classes=num_classes,
+        is_repeatable=is_repeatable,
+        is_batch_free=together,
+        other_outputs=tuple(one.name for one in everything if one.name != chosen.name),
+    )
+
+
+def _is_kind_open(found: ClassOutput, kind: OutputKind | None) -> bool:
+    return kind is None and found.kind != "labels" and found.output.operator not in KIND_OF_OPERATOR
 
 
 def _share_a_run(image_input: ImageInput) -> bool:
@@ -130,6 +170,20 @@ class _Asking:
     def ask(self, images: NDArray[np.uint8], output: str, together: bool) -> Output:
         return self._run(images, (output,), together)[0]
 
+    def about(
+        self, images: NDArray[np.uint8], outputs: Sequence[str], together: bool
+    ) -> list[Output]:
+        """Ask for some outputs about many images, as many at a time as an audit would."""
+        size = max(1, min(MAX_IMAGES_AT_ONCE, MAX_PIXELS_AT_ONCE // images[0].size))
+        parts = [
+            self._run(images[start : start + size], tuple(outputs), together)
+            for start in range(0, len(images), size)
+        ]
+        return [
+            replace(same[0], values=np.concatenate([part.values for part in same]))
+            for same in zip(*parts, strict=True)
+        ]
+
     def _run(
         self, images: NDArray[np.uint8], outputs: tuple[str, ...], together: bool
     ) -> list[Output]:
@@ -158,36 +212,6 @@ def trial_images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     ramp = (rows * 96 // height + columns * 32 // width)[..., None] + 40 * np.arange(channels)
     noise = np.random.default_rng(7).integers(96, 256, shape)
     return np.stack([ramp, noise]).astype(np.uint8)
-
-
-def _result(
-    chosen: Output,
-    output_kind: OutputKind | None,
-    num_classes: int | None,
-    is_repeatable: bool,
-    is_batch_free: bool,
-) -> TrialResult:
-    scores: Scores | None = onnx_answers.class_scores(chosen.values)
-    kind = output_kind
-    if scores is not None and kind != "labels":
-        kind = kind or onnx_answers.detect_kind(scores, chosen.operator)
-        onnx_answers.check_finite(scores, kind)
-        num_classes = scores.shape[1]
-    elif onnx_answers.class_labels(chosen) is not None and kind in (None, "labels"):
-        kind = "labels"
-    else:
-        raise SuspectConfigError(
-            f"output_kind: expected what {chosen.name} {list(chosen.values.shape)} can hold, "
-            f"got {kind}"
-        )
-    return TrialResult(
-        output=chosen.name,
-        kind=kind,
-        dtype=chosen.dtype,
-        num_classes=num_classes,
-        is_repeatable=is_repeatable,
-        is_batch_free=is_batch_free,
-    )
 
 
 def _is_same(first: Output, second: Output) -> bool:

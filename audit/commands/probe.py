@@ -68,6 +68,7 @@ def command(
     from adapters.onnx.suspect import open_onnx
     from audit.bundle.bundle_file import read_bundle
     from audit.signing.keys import load_trust
+    from audit.suspects.opening import control_images
 
     bundle = read_bundle(bundle_path, load_trust(trust)) if bundle_path is not None else None
     shape, num_classes = None, None
@@ -81,6 +82,7 @@ def command(
         device=device,
         output=output,
         allow_random=True,
+        controls=control_images(bundle) if bundle is not None else None,
     ) as suspect:
         ranking = _rank(suspect, bundle, printable(path.name), is_shown=not quiet) if bundle else ()
         if out_path is not None:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from adapters.onnx.input import RecipeOptions, find_image_input
 from adapters.onnx.model import OnnxModel, load_model
+from adapters.onnx.output_choice import OutputsDisagreeError
 from adapters.onnx.process.fork_client import ForkServer, can_fork
 from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.suspect import OutputKindChoice, adapt_model, check_one_runtime
@@ -28,7 +29,8 @@ from audit.journal.journal import Journal
 from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy, take_audit
 from audit.signing.keys import Trust
-from audit.suspects.found_files import SuspectKind
+from audit.suspects.found_files import SuspectKind, split_output
+from audit.suspects.opening import control_images
 from audit.sweep.engine import SweepEndsError
 from audit.sweep.tasks import (
     PairResult,
@@ -168,6 +170,15 @@ def failed_pair(
 ) -> PairResult:
     """Return the row of a pair that has no outcome, with its reason."""
     code = code_for_error(error)
+    if isinstance(error, OutputsDisagreeError):
+        return PairResult(
+            bundle=bundle,
+            status=PairStatus.MISMATCHED,
+            reason=f"{error}; each of them is asked as a suspect of its own",
+            exit_code=ExitCode.NOT_COMPARABLE,
+            seconds=seconds,
+            outputs=error.names,
+        )
     # What is about another task will always be, what is our trouble may be gone tomorrow: only the
     # suspect's own failures are not asked again.
     if isinstance(error, OtherTaskError | MismatchError):
@@ -220,7 +231,8 @@ class _LoadedFile:
         task, contract = bundle.manifest.task, bundle.manifest.preprocessing
         options, output, kind, allow_random = _as_described(self._task)
         recipe = merged_options(options, RecipeOptions(mean=contract.mean, std=contract.std))
-        if self._task.kind is SuspectKind.ONNX and not self._settings.resize:
+        is_described = _described_file(self._task) is not None
+        if not is_described and not self._settings.resize:
             _require_shape(model, bundle)
         suspect = adapt_model(
             model,
@@ -231,6 +243,7 @@ class _LoadedFile:
             output_kind=kind,
             labels_only=self._settings.labels_only,
             allow_random=allow_random,
+            controls=control_images(bundle),
         )
         self._suspect = images, suspect
         return suspect
@@ -270,18 +283,31 @@ class ChangedMeanwhileError(Exception):
 def _as_described(
     task: SuspectTask,
 ) -> tuple[PreprocessingTable, str | None, OutputKindChoice, bool]:
-    if task.kind is not SuspectKind.DESCRIBED:
-        return PreprocessingTable(), None, "auto", False
-    described = read_suspect_file(Path(task.path))
+    described_file = _described_file(task)
+    chosen = split_output(Path(task.path))[1] if task.kind is SuspectKind.OUTPUT else None
+    if described_file is None:
+        return PreprocessingTable(), chosen, "auto", False
+    described = read_suspect_file(described_file)
     model = described.model
-    return described.preprocessing, model.output, model.output_kind, model.allow_random
+    return described.preprocessing, chosen or model.output, model.output_kind, model.allow_random
 
 
 def _model_path(task: SuspectTask) -> Path:
+    described = _described_file(task)
+    if described is None:
+        return _file(task)
+    return described.parent / read_suspect_file(described).model.file
+
+
+def _described_file(task: SuspectTask) -> Path | None:
+    """Return the suspect file of a task, None where it is a model alone."""
+    file = _file(task)
+    return file if file.suffix == ".toml" else None
+
+
+def _file(task: SuspectTask) -> Path:
     path = Path(task.path)
-    if task.kind is not SuspectKind.DESCRIBED:
-        return path
-    return path.parent / read_suspect_file(path).model.file
+    return split_output(path)[0] if task.kind is SuspectKind.OUTPUT else path
 
 
 def _require_shape(model: OnnxModel, bundle: BundleContents) -> None:

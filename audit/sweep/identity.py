@@ -1,14 +1,14 @@
 """Which suspect a name stands for: equal keys are asked once."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapters.http.endpoint_file import read_endpoint_file
 from adapters.onnx.digest import digest_onnx
 from adapters.onnx.suspect_file import read_suspect_file
 from adapters.suspect import SuspectConfigError
-from audit.suspects.found_files import SuspectKind
+from audit.suspects.found_files import SuspectKind, split_output
 from audit.sweep.listing import Entry
 
 
@@ -35,6 +35,15 @@ def identify(entry: Entry, *, allow_plain_http: bool = False) -> Identified:
         SuspectError: It cannot be read, or its description is wrong.
     """
     path = entry.path
+    if entry.kind is SuspectKind.OUTPUT:
+        file, output = split_output(path)
+        kind = SuspectKind.DESCRIBED if file.suffix == ".toml" else SuspectKind.ONNX
+        whole = identify(replace(entry, path=file, kind=kind))
+        # The file itself may be replaced, too.
+        parts = (*_stamped(path.parent, (file.name,)), *whole.beside)
+        return replace(
+            whole, key=hashlib.sha256(f"{whole.key}\n{output}".encode()).hexdigest(), beside=parts
+        )
     if entry.kind is SuspectKind.ENDPOINT:
         description = read_endpoint_file(path, allow_plain_http=allow_plain_http)
         return Identified(key=description.digest(), sha256=None)

@@ -149,6 +149,8 @@ class PairResult:
     cost: str | None = None
     """Exact decimal."""
     currency: str | None = None
+    outputs: tuple[str, ...] = ()
+    """Outputs that disagree; each is to be asked as a suspect of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

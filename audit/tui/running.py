@@ -21,7 +21,7 @@ from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.journal.journal import Journal
 from audit.report.question_view import questions_of
-from audit.suspects.found_files import FoundSuspect, SuspectKind
+from audit.suspects.found_files import FoundSuspect, SuspectKind, split_output
 from audit.suspects.opening import open_described, open_file, open_remote
 from audit.tui.desk import Desk
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
@@ -85,6 +85,11 @@ def open_ordered(order: Order, desk: Desk) -> Suspect:
             return open_file(bundle, path, device=desk.device, labels_only=order.labels_only)
         case SuspectKind.DESCRIBED:
             return open_described(bundle, path, device=desk.device, labels_only=order.labels_only)
+        case SuspectKind.OUTPUT:
+            file, output = split_output(path)
+            return open_file(
+                bundle, file, device=desk.device, labels_only=order.labels_only, output=output
+            )
         case SuspectKind.ENDPOINT:
             return open_remote(
                 bundle,
