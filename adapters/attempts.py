@@ -94,12 +94,19 @@ class Watchable(Protocol):
         """Say how fast requests may follow one another."""
         ...
 
-    def watch(self, observer: AttemptObserver | None, *, has_answered: bool = False) -> None:
+    def watch(
+        self,
+        observer: AttemptObserver | None,
+        *,
+        has_answered: bool = False,
+        takes_refusals: bool = False,
+    ) -> None:
         """Tell this observer from now on; failures so far are forgotten.
 
         Args:
             observer: Keeps the books; None for nobody.
             has_answered: Whether it answered before, perhaps another process.
+            takes_refusals: Whether what it never answers, while it answers others, is a refusal.
         """
         ...
 

@@ -69,6 +69,12 @@ class WireAnswer:
     """Number of the request that this answers, in formats that number them."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Model and variant ids that came with the answer."""
+    repeated: frozenset[str] = frozenset()
+    """Labels that came more than once for one image: they stand for several classes."""
+    listed: frozenset[Label] = frozenset()
+    """All labels of such an image."""
+    num_listed: int = 0
+    """Entries of such an image, those that repeat a label included."""
 
 
 class WireFormat(Protocol):

@@ -50,8 +50,5 @@ def _whole_number(text: str) -> int:
     return number
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole_number)
+_DECODER = json.JSONDecoder(parse_int=_whole_number)
+"""Takes NaN and Infinity, which many servers write: whoever needs such a number refuses it."""

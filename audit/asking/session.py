@@ -7,7 +7,7 @@ killed anywhere goes on from there and ends with the same outcome.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from adapters.attempts import watchable
-from adapters.suspect import Suspect
+from adapters.suspect import MERGED_CLASSES, Suspect
 from audit.answer import Answer
 from audit.asking.answer_book import AnswerBook
 from audit.asking.class_order import SETTING, UNKNOWN
@@ -36,12 +36,13 @@ from audit.errors import NothingToResumeError
 from audit.journal.attempt_log import AttemptLog, Spending
 from audit.journal.journal import AskedBundle, Journal
 from audit.library_versions import environment_versions
+from audit.scores.merged_classes import as_asked
 from audit.signing.canonical import canonical_bytes
 from audit.verdict.early_stop import Follower, follow_controls, follow_queries
 from audit.verdict.judge import check_controls, judge
 from audit.verdict.outcome import Outcome, Verdict
 
-_HOW_READ = ("preprocessing", "output", "output_kind", "class_order")
+_HOW_READ = ("preprocessing", "output", "output_kind", "class_order", MERGED_CLASSES)
 """Details of a suspect that change what it answers."""
 
 
@@ -76,6 +77,7 @@ class AuditSession:
         standing_every_s: float | None = None,
     ) -> None:
         options = options or AuditOptions()
+        bundle = as_asked(bundle, suspect.identity.details)
         self._bundle, self._suspect, self._journal = bundle, suspect, journal
         self._options, self._stamp, self._control = options, stamp, control or AuditControl()
         scores = options.scores or (bundle.manifest.default_score,)
@@ -195,7 +197,7 @@ class AuditSession:
         if (watched := watchable(suspect)) is not None:
             limits = watched.limits.unless(self._options.limits)
             self._log = AttemptLog(self._journal, audit, run, watched.tariff, limits)
-            watched.watch(self._log, has_answered=bool(self._book.answers))
+            watched.watch(self._log, has_answered=bool(self._book.answers), takes_refusals=True)
         return run
 
     def _ask(

@@ -85,7 +85,7 @@ def audit_row(
         "is_complete": finished.is_complete,
         "exit_code": code,
         "run": {
-            "audit": started[0],
+            "audit": started[-1],
             "seconds": round(progress.seconds, 3),
             "resumed_answers": progress.num_resumed,
             "attempts": finished.num_attempts,

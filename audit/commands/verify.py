@@ -96,7 +96,7 @@ def _ask_again(verification: "Verification", path: Path) -> "Reasked":
         suspect = open_described(verification.bundle, path)
     else:
         # Of several outputs, the one that the audit was about.
-        output = verification.record.opening.suspect.details.get("output")
+        output = verification.record.opening.settings.get("output")
         suspect = open_file(verification.bundle, path, output=output)
     order = record_order(verification.record, verification.bundle)
     if order is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from adapters.endpoint.grants import typed_grants
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from adapters.narrowed import LabelsOnly
 from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import RecipeOptions

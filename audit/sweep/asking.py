@@ -144,10 +144,11 @@ def ask_pair(bundle: BundleContents, asks: Asks) -> PairResult:
             bundle.manifest_sha256,
             error,
             seconds=time.monotonic() - started,
-            audit=next((one.audit for one in events if isinstance(one, Started)), None),
+            audit=next((one.audit for one in reversed(events) if isinstance(one, Started)), None),
         )
-    begun, finished = events[0], events[-1]
-    assert isinstance(begun, Started), "the first event of an audit"
+    begun = next((one for one in reversed(events) if isinstance(one, Started)), None)
+    finished = events[-1]
+    assert begun is not None, "the first event of an audit"
     assert isinstance(finished, Finished), "an audit that returns has finished"
     spent = finished.spending
     return PairResult(

@@ -12,10 +12,12 @@ from pathlib import Path
 from textual.message import Message
 
 from adapters.endpoint.grants import Need, NotGrantedError
+from adapters.http.class_map import SharedNameError
 from adapters.suspect import Capability, Suspect, SuspectError
 from audit.asking.events import Answered, AuditEvent, Finished, Started
 from audit.asking.options import AuditOptions
 from audit.asking.pause_and_stop import AuditControl
+from audit.asking.run import merge_named_alike
 from audit.asking.session import AuditSession
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
@@ -159,7 +161,12 @@ def run_order(order: Order, desk: Desk, control: AuditControl, outbox: Outbox) -
     try:
         suspect = open_ordered(order, desk)
         try:
-            _follow(order, suspect, desk, control, outbox)
+            try:
+                _follow(order, suspect, desk, control, outbox)
+            except SharedNameError as error:
+                if not merge_named_alike(suspect, error):
+                    raise
+                _follow(order, suspect, desk, control, outbox)
         finally:
             suspect.close()
     except Exception as error:

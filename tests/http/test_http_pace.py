@@ -14,9 +14,9 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 from worlds.servers.http_faults import Reply, ScriptedServer, endpoint_file, scripted_server
 
+from adapters.http.opening import open_endpoint
 from adapters.http.rate_limit_file import SharedPace
 from adapters.http.retry_headers import seconds_to_wait, seconds_until_quota
-from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectConfigError, SuspectThrottledError
 
 IMAGE = np.zeros((1, 8, 8, 3), dtype=np.uint8)
