@@ -52,7 +52,7 @@ class WireRequest:
     headers: Mapping[str, str]
     body: bytes
     id: str | None = None
-    """What the answer has to repeat, in formats that number their requests."""
+    """Its number, in formats that number their requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class WireAnswer:
     scores_kind: Literal["probabilities", "logits", "top_k"] = "probabilities"
     """Logits become probabilities by softmax; ``top_k`` says that some classes are left out."""
     id: str | None = None
-    """Number of the request that this answers, in formats that number them."""
+    """Number that the server gives, in formats that number requests: the request's, or its own."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Model and variant ids that came with the answer."""
     repeated: frozenset[str] = frozenset()

@@ -28,10 +28,15 @@ from adapters.http.retry import MAX_RETRY_AFTER_S
 from adapters.http.retry_headers import seconds_until_quota
 from adapters.http.server_identity import presentable, server_words
 from adapters.http.transport import HttpTransport, RawAnswer
-from adapters.suspect import SuspectError
+from adapters.suspect import SuspectConfigError, SuspectError
 
 _MAX_ALONE_BYTES = 1 << 18
 """Pixels that are made ready while others wait: more of them are, aside."""
+
+
+MAX_SENT = 4096
+"""Requests whose numbers are remembered."""
+ACCEPTED = 202
 
 
 class Sender:
@@ -53,6 +58,7 @@ class Sender:
     ) -> None:
         self._format, self._transport, self._mask = wire_format, transport, mask
         self._learning = threading.Lock()
+        self._sent: dict[str, None] = {}
         self._learner = wire_format if isinstance(wire_format, SelfConfiguring) else None
         self.limiter = limiter
         self.observer: AttemptObserver | None = None
@@ -85,6 +91,8 @@ class Sender:
         if observer is not None:
             attempt = Attempt(number=number, num_images=len(images), request_sha256=digest)
             handle = observer.sending(attempt)
+        if request.id is not None:
+            self._note_sent(request.id)
         started, arrived = time.monotonic(), None
         raw: RawAnswer | None = None
         answer: WireAnswer | None = None
@@ -122,6 +130,12 @@ class Sender:
             self.limiter.hold(pause_s)
         return answer
 
+    def _note_sent(self, number: str) -> None:
+        with self._learning:
+            self._sent[number] = None
+            while len(self._sent) > MAX_SENT:
+                del self._sent[next(iter(self._sent))]
+
     def _learn(self) -> None:
         """Let the format ask the server about its model, where it needs to, once."""
         if self._learner is not None and self._learner.question() is not None:
@@ -133,6 +147,12 @@ class Sender:
                     read_answer_body(raw.body, self._learner.learn, self._mask)
 
     def _check(self, raw: RawAnswer) -> None:
+        if raw.status == ACCEPTED:
+            raise SuspectConfigError(
+                "url: expected an answer, got status 202: the server has taken the request and "
+                "will answer later or elsewhere, so that this is none; write the address that "
+                "answers at once"
+            )
         if 200 <= raw.status < 300:
             return
         # Masked before it is cut, so that no half of an echoed secret remains.
@@ -149,7 +169,9 @@ class Sender:
             lambda body: self._format.decode(body, raw.headers, num_images),
             self._mask,
         )
-        if answer.id != request.id:
+        # HTTP pairs request and answer, and servers number their answers as they like. Only one
+        # that names another of our requests is not the answer to this one.
+        if answer.id != request.id and answer.id in self._sent:
             raise AskAgainError("the answer to another request")
         said = server_words(raw.headers, raw.certificate)
         return dataclasses.replace(answer, metadata={**answer.metadata, **said})

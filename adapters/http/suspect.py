@@ -48,6 +48,7 @@ from adapters.suspect import (
     REFUSED,
     Capability,
     Predictions,
+    SuspectConfigError,
     SuspectError,
     SuspectIdentity,
     SuspectThrottledError,
@@ -299,8 +300,11 @@ class HttpEndpoint:
             UnknownLabelError,
         ):
             raise
-        except SuspectError:
-            if self._end.is_set or not self._answers_others(images, numbers):
+        except SuspectError as error:
+            # Until something was answered, what cannot be read is how this server answers, and
+            # hardly what it makes of one image.
+            is_new = not self._breaker.has_answered and not isinstance(error, SuspectConfigError)
+            if is_new or self._end.is_set or not self._answers_others(images, numbers):
                 raise
             return self._refused(images, numbers)
         self._witness.note(images[predictions.labels != REFUSED])

@@ -365,7 +365,7 @@ def test_nothing_is_called_a_probability_unless_the_file_says_so(
         (
             "",
             '{"predictions": [[{"label": "cat", "score": 1}, {"label": "cat", "score": 0}]]}',
-            "an answer names 'cat' more than once .*write it in class_names",
+            "an answer names 'cat' more than once; write it in class_names",
         ),
         ('[answer]\nkind = "labels"', '{"predictions": [[1, 0, 0]]}', "expected a label per image"),
         ('[answer]\nkind = "top_k"', '{"predictions": [1]}', 'write kind = "labels"'),
