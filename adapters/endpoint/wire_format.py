@@ -15,13 +15,9 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.class_map import Label as Label
+from adapters.class_map import Scores as Scores
 from adapters.suspect import Capability
-
-Label = str | int | None
-"""What a vendor calls a class: a name, an index, or nothing (a refusal)."""
-
-Scores = tuple[float, ...] | Mapping[str, float] | Mapping[str | int, float]
-"""Probabilities of one image: by class index, or by the vendor's label."""
 
 
 class AskAgainError(Exception):

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from adapters.class_map import class_map
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.grants import NOTHING, Grants, NotGrantedError, origin_of
 from adapters.endpoint.local_access import LocalAccess
-from adapters.http.class_map import class_map
 from adapters.http.endpoint_file import read_endpoint_file
 from adapters.http.peer_address import require_written_address
 from adapters.http.suspect import HttpEndpoint

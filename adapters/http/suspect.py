@@ -17,6 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.attempts import AttemptObserver
+from adapters.class_map import (
+    ClassMap,
+    Groups,
+    SharedNameError,
+    UnknownLabelError,
+)
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.grants import NOTHING, Grants
 from adapters.endpoint.secrets import Credential
@@ -27,12 +33,6 @@ from adapters.endpoint.wire_format import (
     WireRequest,
 )
 from adapters.http.circuit_breaker import CircuitBreaker
-from adapters.http.class_map import (
-    ClassMap,
-    Groups,
-    SharedNameError,
-    UnknownLabelError,
-)
 from adapters.http.rate_limit import RateLimiter
 from adapters.http.rate_limit_file import SharedPace, shared_pace_path
 from adapters.http.retry import ask_until_answered

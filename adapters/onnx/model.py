@@ -111,6 +111,7 @@ class OnnxModel:
                 dtype=array.dtype,
                 operator=operators.get(array.name, ""),
                 values=value,
+                names=array.names,
             )
             for array, value in zip(answers.arrays, values, strict=True)
         ]

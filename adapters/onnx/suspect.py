@@ -5,36 +5,33 @@ imports no ONNX library. Made-up images tell which output holds the classes, whe
 or probabilities, and whether answers repeat (`adapters.onnx.trial`).
 """
 
-import importlib.metadata
 import json
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.extras import install_command
 from adapters.onnx import answers as onnx_answers
-from adapters.onnx.control_images import ControlImages
-from adapters.onnx.input import ImageInput, RecipeOptions, complete_recipe, find_image_input
-from adapters.onnx.model import Device, OnnxModel, load_model
-from adapters.onnx.process.fork_client import ForkServer
-from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.input import ImageInput, RecipeOptions, complete_recipe
+from adapters.onnx.model import OnnxModel
 from adapters.onnx.process.messages import Description
 from adapters.onnx.process.shared_memory import PIXEL_BYTES
-from adapters.onnx.trial import TrialResult, try_out
+from adapters.onnx.readings import read
+from adapters.onnx.trial import TrialResult
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import (
     Capability,
     Predictions,
-    SuspectConfigError,
     SuspectError,
     SuspectIdentity,
 )
 
-OutputKindChoice = Literal["auto", "logits", "probabilities", "log_probabilities", "labels"]
+OutputKindChoice = Literal[
+    "auto", "logits", "probabilities", "log_probabilities", "sigmoids", "labels"
+]
+ClassNames = tuple[str, ...] | dict[str, int | str]
 
 MAX_BATCH = 64
 """Images per run on a CPU where the file leaves it open."""
@@ -81,8 +78,12 @@ class OnnxSuspect:
     @property
     def capability(self) -> Capability:
         """Say whether `predict` tells probabilities."""
-        is_labels = self._labels_only or self._trial.kind == "labels"
-        return Capability.LABELS if is_labels else Capability.PROBABILITIES
+        if self._labels_only or self._trial.kind == "labels":
+            return Capability.LABELS
+        if not self._trial.is_partial:
+            return Capability.PROBABILITIES
+        # Logits of some classes are no probabilities of any.
+        return Capability.TOP_K if self._trial.kind == "probabilities" else Capability.LABELS
 
     @property
     def batch_size(self) -> int:
@@ -153,41 +154,54 @@ class OnnxSuspect:
             raise SuspectError(
                 f"images: expected 1 to {self._batch_size} a batch, got {len(images)}"
             )
-        output = self._model.run(
+        trial = self._trial
+        outputs = self._model.run(
             images,
             input_name=self._input.name,
             recipe=self._recipe,
-            outputs=(self._trial.output,),
+            outputs=trial.reading.outputs,
             batch=self._chunk,
             fixed_batch=self._input.fixed_batch,
-        )[0]
-        if self._trial.kind == "labels":
-            named = onnx_answers.class_labels(output)
-            if named is None:
-                raise SuspectError("answers: expected one class per image, got something else")
-            num_classes = self._trial.num_classes
-            # -1 would be taken for a refusal.
-            if named.min() < 0 or (num_classes is not None and named.max() >= num_classes):
+        )
+        answers = read(trial.reading, {output.name: output for output in outputs})
+        num_classes = trial.num_classes
+        if answers is None:
+            raise SuspectError(
+                f"answers: expected {trial.reading.form} as before, got something else from "
+                f"{trial.output}"
+            )
+        if answers.scores is None:
+            named = answers.labels
+            # -1 would be taken for a refusal, which only a text can be.
+            is_number = trial.reading.form == "classes"
+            if (is_number and named.min() < 0) or (
+                num_classes is not None and named.max() >= num_classes
+            ):
                 raise SuspectError(
                     f"answers: expected classes below {num_classes or 'K'}, "
                     f"got {named.min()} to {named.max()}"
                 )
             return Predictions(labels=named)
-        scores = onnx_answers.class_scores(output.values)
-        if scores is None or scores.shape[1] != self._trial.num_classes:
+        scores = answers.scores
+        if scores.shape[1] != num_classes:
             raise SuspectError(
-                f"answers: expected [{len(images)}, {self._trial.num_classes}], "
-                f"got {list(output.values.shape)}"
+                f"answers: expected [{len(images)}, {num_classes}], got {list(scores.shape)}"
             )
-        onnx_answers.check_finite(scores, self._trial.kind)
         # From what the model said: log-probabilities are clipped where it answers 0, and tie there.
-        labels = np.argmax(scores, axis=1)
+        if trial.is_partial:
+            # Of the others nothing is told, and what is told is no whole.
+            told = np.log(np.maximum(scores, onnx_answers.SMALLEST))
+            return Predictions(
+                labels=answers.labels,
+                log_probabilities=told if self.capability is Capability.TOP_K else None,
+            )
+        onnx_answers.check_finite(scores, trial.reading.score_kind)
         if self._labels_only:
-            return Predictions(labels=labels)
+            return Predictions(labels=answers.labels)
         return Predictions(
-            labels=labels,
+            labels=answers.labels,
             log_probabilities=onnx_answers.log_probabilities(
-                scores, self._trial.kind, self._trial.dtype
+                scores, trial.reading.score_kind, trial.dtype
             ),
         )
 
@@ -207,139 +221,6 @@ class OnnxSuspect:
     ) -> None:
         """Close."""
         self.close()
-
-
-def open_onnx(
-    path: Path,
-    *,
-    recipe: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
-    image_shape: tuple[int, int, int] | None = None,
-    num_classes: int | None = None,
-    device: Device = "auto",
-    output: str | None = None,
-    output_kind: OutputKindChoice = "auto",
-    labels_only: bool = False,
-    allow_random: bool = False,
-    controls: ControlImages | None = None,
-    limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
-    server: ForkServer | None = None,
-) -> OnnxSuspect:
-    """Open an ONNX file as a suspect.
-
-    Args:
-        path: The file; external data is taken from its folder only.
-        recipe: What is known about preprocessing; a bundle's contract is
-            ``RecipeOptions(mean=..., std=...)``.
-        image_shape: ``[H, W, C]`` of the images to come; needed where the file leaves sizes open
-            and the model does not take 32, 64 or 224 pixels.
-        num_classes: K of the bundle; None takes what the model has.
-        device: ``auto`` takes CUDA where there is one, ``cuda`` insists on it.
-        output: Name of the output with the classes.
-        output_kind: What that output holds; ``auto`` finds out.
-        labels_only: Tell no probabilities although the model does.
-        allow_random: Take a model that answers differently each time.
-        controls: Labelled images of the task, on which outputs are compared; they give
-            `image_shape` and `num_classes` where these are left out.
-        limits: What the file may cost.
-        server: Starts the file's process, which is quicker where there are many files.
-
-    Returns:
-        The suspect; close it, or use it as a context manager.
-
-    Raises:
-        SuspectConfigError: What was written here or the file itself is wrong.
-        SuspectError: The file is refused, costs too much, or does not answer usably.
-    """
-    if device == "cuda":
-        check_one_runtime()
-    model = load_model(path, device=device, limits=limits, server=server)
-    try:
-        return adapt_model(
-            model,
-            recipe=recipe,
-            image_shape=image_shape,
-            num_classes=num_classes,
-            output=output,
-            output_kind=output_kind,
-            labels_only=labels_only,
-            allow_random=allow_random,
-            controls=controls,
-        )
-    except BaseException:
-        model.close()
-        raise
-
-
-def adapt_model(
-    model: OnnxModel,
-    *,
-    recipe: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
-    image_shape: tuple[int, int, int] | None = None,
-    num_classes: int | None = None,
-    output: str | None = None,
-    output_kind: OutputKindChoice = "auto",
-    labels_only: bool = False,
-    allow_random: bool = False,
-    controls: ControlImages | None = None,
-) -> OnnxSuspect:
-    """Find out how a loaded model wants to be asked, and make it a suspect.
-
-    One model may be several suspects, for bundles with other images; closing one closes all.
-
-    Args:
-        model: From `adapters.onnx.model.load_model`; stays open if this fails.
-        recipe: See `open_onnx`, like the rest.
-        image_shape: Likewise.
-        num_classes: Likewise.
-        output: Likewise.
-        output_kind: Likewise.
-        labels_only: Likewise.
-        allow_random: Likewise.
-        controls: Likewise.
-
-    Raises:
-        OtherTaskError: The model answers another number of classes.
-        OutputsDisagreeError: Several outputs hold classes, and not the same ones.
-        SuspectConfigError: What was written here or the file itself is wrong.
-        SuspectError: The file does not answer usably.
-    """
-    image_input = find_image_input(model.description.inputs, recipe.layout)
-    completed = complete_recipe(image_input, recipe)
-    if controls is not None:
-        image_shape = image_shape or controls.image_shape
-        num_classes = num_classes or controls.num_classes
-    trial = try_out(
-        model,
-        image_input,
-        completed,
-        image_shape=image_shape,
-        num_classes=num_classes,
-        output=output,
-        output_kind=None if output_kind == "auto" else output_kind,
-        allow_random=allow_random,
-        controls=controls,
-    )
-    return OnnxSuspect(
-        model=model,
-        image_input=image_input,
-        recipe=completed,
-        trial=trial,
-        labels_only=labels_only,
-    )
-
-
-def check_one_runtime() -> None:
-    """Refuse CUDA where two onnxruntime packages overwrite each other's files.
-
-    Raises:
-        SuspectConfigError: Both onnxruntime and onnxruntime-gpu are installed.
-    """
-    names = {d.metadata["Name"].lower() for d in importlib.metadata.distributions() if d.metadata}
-    if {"onnxruntime", "onnxruntime-gpu"} <= names:
-        raise SuspectConfigError(
-            "device: onnxruntime and onnxruntime-gpu are both installed and share one folder, so "
-            f"CUDA may be missing; pip uninstall both, then {install_command('cuda')}"
-        )
 
 
 def _batch_sizes(
@@ -386,6 +267,10 @@ def _details(
         "network": model.description.network,
         "preprocessing": json.dumps(asdict(recipe)),
     }
+    if trial.reading.form not in ("scores", "classes"):
+        details["output_form"] = trial.reading.form
+    if trial.reading.columns is not None and trial.reading.form == "scores":
+        details["output_columns"] = json.dumps(trial.reading.columns)
     if trial.other_outputs:
         details["other_outputs"] = ", ".join(trial.other_outputs)
     for location, sha256 in model.external.items():

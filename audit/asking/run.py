@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from adapters.http.class_map import SharedNameError
+from adapters.class_map import SharedNameError
 from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import Suspect
 from audit.asking.cost import plan_spending

@@ -9,8 +9,9 @@ from adapters.narrowed import LabelsOnly
 from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.model import Device
+from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.fork_client import ForkServer
-from adapters.onnx.suspect import OutputKindChoice, open_onnx
+from adapters.onnx.suspect import OutputKindChoice
 from adapters.onnx.suspect_file import open_suspect_file
 from adapters.suspect import Suspect
 from audit.bundle.manifest import BundleContents
@@ -42,7 +43,7 @@ def open_file(
     Args:
         bundle: From `open_bundle`.
         path: The ONNX file.
-        device: See `adapters.onnx.suspect.open_onnx`, like the rest.
+        device: See `adapters.onnx.opening.open_onnx`, like the rest.
         labels_only: Likewise.
         output: Likewise.
         output_kind: Likewise.
@@ -80,7 +81,7 @@ def open_described(
     Args:
         bundle: From `open_bundle`.
         path: The TOML file that ``kinprint probe`` writes (docs/suspects.md).
-        device: See `adapters.onnx.suspect.open_onnx`.
+        device: See `adapters.onnx.opening.open_onnx`.
         labels_only: Likewise.
         server: Likewise.
 

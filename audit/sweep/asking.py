@@ -13,10 +13,11 @@ from typing import Protocol
 
 from adapters.onnx.input import RecipeOptions, find_image_input
 from adapters.onnx.model import OnnxModel, load_model
+from adapters.onnx.opening import adapt_model, check_one_runtime
 from adapters.onnx.output_choice import OutputsDisagreeError
 from adapters.onnx.process.fork_client import ForkServer, can_fork
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import OutputKindChoice, adapt_model, check_one_runtime
+from adapters.onnx.suspect import ClassNames, OnnxSuspect, OutputKindChoice
 from adapters.onnx.suspect_file import PreprocessingTable, merged_options, read_suspect_file
 from adapters.suspect import OtherTaskError, Suspect, SuspectError
 from audit.asking.events import AuditEvent, Finished, Started
@@ -230,7 +231,7 @@ class _LoadedFile:
         if self._suspect is not None and self._suspect[0] == images:
             return self._suspect[1]
         task, contract = bundle.manifest.task, bundle.manifest.preprocessing
-        options, output, kind, allow_random = _as_described(self._task)
+        options, output, kind, allow_random, class_names = _as_described(self._task)
         recipe = merged_options(options, RecipeOptions(mean=contract.mean, std=contract.std))
         is_described = _described_file(self._task) is not None
         if not is_described and not self._settings.resize:
@@ -245,7 +246,10 @@ class _LoadedFile:
             labels_only=self._settings.labels_only,
             allow_random=allow_random,
             controls=control_images(bundle),
+            class_names=class_names,
         )
+        if not is_described and not self._settings.resize:
+            _require_size(suspect, bundle)
         self._suspect = images, suspect
         return suspect
 
@@ -283,14 +287,20 @@ class ChangedMeanwhileError(Exception):
 
 def _as_described(
     task: SuspectTask,
-) -> tuple[PreprocessingTable, str | None, OutputKindChoice, bool]:
+) -> tuple[PreprocessingTable, str | None, OutputKindChoice, bool, ClassNames | None]:
     described_file = _described_file(task)
     chosen = split_output(Path(task.path))[1] if task.kind is SuspectKind.OUTPUT else None
     if described_file is None:
-        return PreprocessingTable(), chosen, "auto", False
+        return PreprocessingTable(), chosen, "auto", False, None
     described = read_suspect_file(described_file)
     model = described.model
-    return described.preprocessing, chosen or model.output, model.output_kind, model.allow_random
+    return (
+        described.preprocessing,
+        chosen or model.output,
+        model.output_kind,
+        model.allow_random,
+        model.class_names,
+    )
 
 
 def _model_path(task: SuspectTask) -> Path:
@@ -320,6 +330,16 @@ def _require_shape(model: OnnxModel, bundle: BundleContents) -> None:
         raise OtherTaskError(
             f"images: the bundle has {task.height}x{task.width}x{task.channels}, the model takes "
             f"{height}x{width}x{recipe.channels or 'any'}; --resize asks it all the same"
+        )
+
+
+def _require_size(suspect: OnnxSuspect, bundle: BundleContents) -> None:
+    """Refuse a model that takes another size than its file says, as only trying shows."""
+    task, size = bundle.manifest.task, suspect.recipe.size
+    if size is not None and size != (task.height, task.width):
+        raise OtherTaskError(
+            f"images: the bundle has {task.height}x{task.width}, the model takes {size[0]}x"
+            f"{size[1]} and no other size; --resize asks it all the same"
         )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from textual.message import Message
 
+from adapters.class_map import SharedNameError
 from adapters.endpoint.grants import Need, NotGrantedError
-from adapters.http.class_map import SharedNameError
 from adapters.suspect import Capability, Suspect, SuspectError
 from audit.asking.events import Answered, AuditEvent, Finished, Started
 from audit.asking.options import AuditOptions

@@ -7,8 +7,8 @@ import pytest
 from worlds.allowed import open_allowed
 from worlds.servers.http_faults import endpoint_file
 
+from adapters.class_map import class_map
 from adapters.endpoint.description import EndpointDescription
-from adapters.http.class_map import class_map
 from adapters.http.endpoint_file import known_formats, line_of, read_endpoint_file
 from adapters.http.opening import open_endpoint
 from adapters.suspect import SuspectConfigError

@@ -22,7 +22,7 @@ from worlds.servers.picky_vendor import picky_vendor
 from worlds.servers.vendor_server import Rule
 from worlds.servers.wire_server import IMAGES, opened, wire_server
 
-from adapters.http.class_map import SharedNameError
+from adapters.class_map import SharedNameError
 from adapters.suspect import Capability
 from audit.signing.keys import write_key_pair
 

@@ -22,8 +22,9 @@ from worlds.onnx_builders import (
     with_external_weights,
 )
 
+from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import OnnxSuspect, open_onnx
+from adapters.onnx.suspect import OnnxSuspect
 from adapters.suspect import SuspectConfigError, SuspectError
 
 SWAP = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], np.float32).tobytes()

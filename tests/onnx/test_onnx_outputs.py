@@ -77,7 +77,7 @@ def test_outputs_that_disagree_survive_the_way_between_processes() -> None:
 
 
 def test_outputs_are_compared_on_made_up_images_where_there_are_no_others(tmp_path: Path) -> None:
-    from adapters.onnx.suspect import open_onnx
+    from adapters.onnx.opening import open_onnx
 
     path = save(with_two_heads(agree=False), tmp_path / "model.onnx")
     with pytest.raises(OutputsDisagreeError, match="2 of 2 made-up images"):

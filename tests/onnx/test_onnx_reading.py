@@ -21,7 +21,8 @@ from worlds.onnx_builders import (
 )
 
 from adapters.onnx.input import RecipeOptions
-from adapters.onnx.suspect import OutputKindChoice, open_onnx
+from adapters.onnx.opening import open_onnx
+from adapters.onnx.suspect import OutputKindChoice
 from adapters.suspect import Capability, SuspectConfigError, SuspectError
 
 ORANGE, SEA = (255, 102, 0), (0, 51, 204)

@@ -11,11 +11,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.endpoint.wire_format import Label, Scores
 from adapters.suspect import REFUSED, OtherTaskError, SuspectConfigError, SuspectError
 
 MIN_PROBABILITY = 1e-12
 """Stands for a probability that the vendor rounded to 0, so that its logarithm is finite."""
+
+Label = str | int | None
+"""What a vendor calls a class: a name, an index, or nothing (a refusal)."""
+
+Scores = tuple[float, ...] | Mapping[str, float] | Mapping[str | int, float]
+"""Probabilities of one image: by class index, or by the vendor's label."""
 
 Groups = tuple[tuple[int, ...], ...]
 """Classes that count as one; within a group they rise, and no class is in two."""
