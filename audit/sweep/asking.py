@@ -260,6 +260,7 @@ class _LoadedFile:
             return self._model
         self.close()
         self._model = self._suspect = None
+        folder = self._task.named_folder
         try:
             model = load_model(
                 _model_path(self._task),
@@ -267,6 +268,7 @@ class _LoadedFile:
                 limits=OnnxLimits(),
                 num_threads=self._settings.num_threads,
                 server=self._server,
+                named_folder=None if folder is None else Path(folder),
             )
         except SuspectError as error:
             self._refusal = error  # what one bundle's try has shown, the next one need not repeat

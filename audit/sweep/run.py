@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 
@@ -25,13 +25,20 @@ from audit.journal.transfer import put_audits
 from audit.library_versions import environment_versions
 from audit.records.from_journal import export_record
 from audit.signing.keys import PrivateKey, Trust
-from audit.suspects.found_files import SuspectKind, output_path
+from audit.suspects.found_files import SuspectKind
 from audit.sweep.endpoint_engine import EndpointEngine
 from audit.sweep.engine import Engine, Results
 from audit.sweep.folder_lock import lock_folder
 from audit.sweep.identity import identify, is_unchanged
 from audit.sweep.listing import Entry, list_suspects
-from audit.sweep.table_rows import Candidate, bundle_row, candidates, name_row, pair_row
+from audit.sweep.table_rows import (
+    Candidate,
+    bundle_row,
+    candidates,
+    name_row,
+    output_rows,
+    pair_row,
+)
 from audit.sweep.tasks import Parcel, SuspectTask, SweepSettings, TaskResult
 from audit.verdict.p_values import benjamini_hochberg
 
@@ -144,6 +151,7 @@ class Sweep:
         self._num_in_flight = {False: 0, True: 0}
         """Files and endpoints that are in flight."""
         self._has_new_names = False
+        self._place: Path | None = None
         self._num_names = self._num_done = self._num_asked = self._num_unasked = 0
         self._cpu_s = 0.0
         try:
@@ -193,6 +201,7 @@ class Sweep:
         self._num_done = self._num_asked = 0
         self._cpu_s = 0.0
         self._has_new_names = False
+        self._place = place.absolute() if place is not None and place.is_dir() else None
         taken = set[int]()
         listing = self.table.begin(
             [
@@ -255,7 +264,9 @@ class Sweep:
         if not is_known:
             try:
                 identified = identify(
-                    candidate.entry, allow_plain_http=self._settings.allow_plain_http
+                    candidate.entry,
+                    allow_plain_http=self._settings.allow_plain_http,
+                    named_folder=self._folder_of(candidate.entry.path),
                 )
             except SuspectError as error:
                 self.table.refuse(candidate.file, str(error))
@@ -285,11 +296,13 @@ class Sweep:
                 yield from (PairDone(row=row, is_duplicate=True) for row in rows)
             yield self._progress()
             return
+        folder = self._folder_of(candidate.entry.path)
         task = SuspectTask(
             suspect=suspect,
             path=str(candidate.entry.path),
             kind=candidate.entry.kind,
             sha256=sha256,
+            named_folder=None if folder is None else str(folder),
             bundles=tuple(one.bundle for one in missing),
             audits=tuple(
                 one.audit if one.status is PairStatus.STOPPED else None for one in missing
@@ -302,6 +315,10 @@ class Sweep:
         self._in_flight[suspect] = task
         self._num_in_flight[is_endpoint] += 1
         asker.submit(task)
+
+    def _folder_of(self, path: Path) -> Path | None:
+        place = self._place
+        return place if place is not None and path.is_relative_to(place) else None
 
     def _refused(self, candidate: Candidate) -> Iterator[SweepEvent]:
         self._num_done += 1
@@ -360,16 +377,7 @@ class Sweep:
         if not outputs:
             return
         names = self.table.names_of(result.task.suspect)
-        rows = [
-            replace(
-                name,
-                path=str(output_path(Path(name.path), output)),
-                kind=SuspectKind.OUTPUT.value,
-            )
-            for name in names
-            for output in outputs
-        ]
-        self.table.note(rows, self.table.listing)
+        self.table.note(output_rows(names, outputs), self.table.listing)
         self._num_names = self.table.num_names
         self._has_new_names = True
 
