@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adapters.tariff import SpendingLimits, Tariff
 
 
@@ -100,6 +103,7 @@ class Watchable(Protocol):
         *,
         has_answered: bool = False,
         takes_refusals: bool = False,
+        witness: NDArray[np.uint8] | None = None,
     ) -> None:
         """Tell this observer from now on; failures so far are forgotten.
 
@@ -107,6 +111,7 @@ class Watchable(Protocol):
             observer: Keeps the books; None for nobody.
             has_answered: Whether it answered before, perhaps another process.
             takes_refusals: Whether what it never answers, while it answers others, is a refusal.
+            witness: An image ``[H, W, C]`` that it answered with a class before.
         """
         ...
 

@@ -18,7 +18,8 @@ _MIN_EPOCH_MS = 1e12
 UNREADABLE_PAUSE_S = 15.0
 """Pause where a server asks for one in words that nobody understands, seconds."""
 _SECONDS = re.compile(r"(\d+(?:\.\d*)?)\s*(?:s|sec|secs|seconds?)?$", re.IGNORECASE)
-"""Nine digits are 31 years, which is long enough to be refused."""
+_LONGEST_S = 1e9
+"""31 years, which is long enough to be refused."""
 _MAX_CHARACTERS = 1000
 """Of one field; reading takes up to the square of its length."""
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
@@ -85,7 +86,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, (then - _server_time(headers)).total_seconds())
     # A field that proxies have added to stands there several times: the longest pause serves all.
     told = [_SECONDS.match(part.strip()) for part in value.split(",") if part.strip()]
-    pauses = [float(one[1][:9]) for one in told if one is not None]
+    pauses = [min(float(one[1][:40]), _LONGEST_S) for one in told if one is not None]
     return max(pauses, default=UNREADABLE_PAUSE_S)
 
 

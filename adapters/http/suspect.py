@@ -227,6 +227,7 @@ class HttpEndpoint:
         *,
         has_answered: bool = False,
         takes_refusals: bool = False,
+        witness: NDArray[np.uint8] | None = None,
     ) -> None:
         """Tell this observer of every attempt from now on; failures so far are forgotten.
 
@@ -236,10 +237,13 @@ class HttpEndpoint:
                 the address.
             takes_refusals: Whether an image that it never answers, while it answers others, or that
                 it calls by an unknown name, is a refusal and no error.
+            witness: An image ``[H, W, C]`` that it answered with a class before.
         """
         self._sender.observer = observer
         self._takes_refusals = takes_refusals
         self._begin(has_answered=has_answered)
+        if witness is not None:
+            self._witness.note(image_encoding.resize(witness[None], self._description.image))
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Classify one batch with one request, repeated where it fails for the moment.
@@ -318,7 +322,8 @@ class HttpEndpoint:
             try:
                 return self._predictions(answer)
             except UnknownLabelError as error:
-                if not self._answers_others(images, numbers):
+                # Before any class was named, another name is a mistake in the map.
+                if not self._witness.is_known or not self._answers_others(images, numbers):
                     raise
                 self._no_classes.add(error.label)
 

@@ -25,6 +25,12 @@ class Witness:
         self._lock = threading.Lock()
         self._image: NDArray[np.uint8] | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether an image was answered with a class."""
+        with self._lock:
+            return self._image is not None
+
     def note(self, images: NDArray[np.uint8]) -> None:
         """Note images ``[N, H, W, C]`` that were answered with a class."""
         if len(images):

@@ -1,12 +1,14 @@
 """Reads JSON out of an answer by looking at the bytes, since servers mislabel their answers."""
 
 import json
+import re
 from typing import Any
 
 from adapters.endpoint.wire_format import AskAgainError
 from adapters.printable import excerpt
 from adapters.suspect import SuspectError, SuspectUnreachableError
 
+_POINT_BEHIND_EXPONENT = re.compile(r"(\d[eE][-+]?\d+)\.0(?=\s*[,\]}])")
 _BEHIND = "Extra data"
 """What Python's reader says of a value that ends before the text does."""
 _CLOSING = {b"{": b"}", b"[": b"]", b'"': b'"'}
@@ -34,6 +36,10 @@ def read_json(body: bytes) -> Any:
         decoded = text.decode(json.detect_encoding(text), "surrogatepass")
         return _DECODER.decode(decoded.rstrip("\0 \t\r\n"))
     except json.JSONDecodeError as error:
+        # TensorFlow Serving before 1.10 writes 6e-07.0 (its issue 1014).
+        mended = _POINT_BEHIND_EXPONENT.sub(r"\1", error.doc)
+        if mended != error.doc:
+            return read_json(mended.encode())
         if error.msg == _BEHIND:
             behind = error.doc[error.pos :]
             raise SuspectError(

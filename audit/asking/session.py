@@ -6,8 +6,11 @@ killed anywhere goes on from there and ends with the same outcome.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adapters.attempts import watchable
-from adapters.suspect import MERGED_CLASSES, Suspect
+from adapters.suspect import MERGED_CLASSES, REFUSED, Suspect
 from audit.answer import Answer
 from audit.asking.answer_book import AnswerBook
 from audit.asking.class_order import SETTING, UNKNOWN
@@ -197,8 +200,22 @@ class AuditSession:
         if (watched := watchable(suspect)) is not None:
             limits = watched.limits.unless(self._options.limits)
             self._log = AttemptLog(self._journal, audit, run, watched.tariff, limits)
-            watched.watch(self._log, has_answered=bool(self._book.answers), takes_refusals=True)
+            watched.watch(
+                self._log,
+                has_answered=bool(self._book.answers),
+                takes_refusals=True,
+                witness=self._answered_image(),
+            )
         return run
+
+    def _answered_image(self) -> NDArray[np.uint8] | None:
+        """Return a control image that got a class in an earlier run, ``[H, W, C]``."""
+        assert self._book is not None
+        for index, image in enumerate(self._bundle.arrays.controls):
+            answer = self._book.answers.get(f"control/{index}")
+            if answer is not None and answer.label != REFUSED:
+                return np.asarray(image)
+        return None
 
     def _ask(
         self, loop: QuestionLoop, group: QuestionGroup, follower: Follower | None = None

@@ -122,6 +122,22 @@ def test_a_label_that_is_no_class_is_a_refusal_among_others_that_are(tmp_path: P
     assert labels(tmp_path)["query/4"] == REFUSED
 
 
+def test_a_resumed_audit_may_begin_with_a_label_that_is_no_class(tmp_path: Path) -> None:
+    none = Answer(body=b'{"label": "background"}')
+    with picky_vendor(BUNDLE, copy_rule, {"query/4": none, "other": none}) as server:
+        fields = f"concurrency = 1\nmax_requests = {NUM_CONTROLS + 4}"
+        assert audited(server, tmp_path, fields=fields).returncode == 12
+        done = audited(server, tmp_path, "--resume", "--max-requests", "1000", fields=fields)
+    assert done.returncode == 10, done.stderr + done.stdout
+    assert labels(tmp_path)["query/4"] == REFUSED
+
+
+def test_a_map_that_is_wrong_from_the_beginning_is_said_at_once(tmp_path: Path) -> None:
+    with picky_vendor(BUNDLE, copy_rule, {}, names=("A", "B", "C", "D")) as server:
+        done = audited(server, tmp_path, fields="concurrency = 1")
+        assert (done.returncode, server.num_requests) == (14, 1)
+
+
 def test_a_vendor_whose_labels_all_change_is_an_error_and_no_refusal(tmp_path: Path) -> None:
     changed = Answer(body=b'{"label": "class_1"}')
     with picky_vendor(BUNDLE, copy_rule, {}, from_request=(12, changed)) as server:

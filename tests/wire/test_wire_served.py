@@ -392,6 +392,16 @@ def test_an_answer_that_is_not_what_the_file_says_is_refused(
         endpoint.predict(IMAGES[: endpoint.batch_size])
 
 
+def test_numbers_of_old_tensorflow_servers_are_read(ask: Ask) -> None:
+    # TensorFlow Serving 1.8 wrote a point behind an exponent; no text may be mended along.
+    body = b'{"note": "1e-07.0 cats", "predictions": [[6e-07.0, 0.9, 0.1]]}'
+    endpoint, _ = ask("kserve_v1", PREDICT, '[answer]\nkind = "probabilities"', body=body)
+    predictions = endpoint.predict(IMAGES[:1])
+    assert predictions.labels.tolist() == [1]
+    assert predictions.log_probabilities is not None
+    assert np.exp(predictions.log_probabilities[0]) == pytest.approx([6e-7, 0.9, 0.1])
+
+
 def test_an_empty_answer_is_not_a_refusal(ask: Ask) -> None:
     endpoint, _ = ask("azure_ml", "/score", "", body=b"[]")
     with pytest.raises(SuspectError, match="expected a list of 1, one per image, got 0"):
