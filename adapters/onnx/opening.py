@@ -123,6 +123,8 @@ def adapt_model(
         image_shape = image_shape or controls.image_shape
         num_classes = num_classes or controls.num_classes
         classes = class_map(class_names, controls.class_names)
+        # Only texts and keys cannot tell classes of one name apart.
+        classes = classes.merging(tuple(sorted(classes.shared.values())))
     elif class_names is not None:
         classes = class_map(class_names, None)
         num_classes = num_classes or classes.num_classes

@@ -330,5 +330,6 @@ def _is_index(label: str, classes: ClassMap) -> bool:
 
 
 def _covers(columns: Sequence[int], classes: ClassMap) -> bool:
-    """Return whether every class of the bundle has a score."""
-    return set(columns) - {REFUSED} == set(range(classes.num_classes))
+    """Return whether every class of the bundle has a score, merged ones together."""
+    merged_away = {index for group in classes.merged for index in group[1:]}
+    return set(columns) - {REFUSED} == set(range(classes.num_classes)) - merged_away

@@ -22,10 +22,12 @@ from adapters.onnx.readings import read
 from adapters.onnx.trial import TrialResult
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import (
+    MERGED_CLASSES,
     Capability,
     Predictions,
     SuspectError,
     SuspectIdentity,
+    groups_text,
 )
 
 OutputKindChoice = Literal[
@@ -62,17 +64,23 @@ class OnnxSuspect:
         self._input = image_input
         self._recipe = recipe
         self._trial = trial
-        self._labels_only = labels_only
+        classes = trial.reading.classes
+        self._merged = classes.merged if classes is not None else ()
+        # What merged classes have between them, the calibration models' answers do not tell.
+        self._labels_only = labels_only or bool(self._merged)
         self._chunk, self._batch_size = _batch_sizes(model, image_input, recipe, trial)
 
     @property
     def identity(self) -> SuspectIdentity:
         """Say which file answers, how it is run and how its input is made."""
+        details = _details(self._model, self._input, self._recipe, self._trial, self._chunk)
+        if self._merged:
+            details[MERGED_CLASSES] = groups_text(self._merged)
         return SuspectIdentity(
             kind="onnx",
             name=self._model.name,
             digest=self._model.copy.sha256,
-            details=_details(self._model, self._input, self._recipe, self._trial, self._chunk),
+            details=details,
         )
 
     @property

@@ -185,6 +185,22 @@ def test_texts_of_the_files_own_are_read_by_a_class_map(tmp_path: Path) -> None:
         assert asked(suspect)[0] == CONTROLS.labels.tolist()
 
 
+def test_classes_of_one_name_are_one_where_names_are_answered(tmp_path: Path) -> None:
+    names = ("ant", "crane", "cat", "crane", "eel", "fox")
+    task = ControlImages(images=CONTROLS.images, labels=CONTROLS.labels, class_names=names)
+    path = save(as_text(names)(plain()), tmp_path / "named.onnx")
+    with open_onnx(path, recipe=UNIT, controls=task, device="cpu") as suspect:
+        assert suspect.identity.details["merged_classes"] == "1=3"
+        assert suspect.capability is Capability.LABELS
+        merged = [1 if label == 3 else label for label in CONTROLS.labels.tolist()]
+        assert asked(suspect)[0] == merged
+    path = save(plain(), tmp_path / "scores.onnx")
+    with open_onnx(path, recipe=UNIT, controls=task, device="cpu") as suspect:
+        # Scores have places, whatever the names are.
+        assert "merged_classes" not in suspect.identity.details
+        assert asked(suspect)[0] == CONTROLS.labels.tolist()
+
+
 def test_a_text_that_is_none_of_the_classes_is_a_refusal(tmp_path: Path) -> None:
     with opened(tmp_path, as_text([*NAMES[:5], "something else"])) as suspect:
         labels = asked(suspect)[0]
