@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Test files at once; most of their time is spent waiting for processes, servers and screens.
 WORKERS ?= 2
 
-.PHONY: demo test test-all test-servers check lint mutants bench clean
+.PHONY: demo test test-all test-files test-servers check lint mutants bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -31,7 +31,10 @@ test: $(READY) ## Run the tests (about 5 minutes on 2 cores).
 	$(BIN)/python -m pytest $(SPREAD)
 
 test-all: $(READY) ## Run the long ones too: whole demo and arena, real servers (about 11 minutes).
-	$(BIN)/python -m pytest $(SPREAD) -m 'not servers and not installed'
+	$(BIN)/python -m pytest $(SPREAD) -m 'not servers and not installed and not files'
+
+test-files: $(READY) ## Read files of real exporters, which install on first use.
+	$(BIN)/python -m pytest -m files
 
 test-servers: $(READY) ## Run the tests that need Triton and TorchServe, which install on first use.
 	$(BIN)/python -m pytest -m servers

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adapters.tariff import SpendingLimits, Tariff
 
 
@@ -94,12 +97,21 @@ class Watchable(Protocol):
         """Say how fast requests may follow one another."""
         ...
 
-    def watch(self, observer: AttemptObserver | None, *, has_answered: bool = False) -> None:
+    def watch(
+        self,
+        observer: AttemptObserver | None,
+        *,
+        has_answered: bool = False,
+        takes_refusals: bool = False,
+        witness: NDArray[np.uint8] | None = None,
+    ) -> None:
         """Tell this observer from now on; failures so far are forgotten.
 
         Args:
             observer: Keeps the books; None for nobody.
             has_answered: Whether it answered before, perhaps another process.
+            takes_refusals: Whether what it never answers, while it answers others, is a refusal.
+            witness: An image ``[H, W, C]`` that it answered with a class before.
         """
         ...
 

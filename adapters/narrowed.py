@@ -76,6 +76,32 @@ class Relabelled:
         self.inner.close()
 
 
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Return the answers to several batches as those to one.
+
+    Args:
+        parts: In order; one without probabilities tells nothing of any class where others have
+            some.
+    """
+    rows = [part.log_probabilities for part in parts]
+    known = next((row for row in rows if row is not None), None)
+    log_probabilities = None
+    if known is not None:
+        nothing = np.full(known.shape[1], np.nan)
+        log_probabilities = np.concatenate(
+            [
+                np.tile(nothing, (len(part.labels), 1)) if row is None else row
+                for part, row in zip(parts, rows, strict=True)
+            ]
+        )
+    return Predictions(
+        labels=np.concatenate([part.labels for part in parts]),
+        log_probabilities=log_probabilities,
+        attempts=sum(part.attempts for part in parts),
+        metadata={name: text for part in parts for name, text in part.metadata.items()},
+    )
+
+
 def reordered(given: Predictions, order: Sequence[int] | NDArray[np.int64]) -> Predictions:
     """Return a suspect's answers in the bundle's order of classes.
 

@@ -12,8 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Layout = Literal["NCHW", "NHWC", "NHW", "CHW", "HWC", "HW", "N(CHW)", "N(HWC)"]
-"""Axes of the model's input; those without N take one image, N(...) is one row per image."""
+Layout = Literal[
+    "NCHW", "NHWC", "NHW", "CHW", "HWC", "HW", "N(CHW)", "N(HWC)", "N(CHW)1", "N(HWC)1"
+]
+"""Axes of the model's input; those without N take one image, N(...) is one row per image, and a 1
+behind it an axis of that size."""
 
 ColorOrder = Literal["RGB", "BGR"]
 Resampling = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
@@ -119,7 +122,7 @@ def apply(
         raise ValueError(f"channels: expected 1 for layout {recipe.layout}, got {channels}")
     if recipe.color_order == "BGR" and channels == 3:
         pixels = pixels[..., ::-1]
-    channels_first = recipe.layout in ("NCHW", "CHW", "N(CHW)")
+    channels_first = recipe.layout in ("NCHW", "CHW", "N(CHW)", "N(CHW)1")
     if channels_first:
         pixels = pixels.transpose(0, 3, 1, 2)  # [N, H, W, C] -> [N, C, H, W]
     shape = _tensor_shape(recipe.layout, num_images, height, width, channels)
@@ -219,6 +222,7 @@ def _tensor_shape(
     layout: Layout, num_images: int, height: int, width: int, channels: int
 ) -> tuple[int, ...]:
     if layout.startswith("N("):
-        return (num_images, height * width * channels)
+        row = (num_images, height * width * channels)
+        return (*row, 1) if layout.endswith("1") else row
     sizes = {"N": num_images, "H": height, "W": width, "C": channels}
     return tuple(sizes[axis] for axis in layout)

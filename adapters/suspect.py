@@ -15,6 +15,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+MERGED_CLASSES = "merged_classes"
+"""Detail of a suspect that takes several of the bundle's classes for one (`groups_text`)."""
+
 REFUSED = -1
 """Label of an image for which the suspect gave no class (refusal, empty answer)."""
 
@@ -78,6 +81,16 @@ class SuspectIdentity:
     """SHA-256 in hex of the ONNX file's bytes, or of the endpoint's description."""
     details: dict[str, str] = field(default_factory=dict)
     """Anything else worth recording: provider really used, opset, output kind, wire format."""
+
+
+def groups_text(groups: tuple[tuple[int, ...], ...]) -> str:
+    """Return groups of classes as they stand in details, journals and records.
+
+    Example:
+        >>> groups_text(((1, 9), (3, 4)))
+        '1=9;3=4'
+    """
+    return ";".join("=".join(map(str, group)) for group in groups)
 
 
 class Suspect(Protocol):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from audit.asking.events import Answered
 from audit.asking.session import AuditSession
 from audit.journal.journal import Journal

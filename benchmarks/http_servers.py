@@ -36,7 +36,7 @@ import numpy as np
 import onnxruntime
 
 from adapters.endpoint.wire_format import WireRequest
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from benchmarks.http_audit import audit_speed
 from benchmarks.http_load import compiled, load_rate, write_request
 from benchmarks.plain_bundle import SIDE, K, plain_bundle

@@ -23,7 +23,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from adapters.onnx.suspect import OnnxSuspect, open_onnx
+from adapters.onnx.opening import open_onnx
+from adapters.onnx.suspect import OnnxSuspect
 from adapters.preprocessing import apply
 from benchmarks.onnx_flops import flops_per_image
 from benchmarks.results_file import write_results

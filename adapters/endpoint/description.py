@@ -106,7 +106,11 @@ class EndpointDescription(FrozenModel, ABC):
     image: Image = Image()
     class_names: tuple[str, ...] | dict[str, int | str] | None = None
     """The vendor's labels in the order of the bundle's classes, or the vendor's label -> the
-    bundle's class index or name. Absent: the vendor uses the bundle's own names."""
+    bundle's class index or name. A label that stands for several classes comes several times in the
+    list; a class with several labels comes several times in the table. Absent: the vendor uses the
+    bundle's own names."""
+    refusals: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
+    """Labels that mean none of the classes, such as ``background``."""
 
     @abstractmethod
     def wire_format(self, num_classes: int) -> WireFormat:
@@ -196,7 +200,9 @@ class EndpointDescription(FrozenModel, ABC):
         Credentials and pace are left out, so that an audit can go on with another key or fewer
         threads and still be the same audit.
         """
-        document = self.model_dump(mode="json", exclude=set(_PACE))
+        # Files that know no refusals are the ones they were before there was such a field.
+        left_out = {*_PACE} if self.refusals else {*_PACE, "refusals"}
+        document = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
     @field_validator("url")
@@ -239,7 +245,7 @@ class EndpointDescription(FrozenModel, ABC):
 
     @field_validator("class_names", mode="before")
     @classmethod
-    def _bijective(cls, names: Any) -> Any:
+    def _labels_of_classes(cls, names: Any) -> Any:
         if isinstance(names, list | tuple):
             return _checked_names(tuple(names))
         if isinstance(names, Mapping):
@@ -289,30 +295,21 @@ def _checked_names(names: tuple[Any, ...]) -> tuple[str, ...]:
             raise ValueError(f"expected labels as non-empty strings, got {name!r}")
     if len(names) < 2:
         raise ValueError(f"expected at least 2 classes, got {len(names)}")
-    _refuse_duplicates(names, "label")
     return names
 
 
 def _checked_map(names: Mapping[Any, Any]) -> dict[str, int | str]:
     targets = list(names.values())
     kinds = {type(target) for target in targets}
-    if len(names) < 2:
-        raise ValueError(f"expected at least 2 classes, got {len(names)}")
+    if len(set(targets)) < 2:
+        raise ValueError(f"expected at least 2 classes, got {len(set(targets))}")
     if "" in names or kinds not in ({int}, {str}):
         raise ValueError("expected label = index throughout, or label = name throughout")
-    _refuse_duplicates(targets, "class")
     if kinds == {int}:
-        gaps = sorted(set(range(len(targets))) - set(targets))
-        if gaps:
+        # The first gap lies among the first so many, however large the numbers are.
+        missing = next((i for i in range(len(targets)) if i not in targets), None)
+        if min(targets) < 0 or (missing is not None and missing < max(targets)):
             raise ValueError(
-                f"expected every class from 0 to {len(targets) - 1} once, got none for {gaps[0]}"
+                f"expected every class from 0 to {max(targets)}, got none for {missing}"
             )
     return dict(names)
-
-
-def _refuse_duplicates(values: Any, what: str) -> None:
-    seen = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"expected each {what} once, got {value!r} twice")
-        seen.add(value)

@@ -15,13 +15,9 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.class_map import Label as Label
+from adapters.class_map import Scores as Scores
 from adapters.suspect import Capability
-
-Label = str | int | None
-"""What a vendor calls a class: a name, an index, or nothing (a refusal)."""
-
-Scores = tuple[float, ...] | Mapping[str, float] | Mapping[str | int, float]
-"""Probabilities of one image: by class index, or by the vendor's label."""
 
 
 class AskAgainError(Exception):
@@ -52,7 +48,7 @@ class WireRequest:
     headers: Mapping[str, str]
     body: bytes
     id: str | None = None
-    """What the answer has to repeat, in formats that number their requests."""
+    """Its number, in formats that number their requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +62,15 @@ class WireAnswer:
     scores_kind: Literal["probabilities", "logits", "top_k"] = "probabilities"
     """Logits become probabilities by softmax; ``top_k`` says that some classes are left out."""
     id: str | None = None
-    """Number of the request that this answers, in formats that number them."""
+    """Number that the server gives, in formats that number requests: the request's, or its own."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Model and variant ids that came with the answer."""
+    repeated: frozenset[str] = frozenset()
+    """Labels that came more than once for one image: they stand for several classes."""
+    listed: frozenset[Label] = frozenset()
+    """All labels of such an image."""
+    num_listed: int = 0
+    """Entries of such an image, those that repeat a label included."""
 
 
 class WireFormat(Protocol):

@@ -2,7 +2,8 @@
 
 Framing is llhttp's (through httptools), in C: with Python's http.client, taking an answer apart is
 the largest part of what a request costs the audit. Answers of a classifier are small, so that
-nothing is gained by reading them bit by bit.
+nothing is gained by reading them bit by bit. What llhttp refuses and others read is read once more
+by `lenient_answer`.
 """
 
 import time
@@ -14,6 +15,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from urllib3 import HTTPHeaderDict
 
 from adapters.endpoint.wire_format import AskAgainError
+from adapters.http.lenient_answer import LenientAnswer, NotHttpError
 from adapters.suspect import SuspectUnreachableError
 
 MAX_ANSWER_BYTES = 16 << 20
@@ -74,8 +76,9 @@ def read_answer(sock: Socket, timeout_s: float) -> WholeAnswer:
     Raises:
         TimeoutError: Its head did not come in time.
         OSError: The connection broke, or was closed, before the head was whole.
-        AskAgainError: The body broke off or did not come in time, or this is not HTTP.
-        SuspectUnreachableError: It is longer than any answer of a classifier, or has more headers.
+        AskAgainError: The body broke off or did not come in time.
+        SuspectUnreachableError: This is not HTTP, is longer than any answer of a classifier, or has
+            more headers.
     """
     deadline, message = time.monotonic() + timeout_s, _Message()
     while not message.is_whole:
@@ -107,6 +110,8 @@ class _Message:
         self._pieces: list[bytes] = []
         self._version, self._keeps_connection = "", False
         self._num_bytes = self._num_body_bytes = self._num_headers = 0
+        self._received: list[bytes] = []
+        self._lenient: LenientAnswer | None = None
         self._parser = HttpResponseParser(self)
         # Some servers end lines with LF alone, which http.client and browsers take, too.
         self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)
@@ -124,13 +129,42 @@ class _Message:
     def feed(self, data: bytes) -> None:
         """Take what has come; that the parser may be beyond a limit by so much does no harm."""
         self._num_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as error:
-            if not self.is_whole:
-                raise AskAgainError("something that is not HTTP") from error
-            self._keeps_connection = False  # whatever follows the answer, nobody has asked for it
+        self._received.append(data)
+        if self._lenient is not None:
+            self._feed_lenient(data)
+        else:
+            try:
+                self._parser.feed_data(data)
+            except (HttpParserError, HttpParserUpgrade):
+                # Whatever follows the answer, nobody has asked for it.
+                self._keeps_connection = False
+                if not self.is_whole:
+                    self._read_leniently()
         self._check_limits()
+
+    def _read_leniently(self) -> None:
+        """Begin anew with a reader that takes more."""
+        self._check_limits()
+        self._lenient = LenientAnswer()
+        self._feed_lenient(b"".join(self._received))
+
+    def _feed_lenient(self, data: bytes) -> None:
+        assert self._lenient is not None
+        try:
+            self._lenient.feed(data)
+        except NotHttpError as error:
+            raise SuspectUnreachableError(
+                f"url: expected an answer, got something that is not HTTP: {error}; check the "
+                "address, or what stands before the server"
+            ) from error
+        self._take_over(self._lenient)
+
+    def _take_over(self, lenient: LenientAnswer) -> None:
+        self.status, self._headers = lenient.status, lenient.headers
+        self._version, self._keeps_connection = lenient.version, False
+        self._pieces, self._num_body_bytes = [lenient.body], lenient.num_body_bytes
+        self._num_headers = lenient.num_headers
+        self.is_whole = lenient.is_whole or (bool(self.status) and self._is_redirect)
 
     def _check_limits(self) -> None:
         framing_bytes = self._num_bytes - self._num_body_bytes
@@ -149,9 +183,16 @@ class _Message:
             raise RemoteDisconnected("closed before an answer")
         # Only a body without a length ends with its connection (RFC 9112, section 6.3).
         is_chunked = "chunked" in self._headers.get("Transfer-Encoding", "").lower()
-        if is_chunked or "Content-Length" in self._headers:
+        if not is_chunked and "Content-Length" not in self._headers:
+            self.is_whole = True
+            return
+        if self._lenient is None:
+            self._read_leniently()
+        assert self._lenient is not None
+        self._lenient.end()
+        if not self._lenient.is_whole:
             raise AskAgainError(self.cut_short)
-        self.is_whole = True
+        self._take_over(self._lenient)
 
     def answer(self) -> WholeAnswer:
         """Return the answer."""

@@ -1,4 +1,4 @@
-"""Ends asking when a suspect fails again and again, whichever thread it fails.
+"""Says when a suspect fails again and again, whichever thread it fails, so that asking ends.
 
 Retries are one request's patience; this is everybody's: with c requests in flight, a vendor that
 is down is not asked c times as often before the audit stops.
@@ -7,7 +7,6 @@ is down is not asked c times as often before the audit stops.
 import threading
 
 from adapters.endpoint.wire_format import AskAgainError
-from adapters.http.stop_signal import EndOfAsking
 from adapters.suspect import (
     SuspectError,
     SuspectFailingError,
@@ -19,16 +18,14 @@ from adapters.suspect import (
 class CircuitBreaker:
     """Counts failures in a row over all threads; an answer starts the count again."""
 
-    def __init__(self, max_failures: int, end: EndOfAsking, *, has_answered: bool = False) -> None:
+    def __init__(self, max_failures: int, *, has_answered: bool = False) -> None:
         """Start closed.
 
         Args:
             max_failures: Failures in a row that end asking.
-            end: Set when they are reached.
             has_answered: Whether the suspect answered before, perhaps another process.
         """
         self._max_failures = max_failures
-        self._end = end
         self._lock = threading.Lock()
         self._num_failures, self._has_answered = 0, has_answered
 
@@ -37,13 +34,21 @@ class CircuitBreaker:
         with self._lock:
             self._num_failures, self._has_answered = 0, True
 
-    def failed(self, error: AskAgainError) -> None:
-        """Note an attempt without a usable answer; end asking if it is one too many."""
+    @property
+    def has_answered(self) -> bool:
+        """Whether the suspect answered anything yet."""
+        return self._has_answered
+
+    @property
+    def words(self) -> str:
+        """Say how many are too many."""
+        return f"{self._max_failures} failures in a row"
+
+    def failed(self) -> bool:
+        """Note an attempt without a usable answer; return whether it is one too many."""
         with self._lock:
             self._num_failures += 1
-            is_over = self._num_failures >= self._max_failures
-        if is_over:
-            self._end.set(self.final(error, f"{self._max_failures} failures in a row"))
+            return self._num_failures >= self._max_failures
 
     def final(self, error: AskAgainError, tries: str) -> SuspectError:
         """Return what to raise when nothing more is tried.

@@ -11,6 +11,7 @@ from tenacity.wait import wait_exponential
 from adapters.endpoint.wire_format import AskAgainError
 from adapters.http.circuit_breaker import CircuitBreaker
 from adapters.http.stop_signal import EndOfAsking
+from adapters.http.witness import ImageRefusedError
 
 Answer = TypeVar("Answer")
 
@@ -26,20 +27,27 @@ _exponential = wait_exponential(multiplier=FIRST_BACK_OFF_S, max=MAX_BACK_OFF_S)
 
 
 def ask_until_answered(
-    attempt: Callable[[int], Answer], *, retries: int, end: EndOfAsking, breaker: CircuitBreaker
-) -> tuple[Answer, int]:
+    attempt: Callable[[], Answer],
+    *,
+    retries: int,
+    end: EndOfAsking,
+    breaker: CircuitBreaker,
+    answers_others: Callable[[], bool],
+) -> Answer:
     """Call ``attempt`` until it returns, at most ``retries + 1`` times.
 
     Args:
-        attempt: Sends one request; gets its number, from 1.
+        attempt: Sends one request.
         retries: Attempts after the first one.
         end: Ends waiting and asking.
         breaker: Told of every failure and answer; when one request is given up, all are.
+        answers_others: Asks another image. If that is answered, only this request is given up.
 
     Returns:
-        What ``attempt`` returned, and the number of attempts.
+        What ``attempt`` returned.
 
     Raises:
+        ImageRefusedError: It is given up, and others are answered.
         SuspectThrottledError: The last answer was "later", or the suspect has begun to fail.
         SuspectUnreachableError: No attempt ever brought a usable answer.
         SuspectError: Stopped, or ``attempt`` raised one (which is not asked again).
@@ -51,12 +59,22 @@ def ask_until_answered(
         end.check()
         number += 1
         try:
-            answer = attempt(number)
+            answer = attempt()
         except AskAgainError as error:
-            breaker.failed(error)
+            if breaker.failed():
+                # Several images may fail side by side, each of them for what it is.
+                end_unless_alone(error, breaker.words)
             raise
         breaker.answered()
         return answer
+
+    def end_unless_alone(error: AskAgainError, tries: str) -> None:
+        if not error.is_throttled and not end.is_set and answers_others():
+            breaker.answered()
+            raise ImageRefusedError(error.reason) from error
+        # One request that is given up ends all: the others would only find out the same.
+        if not end.is_set:
+            end.set(breaker.final(error, tries))
 
     first: AskAgainError | None = None
 
@@ -69,7 +87,7 @@ def ask_until_answered(
 
     # The usual request is answered at once, and pays nothing for all that could happen otherwise.
     try:
-        return numbered(), number
+        return numbered()
     except AskAgainError as error:
         first = error
     retrying = Retrying(
@@ -80,12 +98,9 @@ def ask_until_answered(
         reraise=True,
     )
     try:
-        return retrying(once_more), number
+        return retrying(once_more)
     except AskAgainError as error:
-        tries = "1 attempt" if number == 1 else f"{number} attempts"
-        # One request that is given up ends all: the others would only find out the same.
-        if not end.is_set:
-            end.set(breaker.final(error, tries))
+        end_unless_alone(error, "1 attempt" if number == 1 else f"{number} attempts")
         end.check()
         raise AssertionError("an end that is set raises") from error
 

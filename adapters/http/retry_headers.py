@@ -3,7 +3,8 @@
 ``Retry-After`` (RFC 9110, section 10.2.3), ``RateLimit`` and ``RateLimit-Policy``
 (draft-ietf-httpapi-ratelimit-headers, the current form and the older ``limit=..., remaining=...,
 reset=...``), ``RateLimit-Remaining`` and ``RateLimit-Reset`` of its first drafts, and the same with
-``X-`` as many vendors write them. What cannot be understood counts as not said.
+``X-`` as many vendors write them. Fractions, units and a field that comes twice are understood; a
+``Retry-After`` that is not means a pause, too, and a careful one. The rest counts as not said.
 """
 
 import re
@@ -14,6 +15,11 @@ from email.utils import parsedate_to_datetime
 _MIN_EPOCH_S = 1e9
 """A reset this large is a time, not a delay (2001; a delay would be 31 years)."""
 _MIN_EPOCH_MS = 1e12
+UNREADABLE_PAUSE_S = 15.0
+"""Pause where a server asks for one in words that nobody understands, seconds."""
+_SECONDS = re.compile(r"(\d+(?:\.\d*)?)\s*(?:s|sec|secs|seconds?)?$", re.IGNORECASE)
+_LONGEST_S = 1e9
+"""31 years, which is long enough to be refused."""
 _MAX_CHARACTERS = 1000
 """Of one field; reading takes up to the square of its length."""
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
@@ -34,12 +40,14 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
             so that a wrong clock on either side does no harm.
 
     Returns:
-        Seconds, at least 0, or None where it does not say or is not understood. ``Retry-After``
-        counts before the others.
+        Seconds, at least 0, or None where it does not say. ``Retry-After`` counts before the
+        others.
 
     Example:
         >>> seconds_to_wait({"Retry-After": "7"})
         7.0
+        >>> [seconds_to_wait({"Retry-After": text}) for text in ("2.5", "5, 5", "5s", "soon")]
+        [2.5, 5.0, 5.0, 15.0]
         >>> seconds_to_wait({"RateLimit": '"api";r=0;t=55'})
         55.0
     """
@@ -70,13 +78,16 @@ def seconds_until_quota(headers: Mapping[str, str]) -> float | None:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = _field(headers, "Retry-After").strip()
-    if value.isascii() and value.isdigit():
-        # Nine digits are 31 years, which is long enough to be refused.
-        return float(value[:9])
-    then = _date(value)
-    if then is None:
+    if not value:
         return None
-    return max(0.0, (then - _server_time(headers)).total_seconds())
+    # Before a date is taken apart at its comma.
+    then = _date(value)
+    if then is not None:
+        return max(0.0, (then - _server_time(headers)).total_seconds())
+    # A field that proxies have added to stands there several times: the longest pause serves all.
+    told = [_SECONDS.match(part.strip()) for part in value.split(",") if part.strip()]
+    pauses = [min(float(one[1][:40]), _LONGEST_S) for one in told if one is not None]
+    return max(pauses, default=UNREADABLE_PAUSE_S)
 
 
 def _quota_pause(headers: Mapping[str, str], *, is_refused: bool) -> float | None:

@@ -8,56 +8,57 @@ after it (`adapters.attempts`).
 
 import dataclasses
 import hashlib
-import ssl
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.attempts import Attempt, AttemptEnd, AttemptObserver, Result
+from adapters.attempts import AttemptObserver
+from adapters.class_map import (
+    ClassMap,
+    Groups,
+    SharedNameError,
+    UnknownLabelError,
+)
 from adapters.endpoint.description import EndpointDescription
-from adapters.endpoint.grants import NOTHING, Grants, NotGrantedError, origin_of
-from adapters.endpoint.local_access import LocalAccess
+from adapters.endpoint.grants import NOTHING, Grants
 from adapters.endpoint.secrets import Credential
 from adapters.endpoint.wire_format import (
     AskAgainError,
-    ReadsRefusals,
-    SelfConfiguring,
+    Label,
     WireAnswer,
     WireRequest,
 )
 from adapters.http.circuit_breaker import CircuitBreaker
-from adapters.http.class_map import ClassMap, class_map
-from adapters.http.endpoint_file import read_endpoint_file
-from adapters.http.masked_answer import masked_body, read_answer_body
-from adapters.http.peer_address import require_written_address
 from adapters.http.rate_limit import RateLimiter
 from adapters.http.rate_limit_file import SharedPace, shared_pace_path
-from adapters.http.retry import MAX_RETRY_AFTER_S, ask_until_answered
-from adapters.http.retry_headers import seconds_until_quota
-from adapters.http.server_identity import presentable, server_words
+from adapters.http.retry import ask_until_answered
+from adapters.http.sender import Sender
 from adapters.http.stop_signal import EndOfAsking
 from adapters.http.transport import HttpTransport, RawAnswer
+from adapters.http.witness import ImageRefusedError, Witness
+from adapters.narrowed import joined
 from adapters.payload import image_encoding
 from adapters.printable import printable, shortened
 from adapters.suspect import (
+    MERGED_CLASSES,
+    REFUSED,
     Capability,
     Predictions,
     SuspectConfigError,
     SuspectError,
     SuspectIdentity,
+    SuspectThrottledError,
+    SuspectUnreachableError,
+    groups_text,
 )
 from adapters.tariff import SpendingLimits, Tariff
 
 MAX_MESSAGE_CHARACTERS = 2000
 """Of an error; a server's words in it may be longer than anybody reads."""
-_MAX_ALONE_BYTES = 1 << 18
-"""Pixels that are made ready while others wait: more of them are, aside."""
 PLAIN_HTTP_WARNING = "credentials and images went over plain HTTP, which anyone on the way can read"
 JPEG_WARNING = "images are sent as JPEG, which loses the small changes that triggers are made of"
 
@@ -85,18 +86,16 @@ class HttpEndpoint:
         self._description = description
         self._classes = classes
         self._secret = secret
-        self._format = description.wire_format(len(classes.classes))
-        self._learning = threading.Lock()
-        self._on_exchange: Callable[[WireRequest, RawAnswer], None] | None = None
-        self._learner = self._format if isinstance(self._format, SelfConfiguring) else None
-        self._observer: AttemptObserver | None = None
-        self._aside: Callable[[], AbstractContextManager[object]] = nullcontext
+        self._format = description.wire_format(classes.num_classes)
+        self._takes_refusals = False
         self._is_closed = False
         self._pace = None
         if description.requests_per_second is not None:
             self._pace = SharedPace(shared_pace_path(), description.account)
-        self._begin()
+        self._end = EndOfAsking()
         self._transport = HttpTransport(description, secret, ca_bundle, grants)
+        self._sender = Sender(self._format, self._transport, self._mask, self._new_limiter())
+        self._begin()
         self._ca_bundle_sha256 = (
             None if ca_bundle is None else hashlib.sha256(ca_bundle.read_bytes()).hexdigest()
         )
@@ -120,6 +119,8 @@ class HttpEndpoint:
             details["warning"] = JPEG_WARNING
         if self._description.sends_secret_in_the_clear:
             details["insecure"] = PLAIN_HTTP_WARNING
+        if self._classes.merged:
+            details[MERGED_CLASSES] = groups_text(self._classes.merged)
         if self._ca_bundle_sha256 is not None:
             details["ca_bundle_sha256"] = self._ca_bundle_sha256
         return SuspectIdentity(
@@ -132,7 +133,7 @@ class HttpEndpoint:
     @property
     def capability(self) -> Capability:
         """Say how much `predict` tells."""
-        return self._format.capability
+        return Capability.LABELS if self._classes.merged else self._format.capability
 
     @property
     def batch_size(self) -> int:
@@ -164,6 +165,15 @@ class HttpEndpoint:
         """Return what the endpoint file says; it holds no secret."""
         return self._description
 
+    @property
+    def merges_classes(self) -> bool:
+        """Say whether some classes count as one."""
+        return bool(self._classes.merged)
+
+    def merge_classes(self, groups: Groups) -> None:
+        """Take classes that share a name for one from now on; their scores are not used then."""
+        self._classes = self._classes.merging(groups)
+
     def look_up(self) -> None:
         """Look up where the host leads; nothing is sent to it.
 
@@ -174,7 +184,7 @@ class HttpEndpoint:
 
     def show(self, on_exchange: Callable[[WireRequest, RawAnswer], None] | None) -> None:
         """Call this with each request and the answer to it, before anybody looks at it."""
-        self._on_exchange = on_exchange
+        self._sender.on_exchange = on_exchange
 
     def read_as(
         self, description: EndpointDescription, raw: RawAnswer, num_images: int
@@ -184,9 +194,9 @@ class HttpEndpoint:
         Raises:
             SuspectError: It cannot be read so.
         """
-        wire_format = description.wire_format(len(self._classes.classes))
+        wire_format = description.wire_format(self._classes.num_classes)
         answer = wire_format.decode(raw.body, raw.headers, num_images)
-        return self._predictions(answer, attempts=1)
+        return self._predictions(answer)
 
     def labels_in_order(
         self, order: Sequence[int], raw: RawAnswer, num_images: int
@@ -211,17 +221,29 @@ class HttpEndpoint:
         """Return ``text`` with everything secret replaced by ``***``."""
         return self._mask(text)
 
-    def watch(self, observer: AttemptObserver | None, *, has_answered: bool = False) -> None:
+    def watch(
+        self,
+        observer: AttemptObserver | None,
+        *,
+        has_answered: bool = False,
+        takes_refusals: bool = False,
+        witness: NDArray[np.uint8] | None = None,
+    ) -> None:
         """Tell this observer of every attempt from now on; failures so far are forgotten.
 
         Args:
             observer: Keeps the books; None for nobody.
             has_answered: Whether it answered before, so that its failing is no reason to doubt
                 the address.
+            takes_refusals: Whether an image that it never answers, while it answers others, or that
+                it calls by an unknown name, is a refusal and no error.
+            witness: An image ``[H, W, C]`` that it answered with a class before.
         """
-        self._observer = observer
-        self._aside = nullcontext if observer is None else observer.aside
+        self._sender.observer = observer
+        self._takes_refusals = takes_refusals
         self._begin(has_answered=has_answered)
+        if witness is not None:
+            self._witness.note(image_encoding.resize(witness[None], self._description.image))
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Classify one batch with one request, repeated where it fails for the moment.
@@ -243,21 +265,85 @@ class HttpEndpoint:
                 f"images: expected [1..{self.batch_size}, H, W, C], got {images.shape}"
             )
         image = self._description.image
-        with nullcontext() if image.size is None else self._aside():
+        with nullcontext() if image.size is None else self._sender.aside():
             resized = image_encoding.resize(images, image)
         try:
-            answer, attempts = ask_until_answered(
-                lambda number: self._attempt(resized, number),
-                retries=self._description.retries,
-                end=self._end,
-                breaker=self._breaker,
-            )
-            return self._predictions(answer, attempts)
+            numbers = itertools.count(1)
+            predictions = self._answered(resized, numbers)
+            return dataclasses.replace(predictions, attempts=next(numbers) - 1)
+        except SharedNameError:
+            raise  # it holds nothing of the vendor's but a label
         except SuspectError as error:
             told = printable(shortened(self._mask(str(error)), MAX_MESSAGE_CHARACTERS))
             if told != str(error):
                 raise type(error)(told) from None
             raise
+
+    def _answered(self, images: NDArray[np.uint8], numbers: Iterator[int]) -> Predictions:
+        """Ask; what the vendor never answers, while it answers others, counts as refused.
+
+        Args:
+            images: ``[N, H, W, C]``.
+            numbers: Of the attempts, the next one first.
+        """
+        try:
+            answer = ask_until_answered(
+                lambda: self._sender.ask(images, next(numbers)),
+                retries=self._description.retries,
+                end=self._end,
+                breaker=self._breaker,
+                answers_others=lambda: self._answers_others(images, numbers),
+            )
+            predictions = self._read(images, answer, numbers)
+        except ImageRefusedError:
+            return self._refused(images, numbers)
+        except (
+            SuspectUnreachableError,
+            SuspectThrottledError,
+            SharedNameError,
+            UnknownLabelError,
+        ):
+            raise
+        except SuspectError as error:
+            # Until something was answered, what cannot be read is how this server answers, and
+            # hardly what it makes of one image.
+            is_new = not self._breaker.has_answered and not isinstance(error, SuspectConfigError)
+            if is_new or self._end.is_set or not self._answers_others(images, numbers):
+                raise
+            return self._refused(images, numbers)
+        self._witness.note(images[predictions.labels != REFUSED])
+        return predictions
+
+    def _read(
+        self, images: NDArray[np.uint8], answer: WireAnswer, numbers: Iterator[int]
+    ) -> Predictions:
+        """Read an answer; a label that is no class is a refusal while others still are classes."""
+        while True:
+            try:
+                return self._predictions(answer)
+            except UnknownLabelError as error:
+                # Before any class was named, another name is a mistake in the map.
+                if not self._witness.is_known or not self._answers_others(images, numbers):
+                    raise
+                self._no_classes.add(error.label)
+
+    def _answers_others(self, images: NDArray[np.uint8], numbers: Iterator[int]) -> bool:
+        """Return whether another image is answered now, in one attempt."""
+        if not self._takes_refusals:
+            return False
+        other = self._witness.beside(images)
+        try:
+            self._predictions(self._sender.ask(other, next(numbers)))
+        except (AskAgainError, SuspectError):
+            return False
+        return True
+
+    def _refused(self, images: NDArray[np.uint8], numbers: Iterator[int]) -> Predictions:
+        if len(images) == 1:
+            return Predictions(labels=np.array([REFUSED], dtype=np.int64))
+        # One of them is enough to fail all that travel with it.
+        half = len(images) // 2
+        return joined([self._answered(part, numbers) for part in (images[:half], images[half:])])
 
     def stop(self) -> None:
         """End all waiting now; every `predict`, running or to come, raises `SuspectError`.
@@ -275,99 +361,23 @@ class HttpEndpoint:
             self._pace.close()
 
     def _begin(self, *, has_answered: bool = False) -> None:
-        self._end = EndOfAsking(self._aside)
+        self._end = EndOfAsking(self._sender.aside)
         if self._is_closed:
             self._end.set()
-        self._breaker = CircuitBreaker(
-            self._description.max_failures, self._end, has_answered=has_answered
-        )
-        self._limiter = RateLimiter(self._description.requests_per_second, self._end, self._pace)
+        self._breaker = CircuitBreaker(self._description.max_failures, has_answered=has_answered)
+        self._witness = Witness()
+        self._no_classes: set[Label] = set()
+        self._sender.limiter = self._new_limiter()
 
-    def _attempt(self, images: NDArray[np.uint8], number: int) -> WireAnswer:
-        """Send one request and decode its answer, with the observer's leave."""
-        self._limiter.acquire()
-        self._learn()
-        observer, handle = self._observer, 0
-        # Large images are encoded side by side, mostly outside the interpreter's lock.
-        with nullcontext() if images.nbytes <= _MAX_ALONE_BYTES else self._aside():
-            request = self._format.encode(images)
-            digest = hashlib.sha256(request.body).hexdigest()
-        if observer is not None:
-            attempt = Attempt(number=number, num_images=len(images), request_sha256=digest)
-            handle = observer.sending(attempt)
-        started, arrived = time.monotonic(), None
-        raw: RawAnswer | None = None
-        answer: WireAnswer | None = None
-        result = Result.FAILED
-        try:
-            with self._aside():
-                raw = self._transport.send(request)
-                arrived = time.monotonic()  # from here on others may keep it waiting
-            if self._on_exchange is not None:
-                self._on_exchange(request, raw)
-            self._check(raw)
-            answer = self._decoded(raw, request, len(images))
-            result = Result.ANSWERED
-        except AskAgainError as error:
-            result = Result.LATER if error.is_throttled else Result.FAILED
-            pause_s = error.retry_after_s if error.is_throttled else None
-            if pause_s is not None and pause_s <= MAX_RETRY_AFTER_S:
-                self._limiter.hold(pause_s)
-            raise
-        except SuspectError:
-            result = Result.REFUSED
-            raise
-        finally:
-            if observer is not None:
-                end = AttemptEnd(
-                    result=result,
-                    latency_s=(arrived or time.monotonic()) - started,
-                    status=raw.status if raw else None,
-                    answer_sha256=hashlib.sha256(raw.body).hexdigest() if raw else None,
-                    metadata=self._shown(answer.metadata if answer else {}),
-                )
-                observer.ended(handle, end)
-        pause_s = seconds_until_quota(raw.headers)
-        if pause_s is not None and pause_s <= MAX_RETRY_AFTER_S:
-            self._limiter.hold(pause_s)
-        return answer
+    def _new_limiter(self) -> RateLimiter:
+        return RateLimiter(self._description.requests_per_second, self._end, self._pace)
 
-    def _learn(self) -> None:
-        """Let the format ask the server about its model, where it needs to, once."""
-        if self._learner is not None and self._learner.question() is not None:
-            # Others may wait for the same, and nobody has the turn meanwhile.
-            with self._aside(), self._learning:
-                if (question := self._learner.question()) is not None:
-                    raw = self._transport.send(question)
-                    self._check(raw)
-                    read_answer_body(raw.body, self._learner.learn, self._mask)
-
-    def _check(self, raw: RawAnswer) -> None:
-        if 200 <= raw.status < 300:
-            return
-        # Masked before it is cut, so that no half of an echoed secret remains.
-        refused = dataclasses.replace(raw, body=masked_body(raw.body, self._mask))
-        if raw.status >= 400 and isinstance(self._format, ReadsRefusals):
-            refusal = self._format.refusal(raw.status, raw.headers, refused.body)
-            if refusal is not None:
-                raise refusal
-        self._transport.refuse(refused)
-
-    def _decoded(self, raw: RawAnswer, request: WireRequest, num_images: int) -> WireAnswer:
-        answer = read_answer_body(
-            raw.body,
-            lambda body: self._format.decode(body, raw.headers, num_images),
-            self._mask,
-        )
-        if answer.id != request.id:
-            raise AskAgainError("the answer to another request")
-        said = server_words(raw.headers, raw.certificate)
-        return dataclasses.replace(answer, metadata={**answer.metadata, **said})
-
-    def _predictions(self, answer: WireAnswer, attempts: int) -> Predictions:
-        labels = [self._classes.class_of(label) for label in answer.labels]
+    def _predictions(self, answer: WireAnswer) -> Predictions:
+        self._classes.require_apart(answer.repeated, answer.listed, answer.num_listed)
+        labels = [self._class_of(label) for label in answer.labels]
         log_probabilities = None
-        if answer.scores is not None:
+        # What merged classes have between them, the calibration models' answers do not tell.
+        if answer.scores is not None and not self._classes.merged:
             kind = answer.scores_kind
             rows = [
                 self._classes.told_log_probabilities(scores)
@@ -379,77 +389,11 @@ class HttpEndpoint:
         return Predictions(
             labels=np.array(labels, dtype=np.int64),
             log_probabilities=log_probabilities,
-            attempts=attempts,
-            metadata=self._shown(answer.metadata),
+            metadata=self._sender.shown(answer.metadata),
         )
 
-    def _shown(self, metadata: Mapping[str, str]) -> dict[str, str]:
-        # Masked before it is cut, so that no half of an echoed secret remains.
-        return {name: presentable(self._mask(value)) for name, value in metadata.items()}
+    def _class_of(self, label: Label) -> int:
+        return REFUSED if label in self._no_classes else self._classes.class_of(label)
 
     def _mask(self, text: str) -> str:
         return self._secret.mask(text) if self._secret else text
-
-
-def open_endpoint(
-    path: Path,
-    *,
-    bundle_classes: Sequence[str] | None = None,
-    ca_bundle: Path | None = None,
-    allow_plain_http: bool = False,
-    requests_per_second: float | None = None,
-    grants: Grants = NOTHING,
-) -> HttpEndpoint:
-    """Read an endpoint file and fetch the secret that it names; nothing is sent yet.
-
-    Args:
-        path: TOML file, see ``docs/endpoints.md``.
-        bundle_classes: The bundle's class names in its order; needed where the file maps labels
-            to names or names no classes at all, and checked against the file otherwise.
-        ca_bundle: Authorities (PEM) that count instead of those that the file names.
-        allow_plain_http: Let credentials travel to another machine without TLS.
-        requests_per_second: Upper limit, instead of the one that the file names.
-        grants: What the file may use of this machine, and where its host may lead.
-
-    Raises:
-        NotGrantedError: The file wants more than that; nothing of it was read.
-        SuspectConfigError: A field is wrong, the secret is missing, or the classes do not fit.
-    """
-    description = read_endpoint_file(path, allow_plain_http=allow_plain_http)
-    if requests_per_second is not None:
-        if not 0 < requests_per_second < float("inf"):
-            raise SuspectConfigError(
-                f"rate: expected more than 0 requests a second, got {requests_per_second:g}"
-            )
-        changed = {"requests_per_second": requests_per_second}
-        description = description.model_copy(update=changed)
-    url = description.url
-    access = LocalAccess(folder=path.parent, origin=origin_of(url), grants=grants)
-    try:
-        require_written_address(urlsplit(url).hostname or "", grants)
-        secret = description.credential(access)
-        authorities = _ca_bundle(description, access, ca_bundle)
-        classes = class_map(description.class_names, bundle_classes)
-    except NotGrantedError as error:
-        raise NotGrantedError(f"{path}: {error}", error.needs) from error
-    except SuspectConfigError as error:
-        raise SuspectConfigError(f"{path}: {error}") from error
-    return HttpEndpoint(description, classes, secret, authorities, grants)
-
-
-def _ca_bundle(
-    description: EndpointDescription, access: LocalAccess, given: Path | None
-) -> Path | None:
-    if given is None and description.ca_bundle is None:
-        return None
-    if given is not None and description.url.startswith("http:"):
-        raise SuspectConfigError("ca_bundle: expected none beside a http:// url, which has no TLS")
-    path = given or access.file(str(description.ca_bundle), "to vouch for its certificate")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except OSError as error:
-        found = "none" if isinstance(error, ssl.SSLError) else error.strerror
-        raise SuspectConfigError(
-            f"ca_bundle: expected PEM certificates in {path}, got {found}"
-        ) from error
-    return path

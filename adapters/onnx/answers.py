@@ -1,20 +1,20 @@
 """From a model's outputs to labels and log-probabilities.
 
-Pure functions on arrays: which output holds one score per class, whether scores are logits or
-probabilities, and the logarithm of the probabilities in float64. ``1 - p`` is never formed: it has
-no digits left where p is close to 1.
+Pure functions on arrays: which values are one score per class, whether scores are logits or
+probabilities, and the logarithm of the probabilities in float64. ``1 - p`` is formed only where
+nothing else is there: it has no digits left where p is close to 1.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.suspect import OtherTaskError, SuspectConfigError, SuspectError
+from adapters.suspect import SuspectError
 
-OutputKind = Literal["logits", "probabilities", "log_probabilities", "labels"]
+OutputKind = Literal["logits", "probabilities", "log_probabilities", "sigmoids", "labels"]
 
 SUM_TOLERANCE = 5e-3
 """How far the sum of a row of probabilities may be from 1; half precision needs 1e-3."""
@@ -22,7 +22,8 @@ SUM_TOLERANCE = 5e-3
 KIND_OF_OPERATOR: dict[str, OutputKind] = {
     "Softmax": "probabilities",
     "QLinearSoftmax": "probabilities",
-    "Sigmoid": "probabilities",
+    "Sigmoid": "sigmoids",
+    "QLinearSigmoid": "sigmoids",
     "LogSoftmax": "log_probabilities",
     "Gemm": "logits",
     "MatMul": "logits",
@@ -32,18 +33,44 @@ KIND_OF_OPERATOR: dict[str, OutputKind] = {
 
 Scores = NDArray[np.float64]
 
+SMALLEST = 2.0**-126
+"""Stands for a probability of 0, so that its logarithm is finite: the smallest normal float32."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """One output of the model on the trial images."""
+    """One output of the model on some images."""
 
     name: str
     dtype: str
-    """Type before the conversion to float64."""
+    """Type before the conversion to float64; ``text`` or ``map`` where these are no numbers."""
     operator: str
     """Operator that makes the values, if known."""
     values: Scores
     """``[N, ...]``."""
+    names: tuple[str, ...] = ()
+    """Of ``text``: what the values are indices of; of ``map``: the labels of the columns."""
+
+
+def concatenated(parts: Sequence[Output]) -> Output:
+    """Return what one output said about several batches as if they had been one."""
+    first = parts[0]
+    if first.dtype == "text":
+        names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+        values = [
+            np.array([names.index(name) for name in part.names])[part.values.astype(np.int64)]
+            for part in parts
+        ]
+        return replace(first, names=names, values=np.concatenate(values).astype(np.float64))
+    if first.dtype == "map":
+        names = tuple(dict.fromkeys(name for part in parts for name in part.names))
+        values = []
+        for part in parts:
+            rows = np.full((len(part.values), len(names)), np.nan)
+            rows[:, [names.index(name) for name in part.names]] = part.values
+            values.append(rows)
+        return replace(first, names=names, values=np.concatenate(values))
+    return replace(first, values=np.concatenate([part.values for part in parts]))
 
 
 def class_scores(values: Scores) -> Scores | None:
@@ -64,55 +91,6 @@ def class_labels(output: Output) -> NDArray[np.int64] | None:
     if output.dtype not in ("int64", "int32") or output.values.size != len(output.values):
         return None
     return output.values.reshape(-1).astype(np.int64)
-
-
-def choose_output(
-    outputs: Sequence[Output], *, num_classes: int | None, wanted: str | None
-) -> Output:
-    """Choose the output with one score per class.
-
-    Of several that agree on every trial image, logits come before probabilities. Several that do
-    not agree are an error: guessing wrong would audit an auxiliary head.
-
-    Args:
-        outputs: What the model said about the trial images.
-        num_classes: K where it is known.
-        wanted: Name that the caller insists on.
-
-    Raises:
-        OtherTaskError: Outputs hold scores, but for another number of classes.
-        SuspectConfigError: None fits, or several do; the message lists the outputs.
-    """
-    listed = ", ".join(f"{o.name}: {o.dtype} {list(o.values.shape)}" for o in outputs) or "none"
-    if wanted is not None:
-        outputs = [output for output in outputs if output.name == wanted]
-        if not outputs:
-            raise SuspectConfigError(f"output: expected one of {listed}; got {wanted!r}")
-    shaped = [(output, class_scores(output.values)) for output in outputs]
-    scored = [(output, scores) for output, scores in shaped if scores is not None]
-    fitting = [(o, s) for o, s in scored if num_classes is None or s.shape[1] == num_classes]
-    if fitting:
-        # Compared by class: logits and their softmax are two outputs of one head and must agree.
-        votes = {tuple(np.argmax(scores, axis=1)) for _, scores in fitting}
-        sizes = {scores.shape[1] for _, scores in fitting}
-        if len(votes) > 1 or len(sizes) > 1:
-            raise SuspectConfigError(
-                "output: several hold a score per class and they disagree; choose one with "
-                f"--output: {listed}"
-            )
-        # Logits still have the digits that a softmax in the model's own type has rounded away.
-        order = {"logits": 0, "log_probabilities": 1, "probabilities": 2, "labels": 3}
-        return min(fitting, key=lambda pair: order[detect_kind(pair[1], pair[0].operator)])[0]
-    # Only where no output holds scores: a class alone tells less.
-    labelled = [output for output in outputs if class_labels(output) is not None]
-    if len(labelled) == 1:
-        return labelled[0]
-    if scored and num_classes is not None:
-        raise OtherTaskError(
-            f"num_classes: expected {num_classes}, got outputs {listed}; "
-            "bundle and suspect are about different tasks"
-        )
-    raise SuspectConfigError(f"output: expected one score per class [N, K], got {listed}")
 
 
 def detect_kind(scores: Scores, operator: str) -> OutputKind:
@@ -139,7 +117,8 @@ def log_probabilities(scores: Scores, kind: OutputKind, dtype: str) -> Scores:
     For logits z: ``z_k - max z - log sum_j exp(z_j - max z)``. For probabilities p:
     ``log max(p_k, floor) - log sum_j max(p_j, floor)``, where floor is the smallest positive number
     of the model's own type (2^-24 for half precision, else 2^-126), below which it answers 0.
-    Log-probabilities are clipped at the same floor and normalised as logits are.
+    Log-probabilities are clipped at the same floor and normalised as logits are. Sigmoids, one per
+    class, go back to their logits first.
 
     Args:
         scores: Finite ``[N, K]``; log-probabilities may hold minus infinity.
@@ -154,13 +133,36 @@ def log_probabilities(scores: Scores, kind: OutputKind, dtype: str) -> Scores:
         [[-1000.0, 0.0]]
     """
     floor = 2.0**-24 if dtype == "float16" else 2.0**-126
-    if kind == "probabilities":
+    if kind == "sigmoids":
+        scores = sigmoid_logits(scores, dtype)
+    elif kind == "probabilities":
         scores = np.log(np.maximum(scores, floor))
     elif kind == "log_probabilities":
         scores = np.maximum(scores, np.log(floor))
     # The largest becomes 0: no exponential overflows, and their sum is at least 1.
     shifted: Scores = scores - scores.max(axis=1, keepdims=True)
     result: Scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return result
+
+
+def sigmoid_logits(values: Scores, dtype: str) -> Scores:
+    """Return what sigmoids were made of, ``log s - log(1 - s)``.
+
+    A file that ends in a sigmoid for each class has the logits of a softmax, or of as many yes-no
+    questions; either way the same numbers come before it. Near 1 the digits are gone, so that
+    values are clipped by the last step of the model's type below 1.
+
+    Args:
+        values: In [0, 1], ``[...]``.
+        dtype: The model's type, numpy name.
+
+    Example:
+        >>> sigmoid_logits(np.array([0.5, 0.75]), "float32").round(4).tolist()
+        [0.0, 1.0986]
+    """
+    floor, step = (2.0**-24, 2.0**-11) if dtype == "float16" else (2.0**-126, 2.0**-24)
+    clipped = np.clip(values, floor, 1 - step)
+    result: Scores = np.log(clipped) - np.log1p(-clipped)
     return result
 
 

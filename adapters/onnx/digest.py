@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from adapters.suspect import SuspectConfigError
+from adapters.onnx.private_copy import external_file
+from adapters.suspect import SuspectConfigError, SuspectError
 
 _CHUNK_BYTES = 1 << 20
 _MAX_ENTRY_BYTES = 4096
@@ -57,11 +58,12 @@ class _Locations:
             position = data.find(_KEY, position + len(_KEY))
 
 
-def digest_onnx(path: Path) -> OnnxDigest:
+def digest_onnx(path: Path, named_folder: Path | None = None) -> OnnxDigest:
     """Hash a model and the files that it names.
 
     Args:
         path: The ONNX file.
+        named_folder: Folder that the user named, where the file was found in one.
 
     Raises:
         SuspectConfigError: It cannot be read, or is no file.
@@ -77,7 +79,7 @@ def digest_onnx(path: Path) -> OnnxDigest:
         return OnnxDigest(sha256=sha256, key=sha256)
     parts, found = [sha256], []
     for name in sorted(locations.names):
-        beside = _digest_beside(path.parent, name)
+        beside = _digest_beside(path, name, named_folder)
         if beside is not None:
             found.append(os.fsdecode(name))
             parts.append(f"{name!r} {beside}")
@@ -120,18 +122,16 @@ def _name_at(data: bytes, position: int) -> bytes | None:
     return None
 
 
-def _digest_beside(folder: Path, name: bytes) -> str | None:
-    """Return the SHA-256 of a file in the folder or below it, None if there is none."""
+def _digest_beside(model: Path, name: bytes, named_folder: Path | None) -> str | None:
+    """Return the SHA-256 of a file beside a model or below it, None if there is none."""
     try:
-        path = folder / os.fsdecode(name)
-        # A stranger's file may name any path; nothing outside its folder is read for it.
-        if not path.resolve().is_relative_to(folder.resolve()):
-            return None
+        # A stranger's file may name any path; nothing is read for it that an audit would not read.
+        path = external_file(model, os.fsdecode(name), named_folder)
         with open(path, "rb", opener=_open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):
+    except (OSError, ValueError, SuspectError):
         return None
 
 

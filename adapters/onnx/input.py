@@ -134,9 +134,9 @@ def _as_image_input(tensor: TensorDescription, layout: Layout | None) -> ImageIn
     axes = tensor.shape
     if axes is None:
         # No shape at all: as many open axes as the layout has.
-        axes = (None,) * (4 if layout is None or layout.startswith("N(") else len(layout))
+        axes = (None,) * (4 if layout is None or layout.startswith("N(") else num_axes(layout))
     layout = layout or _guess_layout(axes)
-    if layout is None or (2 if layout.startswith("N(") else len(layout)) != len(axes):
+    if layout is None or num_axes(layout) != len(axes):
         return None
     sizes: dict[str, Axis] = {"N": axes[0]}
     if layout.startswith("N("):
@@ -182,6 +182,9 @@ def _guess_layout(axes: tuple[Axis, ...]) -> Layout | None:
             return "NHWC"
         return "NCHW" if is_open[1] else "NHWC" if is_open[3] else None
     if len(axes) == 3:
+        # [N, 784, 1]: a row of values with an axis behind it.
+        if axes[2] == 1 and (is_open[0] or axes[0] == 1) and _unflattened(axes[1]):
+            return "N(CHW)1"
         # Three axes are one image with channels, or pictures without.
         if axes[0] == 3 and not is_channels[2]:
             return "CHW"
@@ -192,6 +195,18 @@ def _guess_layout(axes: tuple[Axis, ...]) -> Layout | None:
         # Two axes are one row per image, unless they are a square of fixed size.
         return "N(CHW)" if is_open[0] or axes[0] == 1 or axes[0] != axes[1] else "HW"
     return None
+
+
+def num_axes(layout: Layout) -> int:
+    """Return how many axes a tensor of this layout has.
+
+    Example:
+        >>> num_axes("NCHW"), num_axes("N(CHW)"), num_axes("N(HWC)1")
+        (4, 2, 3)
+    """
+    if layout.startswith("N("):
+        return 3 if layout.endswith("1") else 2
+    return len(layout)
 
 
 def _unflattened(values: Axis) -> dict[str, Axis]:

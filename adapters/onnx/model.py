@@ -111,6 +111,7 @@ class OnnxModel:
                 dtype=array.dtype,
                 operator=operators.get(array.name, ""),
                 values=value,
+                names=array.names,
             )
             for array, value in zip(answers.arrays, values, strict=True)
         ]
@@ -127,6 +128,7 @@ def load_model(
     limits: OnnxLimits,
     num_threads: int | None = None,
     server: ForkServer | None = None,
+    named_folder: Path | None = None,
 ) -> OnnxModel:
     """Copy a file and load it in a new process.
 
@@ -136,6 +138,8 @@ def load_model(
         limits: What the file may cost.
         num_threads: Threads that answer; all cores if None.
         server: Forks the process, which is quicker; not used where CUDA may be.
+        named_folder: Folder that the user named, where the file was found in one: links of external
+            data may end in it.
 
     Raises:
         SuspectConfigError: No ONNX file, or the device is not there.
@@ -178,7 +182,7 @@ def load_model(
         )
         # Parsed there, never here.
         description = process.ask(None, Description, timeout_s=limits.start_timeout_s)
-        external = _copy_external_files(description, path, folder, limits)
+        external = _copy_external_files(description, path, folder, limits, named_folder)
         request = LoadRequest(
             device=device,
             num_threads=num_threads,
@@ -217,14 +221,22 @@ def num_cores() -> int:
 
 
 def _copy_external_files(
-    description: Description, path: Path, folder: Path, limits: OnnxLimits
+    description: Description,
+    path: Path,
+    folder: Path,
+    limits: OnnxLimits,
+    named_folder: Path | None,
 ) -> dict[str, FileCopy]:
     external: dict[str, FileCopy] = {}
     room = limits.max_external_bytes
     # One limit for all of them together: a file may name many.
     for location in description.external_files:
         external[location] = copy_external(
-            location, source_folder=path.resolve().parent, target_folder=folder, max_bytes=room
+            location,
+            model=path,
+            target_folder=folder,
+            max_bytes=room,
+            named_folder=named_folder,
         )
         room -= external[location].num_bytes
     return external

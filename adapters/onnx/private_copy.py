@@ -1,8 +1,9 @@
 """Read a suspect's files once, into a private folder.
 
 Everything that is audited is read from that copy, so what was hashed is what answers, whatever
-happens to the original in the meantime. Only regular files of the model's own folder are taken:
-no links, no devices, nothing above it.
+happens to the original in the meantime. Only regular files are taken, no devices; links only where
+they end in the model's own folder, in one that the user named, or in the download cache that the
+model belongs to (Hugging Face keeps files as links into a folder of blobs).
 """
 
 import hashlib
@@ -42,30 +43,79 @@ def copy_model(source: Path, target: Path, *, max_bytes: int) -> FileCopy:
     return copy
 
 
+def external_file(model: Path, location: str, named_folder: Path | None = None) -> Path:
+    """Return where a file of external data lies, all links followed.
+
+    Args:
+        model: The ONNX file as the user named it, perhaps a link.
+        location: Where the model says it lies, relative to its folder.
+        named_folder: Folder that the user named, where it was found in one.
+
+    Raises:
+        SuspectError: It is not there, or a link leads out of where it may.
+    """
+    field = f"external data {location!r}"
+    if Path(location).is_absolute() or ".." in Path(location).parts:
+        raise SuspectError(f"{field}: expected a file in the model's own folder")
+    # Beside the file that was named first; beside what it links to only then.
+    for folder in dict.fromkeys((model.absolute().parent, model.resolve().parent)):
+        found = folder / location
+        if not os.path.lexists(found):
+            continue
+        try:
+            target = found.resolve(strict=True)
+        except OSError as error:
+            raise SuspectError(
+                f"{field}: expected a file beside the model, got a link that leads nowhere "
+                f"({error.strerror})"
+            ) from error
+        if any(target.is_relative_to(root) for root in _roots(folder, named_folder)):
+            return target
+        raise SuspectError(
+            f"{field}: expected a file in the model's own folder, got a link to another place "
+            f"({target}); copy the model with what it links to (cp -RL)"
+        )
+    raise SuspectError(f"{field}: cannot be read beside the model: there is no such file")
+
+
+def _roots(folder: Path, named_folder: Path | None) -> list[Path]:
+    """Return the folders in which a link may end."""
+    roots = [folder.resolve()]
+    if named_folder is not None and folder.is_relative_to(named_folder.absolute()):
+        roots.append(named_folder.resolve())
+    for parent in folder.parents:
+        # MODEL/snapshots/REVISION/... beside MODEL/blobs, as huggingface_hub lays them out.
+        blobs = parent.parent / "blobs"
+        if parent.name == "snapshots" and blobs.is_dir() and not blobs.is_symlink():
+            roots.append(blobs.resolve())
+    return roots
+
+
 def copy_external(
-    location: str, *, source_folder: Path, target_folder: Path, max_bytes: int
+    location: str,
+    *,
+    model: Path,
+    target_folder: Path,
+    max_bytes: int,
+    named_folder: Path | None = None,
 ) -> FileCopy:
     """Copy one file of external data.
 
     Args:
         location: Where the model says it lies, relative to its folder.
-        source_folder: The model's folder.
+        model: The ONNX file as the user named it.
         target_folder: The private folder.
         max_bytes: What is left of the limit for external data.
+        named_folder: Folder that the user named, where it was found in one.
 
     Raises:
-        SuspectError: The file is missing, too large, a link, or has a second name (hard link).
+        SuspectError: The file is missing, too large, a link to another place, or has a second name
+            (hard link).
     """
-    folder = source_folder.resolve()
-    source, target = folder / location, target_folder / location
-    field = f"external data {location!r}"
-    if not source.is_relative_to(folder) or ".." in Path(location).parts:
-        raise SuspectError(f"{field}: expected a file in the model's own folder")
+    field, target = f"external data {location!r}", target_folder / location
+    source = external_file(model, location, named_folder)
     try:
-        # The folder is resolved already: any difference is a link below it.
-        if source.resolve(strict=True) != source:
-            raise SuspectError(f"{field}: expected a file in the model's own folder, got a link")
-        # A link that was put there since then is not followed either.
+        # A link that was put there since then is not followed.
         descriptor = os.open(source, _READ_FLAGS | getattr(os, "O_NOFOLLOW", 0))
     except OSError as error:
         raise SuspectError(f"{field}: cannot be read beside the model: {error.strerror}") from error

@@ -5,35 +5,35 @@ imports no ONNX library. Made-up images tell which output holds the classes, whe
 or probabilities, and whether answers repeat (`adapters.onnx.trial`).
 """
 
-import importlib.metadata
 import json
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.extras import install_command
 from adapters.onnx import answers as onnx_answers
-from adapters.onnx.input import ImageInput, RecipeOptions, complete_recipe, find_image_input
-from adapters.onnx.model import Device, OnnxModel, load_model
-from adapters.onnx.process.fork_client import ForkServer
-from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.input import ImageInput, RecipeOptions, complete_recipe
+from adapters.onnx.model import OnnxModel
 from adapters.onnx.process.messages import Description
 from adapters.onnx.process.shared_memory import PIXEL_BYTES
-from adapters.onnx.trial import TrialResult, try_out
+from adapters.onnx.readings import read
+from adapters.onnx.trial import TrialResult
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import (
+    MERGED_CLASSES,
     Capability,
     Predictions,
-    SuspectConfigError,
     SuspectError,
     SuspectIdentity,
+    groups_text,
 )
 
-OutputKindChoice = Literal["auto", "logits", "probabilities", "log_probabilities", "labels"]
+OutputKindChoice = Literal[
+    "auto", "logits", "probabilities", "log_probabilities", "sigmoids", "labels"
+]
+ClassNames = tuple[str, ...] | dict[str, int | str]
 
 MAX_BATCH = 64
 """Images per run on a CPU where the file leaves it open."""
@@ -64,24 +64,34 @@ class OnnxSuspect:
         self._input = image_input
         self._recipe = recipe
         self._trial = trial
-        self._labels_only = labels_only
+        classes = trial.reading.classes
+        self._merged = classes.merged if classes is not None else ()
+        # What merged classes have between them, the calibration models' answers do not tell.
+        self._labels_only = labels_only or bool(self._merged)
         self._chunk, self._batch_size = _batch_sizes(model, image_input, recipe, trial)
 
     @property
     def identity(self) -> SuspectIdentity:
         """Say which file answers, how it is run and how its input is made."""
+        details = _details(self._model, self._input, self._recipe, self._trial, self._chunk)
+        if self._merged:
+            details[MERGED_CLASSES] = groups_text(self._merged)
         return SuspectIdentity(
             kind="onnx",
             name=self._model.name,
             digest=self._model.copy.sha256,
-            details=_details(self._model, self._input, self._recipe, self._trial, self._chunk),
+            details=details,
         )
 
     @property
     def capability(self) -> Capability:
         """Say whether `predict` tells probabilities."""
-        is_labels = self._labels_only or self._trial.kind == "labels"
-        return Capability.LABELS if is_labels else Capability.PROBABILITIES
+        if self._labels_only or self._trial.kind == "labels":
+            return Capability.LABELS
+        if not self._trial.is_partial:
+            return Capability.PROBABILITIES
+        # Logits of some classes are no probabilities of any.
+        return Capability.TOP_K if self._trial.kind == "probabilities" else Capability.LABELS
 
     @property
     def batch_size(self) -> int:
@@ -152,41 +162,54 @@ class OnnxSuspect:
             raise SuspectError(
                 f"images: expected 1 to {self._batch_size} a batch, got {len(images)}"
             )
-        output = self._model.run(
+        trial = self._trial
+        outputs = self._model.run(
             images,
             input_name=self._input.name,
             recipe=self._recipe,
-            outputs=(self._trial.output,),
+            outputs=trial.reading.outputs,
             batch=self._chunk,
             fixed_batch=self._input.fixed_batch,
-        )[0]
-        if self._trial.kind == "labels":
-            named = onnx_answers.class_labels(output)
-            if named is None:
-                raise SuspectError("answers: expected one class per image, got something else")
-            num_classes = self._trial.num_classes
-            # -1 would be taken for a refusal.
-            if named.min() < 0 or (num_classes is not None and named.max() >= num_classes):
+        )
+        answers = read(trial.reading, {output.name: output for output in outputs})
+        num_classes = trial.num_classes
+        if answers is None:
+            raise SuspectError(
+                f"answers: expected {trial.reading.form} as before, got something else from "
+                f"{trial.output}"
+            )
+        if answers.scores is None:
+            named = answers.labels
+            # -1 would be taken for a refusal, which only a text can be.
+            is_number = trial.reading.form == "classes"
+            if (is_number and named.min() < 0) or (
+                num_classes is not None and named.max() >= num_classes
+            ):
                 raise SuspectError(
                     f"answers: expected classes below {num_classes or 'K'}, "
                     f"got {named.min()} to {named.max()}"
                 )
             return Predictions(labels=named)
-        scores = onnx_answers.class_scores(output.values)
-        if scores is None or scores.shape[1] != self._trial.num_classes:
+        scores = answers.scores
+        if scores.shape[1] != num_classes:
             raise SuspectError(
-                f"answers: expected [{len(images)}, {self._trial.num_classes}], "
-                f"got {list(output.values.shape)}"
+                f"answers: expected [{len(images)}, {num_classes}], got {list(scores.shape)}"
             )
-        onnx_answers.check_finite(scores, self._trial.kind)
         # From what the model said: log-probabilities are clipped where it answers 0, and tie there.
-        labels = np.argmax(scores, axis=1)
+        if trial.is_partial:
+            # Of the others nothing is told, and what is told is no whole.
+            told = np.log(np.maximum(scores, onnx_answers.SMALLEST))
+            return Predictions(
+                labels=answers.labels,
+                log_probabilities=told if self.capability is Capability.TOP_K else None,
+            )
+        onnx_answers.check_finite(scores, trial.reading.score_kind)
         if self._labels_only:
-            return Predictions(labels=labels)
+            return Predictions(labels=answers.labels)
         return Predictions(
-            labels=labels,
+            labels=answers.labels,
             log_probabilities=onnx_answers.log_probabilities(
-                scores, self._trial.kind, self._trial.dtype
+                scores, trial.reading.score_kind, trial.dtype
             ),
         )
 
@@ -206,128 +229,6 @@ class OnnxSuspect:
     ) -> None:
         """Close."""
         self.close()
-
-
-def open_onnx(
-    path: Path,
-    *,
-    recipe: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
-    image_shape: tuple[int, int, int] | None = None,
-    num_classes: int | None = None,
-    device: Device = "auto",
-    output: str | None = None,
-    output_kind: OutputKindChoice = "auto",
-    labels_only: bool = False,
-    allow_random: bool = False,
-    limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
-    server: ForkServer | None = None,
-) -> OnnxSuspect:
-    """Open an ONNX file as a suspect.
-
-    Args:
-        path: The file; external data is taken from its folder only.
-        recipe: What is known about preprocessing; a bundle's contract is
-            ``RecipeOptions(mean=..., std=...)``.
-        image_shape: ``[H, W, C]`` of the images to come; needed where the file leaves sizes open
-            and the model does not take 32, 64 or 224 pixels.
-        num_classes: K of the bundle; None takes what the model has.
-        device: ``auto`` takes CUDA where there is one, ``cuda`` insists on it.
-        output: Name of the output with the classes.
-        output_kind: What that output holds; ``auto`` finds out.
-        labels_only: Tell no probabilities although the model does.
-        allow_random: Take a model that answers differently each time.
-        limits: What the file may cost.
-        server: Starts the file's process, which is quicker where there are many files.
-
-    Returns:
-        The suspect; close it, or use it as a context manager.
-
-    Raises:
-        SuspectConfigError: What was written here or the file itself is wrong.
-        SuspectError: The file is refused, costs too much, or does not answer usably.
-    """
-    if device == "cuda":
-        check_one_runtime()
-    model = load_model(path, device=device, limits=limits, server=server)
-    try:
-        return adapt_model(
-            model,
-            recipe=recipe,
-            image_shape=image_shape,
-            num_classes=num_classes,
-            output=output,
-            output_kind=output_kind,
-            labels_only=labels_only,
-            allow_random=allow_random,
-        )
-    except BaseException:
-        model.close()
-        raise
-
-
-def adapt_model(
-    model: OnnxModel,
-    *,
-    recipe: RecipeOptions = RecipeOptions(),  # noqa: B008 (frozen)
-    image_shape: tuple[int, int, int] | None = None,
-    num_classes: int | None = None,
-    output: str | None = None,
-    output_kind: OutputKindChoice = "auto",
-    labels_only: bool = False,
-    allow_random: bool = False,
-) -> OnnxSuspect:
-    """Find out how a loaded model wants to be asked, and make it a suspect.
-
-    One model may be several suspects, for bundles with other images; closing one closes all.
-
-    Args:
-        model: From `adapters.onnx.model.load_model`; stays open if this fails.
-        recipe: See `open_onnx`, like the rest.
-        image_shape: Likewise.
-        num_classes: Likewise.
-        output: Likewise.
-        output_kind: Likewise.
-        labels_only: Likewise.
-        allow_random: Likewise.
-
-    Raises:
-        OtherTaskError: The model answers another number of classes.
-        SuspectConfigError: What was written here or the file itself is wrong.
-        SuspectError: The file does not answer usably.
-    """
-    image_input = find_image_input(model.description.inputs, recipe.layout)
-    completed = complete_recipe(image_input, recipe)
-    trial = try_out(
-        model,
-        image_input,
-        completed,
-        image_shape=image_shape,
-        num_classes=num_classes,
-        output=output,
-        output_kind=None if output_kind == "auto" else output_kind,
-        allow_random=allow_random,
-    )
-    return OnnxSuspect(
-        model=model,
-        image_input=image_input,
-        recipe=completed,
-        trial=trial,
-        labels_only=labels_only,
-    )
-
-
-def check_one_runtime() -> None:
-    """Refuse CUDA where two onnxruntime packages overwrite each other's files.
-
-    Raises:
-        SuspectConfigError: Both onnxruntime and onnxruntime-gpu are installed.
-    """
-    names = {d.metadata["Name"].lower() for d in importlib.metadata.distributions() if d.metadata}
-    if {"onnxruntime", "onnxruntime-gpu"} <= names:
-        raise SuspectConfigError(
-            "device: onnxruntime and onnxruntime-gpu are both installed and share one folder, so "
-            f"CUDA may be missing; pip uninstall both, then {install_command('cuda')}"
-        )
 
 
 def _batch_sizes(
@@ -374,6 +275,12 @@ def _details(
         "network": model.description.network,
         "preprocessing": json.dumps(asdict(recipe)),
     }
+    if trial.reading.form not in ("scores", "classes"):
+        details["output_form"] = trial.reading.form
+    if trial.reading.columns is not None and trial.reading.form == "scores":
+        details["output_columns"] = json.dumps(trial.reading.columns)
+    if trial.other_outputs:
+        details["other_outputs"] = ", ".join(trial.other_outputs)
     for location, sha256 in model.external.items():
         details[f"external_data_sha256 {location}"] = sha256
     return details

@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.model import Device
+from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.fork_client import ForkServer
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import OnnxSuspect, OutputKindChoice, open_onnx
+from adapters.onnx.suspect import OnnxSuspect, OutputKindChoice
 from adapters.preprocessing import ColorOrder, Layout, Resampling
 from adapters.printable import toml_string
 from adapters.strict_model import FrozenModel
@@ -35,6 +37,12 @@ class ModelTable(FrozenModel):
     output: str | None = None
     """Output with the classes."""
     output_kind: OutputKindChoice = "auto"
+    class_names: Annotated[tuple[str, ...], Field(strict=False)] | dict[str, int | str] | None = (
+        None
+    )
+    """The file's labels in the order of the bundle's classes, or the class of each label, by index
+    or by name; a number is a place among the file's scores. Where other classes have no label, they
+    are left out."""
     allow_random: bool = False
     """Take a model that answers differently each time."""
 
@@ -88,6 +96,7 @@ def open_suspect_file(
     num_classes: int | None = None,
     device: Device = "auto",
     labels_only: bool = False,
+    controls: ControlImages | None = None,
     limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     server: ForkServer | None = None,
 ) -> OnnxSuspect:
@@ -96,16 +105,17 @@ def open_suspect_file(
     Args:
         path: The suspect file.
         contract: The bundle's preprocessing, for what the file leaves out.
-        image_shape: See `adapters.onnx.suspect.open_onnx`, like the rest.
+        image_shape: See `adapters.onnx.opening.open_onnx`, like the rest.
         num_classes: Likewise.
         device: Likewise.
         labels_only: Likewise.
+        controls: Likewise.
         limits: Likewise.
         server: Likewise.
 
     Raises:
         SuspectConfigError: The suspect file is wrong, or the ONNX file is another one.
-        SuspectError: See `adapters.onnx.suspect.open_onnx`.
+        SuspectError: See `adapters.onnx.opening.open_onnx`.
     """
     described = read_suspect_file(path)
     suspect = open_onnx(
@@ -118,6 +128,8 @@ def open_suspect_file(
         output_kind=described.model.output_kind,
         labels_only=labels_only,
         allow_random=described.model.allow_random,
+        controls=controls,
+        class_names=described.model.class_names,
         limits=limits,
         server=server,
     )
@@ -164,4 +176,8 @@ def _toml(value: Any) -> str:
     """Write a value: JSON's numbers, booleans and arrays of them are TOML's too."""
     if isinstance(value, str):
         return toml_string(value)
+    if isinstance(value, dict):
+        return (
+            f"{{ {', '.join(f'{toml_string(key)} = {_toml(one)}' for key, one in value.items())} }}"
+        )
     return json.dumps(list(value) if isinstance(value, tuple) else value)

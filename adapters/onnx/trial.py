@@ -1,30 +1,41 @@
-"""Find out how a loaded model answers, by asking it about a few made-up images.
+"""Find out how a loaded model answers, by asking it about a few images.
 
-The same images are asked about twice, and once more one at a time: a model that answers
+The same made-up images are asked about twice, and once more one at a time: a model that answers
 differently each time, or whose answers depend on what else is in the batch, cannot be audited like
-one that does not.
+one that does not. What its outputs hold is judged on control images, where there are some: two
+images, and made-up ones at that, say too little of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.onnx import answers as onnx_answers
-from adapters.onnx.answers import Output, OutputKind, Scores
+from adapters.onnx.answers import KIND_OF_OPERATOR, Output, OutputKind
+from adapters.onnx.asking import Asking
+from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import ImageInput
 from adapters.onnx.model import OnnxModel
-from adapters.preprocessing import InputRecipe
-from adapters.suspect import SuspectConfigError, SuspectError
+from adapters.onnx.output_choice import (
+    ClassOutput,
+    Wanted,
+    choose_output,
+    class_outputs,
+    is_class_like,
+    require_class_outputs,
+)
+from adapters.onnx.readings import Reading
+from adapters.preprocessing import InputRecipe, Layout
+from adapters.suspect import SuspectError
 
-SIDES = (32, 64, 224)
-"""Sides of the images where neither file nor caller says one, pixels."""
 TOLERANCE = 1e-4
 """Difference between two answers to one image that rounding explains, share of their range."""
 HALF_TOLERANCE = 5e-3
 """The same for half precision."""
 BATCH_DEPENDENT_OPERATORS = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul"})
 """They take one scale for the whole batch."""
+_OTHER_ROWS: dict[Layout, Layout] = {"N(CHW)": "N(HWC)", "N(CHW)1": "N(HWC)1"}
+"""Rows of the same length whose values stand in another order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,41 +53,58 @@ class TrialResult:
     """Whether two answers to the same batch were the same."""
     is_batch_free: bool
     """Whether several images may share a run: it works and does not change the answers."""
+    other_outputs: tuple[str, ...]
+    """Further outputs that hold classes: the same ones, unless the caller chose among them."""
+    is_partial: bool
+    """Whether scores are told of some classes only."""
+    reading: Reading = field(repr=False)
+    """How classes are read out of the outputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What a trial found out."""
+
+    result: TrialResult
+    recipe: InputRecipe
+    """How images become the model's tensor, with what only trying shows."""
+    fixed_batch: int | None
+    """Number of images that each run must have; None if any."""
 
 
 def try_out(
     model: OnnxModel,
     image_input: ImageInput,
     recipe: InputRecipe,
+    wanted: Wanted,
     *,
     image_shape: tuple[int, int, int] | None,
-    num_classes: int | None,
-    output: str | None,
-    output_kind: OutputKind | None,
     allow_random: bool,
-) -> TrialResult:
-    """Ask about made-up images.
+    is_layout_known: bool,
+    controls: ControlImages | None = None,
+) -> Tried:
+    """Ask about made-up images, and about control images where outputs leave something open.
 
     Args:
         model: The loaded model.
         image_input: Its input.
         recipe: How images become its tensor.
+        wanted: What the caller knows or insists on about outputs.
         image_shape: ``[H, W, C]`` of the images to come, where known.
-        num_classes: K, where known.
-        output: Name of the output, where the caller insists.
-        output_kind: What it holds, where the caller insists.
         allow_random: Whether a model may answer differently each time.
+        is_layout_known: Whether the caller has named the axes.
+        controls: Labelled images of the task, where there are some.
 
     Raises:
-        SuspectConfigError: No output, or several, hold a score per class.
+        OutputsDisagreeError: Several outputs hold classes, and not the same ones.
+        SuspectConfigError: No output holds a class or a score per class.
         SuspectError: The model fails on every size, answers NaN, or is random and may not be.
     """
-    asking = _Asking(model, image_input, recipe)
-    together = _share_a_run(image_input)
-    images, first, together = asking.first_answers(image_shape, together)
-    chosen = onnx_answers.choose_output(first, num_classes=num_classes, wanted=output)
-    again = asking.ask(images, chosen.name, together)
-    is_repeatable = _is_same(chosen, again)
+    asking = Asking(model, image_input, recipe)
+    images, first = asking.first_answers(image_shape)
+    asked = [output for output in first if is_class_like(output)] or first
+    names = [output.name for output in asked]
+    is_repeatable = _are_same(asked, asking.ask(images, names))
     if not is_repeatable and not allow_random:
         reason = ", ".join(model.description.random_operators)
         raise SuspectError(
@@ -84,110 +112,84 @@ def try_out(
             + (f" (the file contains {reason})" if reason else "")
             + "; allow_random = true audits it all the same"
         )
+    together = asking.way.together
     # Two images may agree by chance; these operators never answer independently of the batch.
     if together:
         together = not BATCH_DEPENDENT_OPERATORS & set(model.description.operators)
-    # Of a model that answers at random, a difference would say nothing about the batch.
-    if together and is_repeatable:
-        together = _is_same(chosen, asking.ask(images, chosen.name, together=False))
-    return _result(chosen, output_kind, num_classes, is_repeatable, together)
-
-
-def _share_a_run(image_input: ImageInput) -> bool:
-    return "N" in image_input.recipe.layout and image_input.fixed_batch != 1
-
-
-class _Asking:
-    """The model with everything about a question that stays the same."""
-
-    def __init__(self, model: OnnxModel, image_input: ImageInput, recipe: InputRecipe) -> None:
-        self._model = model
-        self._input = image_input
-        self._recipe = recipe
-
-    def first_answers(
-        self, image_shape: tuple[int, int, int] | None, together: bool
-    ) -> tuple[NDArray[np.uint8], list[Output], bool]:
-        """Ask for all outputs, with images of sizes that may fit, together or one at a time."""
-        failure: SuspectError | None = None
-        for shape in self._shapes(image_shape):
-            images = trial_images(shape)
-            # A batch that is free in the declared shape may be fixed inside, which only trying
-            # shows.
-            for attempt in (True, False) if together else (False,):
-                try:
-                    outputs = self._run(images, (), attempt)
-                except SuspectError as error:
-                    # A process that is gone answers no other size either.
-                    if not self._model.process.is_running:
-                        raise
-                    failure = failure or error
-                    continue
-                if any(len(output.values) == len(images) for output in outputs):
-                    return images, outputs, attempt
-        raise failure or SuspectConfigError("output: expected one row per image, got none")
-
-    def ask(self, images: NDArray[np.uint8], output: str, together: bool) -> Output:
-        return self._run(images, (output,), together)[0]
-
-    def _run(
-        self, images: NDArray[np.uint8], outputs: tuple[str, ...], together: bool
-    ) -> list[Output]:
-        return self._model.run(
-            images,
-            input_name=self._input.name,
-            recipe=self._recipe,
-            outputs=outputs,
-            batch=min(len(images), self._input.fixed_batch or len(images)) if together else 1,
-            fixed_batch=self._input.fixed_batch,
-        )
-
-    def _shapes(self, image_shape: tuple[int, int, int] | None) -> list[tuple[int, int, int]]:
-        if image_shape is not None:
-            return [image_shape]
-        channels = self._recipe.channels or (1 if self._recipe.layout in ("NHW", "HW") else 3)
-        if self._recipe.size is not None:
-            return [(*self._recipe.size, channels)]
-        return [(side, side, channels) for side in SIDES]
-
-
-def trial_images(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return made-up images that no two of look alike: a dark ramp and bright noise."""
-    height, width, channels = shape
-    rows, columns = np.mgrid[0:height, 0:width]
-    ramp = (rows * 96 // height + columns * 32 // width)[..., None] + 40 * np.arange(channels)
-    noise = np.random.default_rng(7).integers(96, 256, shape)
-    return np.stack([ramp, noise]).astype(np.uint8)
-
-
-def _result(
-    chosen: Output,
-    output_kind: OutputKind | None,
-    num_classes: int | None,
-    is_repeatable: bool,
-    is_batch_free: bool,
-) -> TrialResult:
-    scores: Scores | None = onnx_answers.class_scores(chosen.values)
-    kind = output_kind
-    if scores is not None and kind != "labels":
-        kind = kind or onnx_answers.detect_kind(scores, chosen.operator)
-        onnx_answers.check_finite(scores, kind)
-        num_classes = scores.shape[1]
-    elif onnx_answers.class_labels(chosen) is not None and kind in (None, "labels"):
-        kind = "labels"
-    else:
-        raise SuspectConfigError(
-            f"output_kind: expected what {chosen.name} {list(chosen.values.shape)} can hold, "
-            f"got {kind}"
-        )
-    return TrialResult(
+    # Of a model that answers at random, a difference would say nothing about the batch; one that
+    # needs so many images cannot be asked for fewer.
+    if together and is_repeatable and asking.way.fixed_batch is None:
+        together = _are_same(asked, asking.ask(images, names, alone=True))
+    asking.way = replace(asking.way, together=together)
+    truth: NDArray[np.int64] | None = None
+    answers = asked
+    if controls is not None and _is_open(asked, wanted):
+        answers, truth = asking.about(controls.images, names), controls.labels
+    found = require_class_outputs(answers, wanted, truth)
+    # Compared with all others, also where the caller has chosen.
+    chosen = choose_output(found, truth, kind=wanted.kind)
+    if controls is not None and not is_layout_known:
+        chosen = _in_better_rows(asking, chosen, wanted, controls)
+    scores, reading = chosen.answers.scores, chosen.reading
+    others = (one.name for one in class_outputs(answers, wanted, truth))
+    result = TrialResult(
         output=chosen.name,
-        kind=kind,
-        dtype=chosen.dtype,
-        num_classes=num_classes,
+        kind=reading.kind,
+        dtype=reading.dtype,
+        num_classes=wanted.num_classes if scores is None else scores.shape[1],
         is_repeatable=is_repeatable,
-        is_batch_free=is_batch_free,
+        is_batch_free=together,
+        other_outputs=tuple(name for name in others if name != chosen.name),
+        is_partial=scores is not None and bool(np.isnan(scores).any()),
+        reading=reading,
     )
+    return Tried(result=result, recipe=asking.way.recipe, fixed_batch=asking.way.fixed_batch)
+
+
+def _is_open(asked: list[Output], wanted: Wanted) -> bool:
+    """Return whether made-up images say too little: which output, or what it holds."""
+    found = class_outputs(asked, wanted)
+    if len(found) != 1:
+        return True
+    (only,) = found
+    operator = next(one.operator for one in asked if one.name == only.name)
+    is_told = wanted.kind is not None or operator in KIND_OF_OPERATOR
+    return only.reading.form not in ("scores", "classes") or not (
+        is_told or only.reading.kind == "labels"
+    )
+
+
+def _in_better_rows(
+    asking: Asking, chosen: ClassOutput, wanted: Wanted, controls: ControlImages
+) -> ClassOutput:
+    """Try the other order of a row's values, and keep the one that gets more images right.
+
+    Torch flattens channel by channel, scikit-learn, Keras and numpy pixel by pixel, and a row of
+    3072 values looks the same.
+    """
+    recipe = asking.way.recipe
+    other = _OTHER_ROWS.get(recipe.layout)
+    if other is None or recipe.channels == 1:
+        return chosen
+    names = chosen.reading.outputs
+
+    def asked(layout: Layout) -> ClassOutput:
+        outputs = asking.about(controls.images, names, replace(recipe, layout=layout))
+        found = require_class_outputs(outputs, wanted, controls.labels)
+        return choose_output(found, controls.labels, kind=wanted.kind)
+
+    def num_right(one: ClassOutput) -> int:
+        return int((one.answers.labels == controls.labels).sum())
+
+    first, second = asked(recipe.layout), asked(other)
+    if num_right(second) <= num_right(first):
+        return first
+    asking.way = replace(asking.way, recipe=replace(recipe, layout=other))
+    return second
+
+
+def _are_same(first: list[Output], second: list[Output]) -> bool:
+    return all(_is_same(*pair) for pair in zip(first, second, strict=True))
 
 
 def _is_same(first: Output, second: Output) -> bool:

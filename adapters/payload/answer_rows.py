@@ -18,6 +18,15 @@ Kind = Literal["auto", "labels", "top_k", "probabilities", "logits"]
 NamedScores = Mapping[str | int, float]
 """Numbers by the vendor's label; an integer may be the class itself (`ClassMap`)."""
 
+
+class RepeatedScores(dict[str | int, float]):
+    """Numbers by the vendor's label, where some label came more than once: the largest of each."""
+
+    repeated: frozenset[str] = frozenset()
+    num_listed: int = 0
+    """Entries, those that repeat a label included."""
+
+
 Row = Label | tuple[float, ...] | NamedScores
 """A label; numbers by class index; or numbers by the vendor's label."""
 
@@ -67,11 +76,11 @@ def row_of(value: Any, label_key: str = "label", score_key: str = "score") -> Ro
             return named(
                 [(_at(item, label_key), _at(item, score_key)) for item in value],
             )
-        case list() if value and all(type(item) in (int, float) for item in value):
+        case list() if value and all(is_number(item) for item in value):
             return tuple(float(item) for item in value)
         case dict() if label_key in value and score_key in value:
             return row_of([value], label_key, score_key)
-        case dict() if value and all(type(item) in (int, float) for item in value.values()):
+        case dict() if value and all(is_number(item) for item in value.values()):
             return named(list(value.items()))
         case []:
             return None
@@ -82,26 +91,40 @@ def row_of(value: Any, label_key: str = "label", score_key: str = "score") -> Ro
 
 
 def named(pairs: Sequence[tuple[Any, Any]]) -> NamedScores:
-    """Return scores by label, in the order of the answer.
+    """Return scores by label, in the order of the answer; NaN for one that is no finite number.
+
+    Vendors have classes of one name. A label that comes more than once keeps its largest score, as
+    the likeliest class would; the result is a `RepeatedScores` then.
 
     Raises:
-        SuspectError: A label is neither text nor integer, comes twice, or a score is no finite
-            number.
+        SuspectError: A label is neither text nor integer, or a score is no number.
     """
     scores: dict[str | int, float] = {}
     texts: set[str] = set()
+    repeated: set[str] = set()
     for label, score in pairs:
         if isinstance(label, bool) or not isinstance(label, str | int):
             raise SuspectError(f"answer: expected a label as text, got {kind_of(label)}")
-        if type(score) not in (int, float) or not math.isfinite(score):
+        if not is_number(score):
             raise SuspectError(
                 f"answer: expected a number as the score of {label!r}, got {kind_of(score)}"
             )
         if str(label) in texts:
-            raise SuspectError(f"answer: expected each label once, got {label!r} twice")
+            repeated.add(str(label))
+            score = max(scores.get(label, -math.inf), score)
         texts.add(str(label))
         scores[label] = float(score)
-    return scores
+    if not repeated:
+        return scores
+    with_repeated = RepeatedScores(scores)
+    with_repeated.repeated = frozenset(repeated)
+    with_repeated.num_listed = len(pairs)
+    return with_repeated
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a JSON value is a number; true and false are none."""
+    return type(value) in (int, float)
 
 
 def wire_answer(
@@ -127,9 +150,13 @@ def wire_answer(
         scores = tuple(row if isinstance(row, Mapping) else {} for row in rows)
     elif kind in ("probabilities", "logits"):
         scores = tuple(_scores(row, kind) for row in rows)
+    shared = [row for row in rows if isinstance(row, RepeatedScores)]
     return WireAnswer(
         labels=labels,
         scores=scores,
+        repeated=frozenset(label for row in shared for label in row.repeated),
+        listed=frozenset(label for row in shared for label in row),
+        num_listed=max((row.num_listed for row in shared), default=0),
         scores_kind=kind if kind in ("logits", "top_k") else "probabilities",
         metadata=metadata or {},
     )
@@ -162,6 +189,8 @@ def kind_of(value: Any) -> str:
         >>> kind_of({}), kind_of(None), kind_of(True)
         ('an object', 'null', 'true or false')
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN or Infinity"
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
     return names.get(type(value), "null" if value is None else "a number")
 
@@ -178,6 +207,9 @@ def _label(row: Row, kind: Kind, num_classes: int) -> Label:
             "what they are"
         )
     if isinstance(row, Mapping):
+        # Of scores that are no numbers nobody knows which is the largest: that is no answer.
+        if not all(map(math.isfinite, row.values())):
+            return None
         return max(row, key=lambda label: row[label], default=None)
     if kind == "top_k":
         raise SuspectError(
@@ -187,6 +219,8 @@ def _label(row: Row, kind: Kind, num_classes: int) -> Label:
         raise SuspectError(
             f"answer: expected {num_classes} scores per image, one per class, got {len(row)}"
         )
+    if not all(map(math.isfinite, row)):
+        return None
     return max(range(num_classes), key=row.__getitem__)
 
 

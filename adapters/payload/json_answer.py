@@ -1,22 +1,28 @@
 """Reads JSON out of an answer by looking at the bytes, since servers mislabel their answers."""
 
 import json
+import re
 from typing import Any
 
 from adapters.endpoint.wire_format import AskAgainError
 from adapters.printable import excerpt
 from adapters.suspect import SuspectError, SuspectUnreachableError
 
+_POINT_BEHIND_EXPONENT = re.compile(r"(\d[eE][-+]?\d+)\.0(?=\s*[,\]}])")
+_BEHIND = "Extra data"
+"""What Python's reader says of a value that ends before the text does."""
 _CLOSING = {b"{": b"}", b"[": b"]", b'"': b'"'}
 
 
 def read_json(body: bytes) -> Any:
     """Return the JSON value that an answer holds, whatever its Content-Type says.
 
+    NULs behind it, which servers written in C leave, do not count.
+
     Raises:
         AskAgainError: Empty, or it begins like JSON and breaks off.
         SuspectUnreachableError: A web page: something else than the classifier answers.
-        SuspectError: Whole, but not JSON.
+        SuspectError: Whole, but not JSON, or with something behind it.
     """
     text = body.strip().removeprefix(b"\xef\xbb\xbf")
     if not text:
@@ -27,8 +33,19 @@ def read_json(body: bytes) -> Any:
             "and whether something in between asks for a login"
         )
     try:
-        return _DECODER.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+        decoded = text.decode(json.detect_encoding(text), "surrogatepass")
+        return _DECODER.decode(decoded.rstrip("\0 \t\r\n"))
     except json.JSONDecodeError as error:
+        # TensorFlow Serving before 1.10 writes 6e-07.0 (its issue 1014).
+        mended = _POINT_BEHIND_EXPONENT.sub(r"\1", error.doc)
+        if mended != error.doc:
+            return read_json(mended.encode())
+        if error.msg == _BEHIND:
+            behind = error.doc[error.pos :]
+            raise SuspectError(
+                f"answer: expected JSON alone, got {excerpt(behind.encode())!r} behind it at "
+                f"character {error.pos + 1}"
+            ) from error
         if _breaks_off(text, error):
             raise AskAgainError(f"JSON that breaks off after {len(body)} bytes") from error
         raise SuspectError(f"answer: expected JSON, got {excerpt(body)!r}") from error
@@ -50,8 +67,5 @@ def _whole_number(text: str) -> int:
     return number
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_whole_number)
+_DECODER = json.JSONDecoder(parse_int=_whole_number)
+"""Takes NaN and Infinity, which many servers write: whoever needs such a number refuses it."""

@@ -2,7 +2,7 @@
 
 Shared by the wire formats that speak it. What the endpoint file leaves open (name, type and axes
 of the input, name of the output) is read from the server's metadata before the first image. Every
-request has an ``id``, which the answer must repeat.
+request has an ``id``, since some servers fail without; many answer with another one.
 
 Source: KServe, Open Inference Protocol V2, HTTP/REST; Triton, Binary tensor data extension.
 """
@@ -109,7 +109,8 @@ class Inference:
     """A decoded answer."""
 
     output: OutputTensor
-    id: str
+    id: str | None
+    """What the server numbers it by; None where it does not."""
     metadata: dict[str, str]
 
 
@@ -262,14 +263,14 @@ class OpenInference:
         wanted = self._tensors.output if self._tensors else self._output
         name = _chosen(outputs, wanted, "answer.output", error=SuspectError)
         number = document.get("id")
-        if not isinstance(number, str) or not number:
-            raise SuspectError("answer.id: expected the request's id, got none")
         told = {
             key: str(document[key])
             for key in ("model_name", "model_version")
             if document.get(key) is not None
         }
-        return Inference(output=outputs[name], id=number, metadata=told)
+        return Inference(
+            output=outputs[name], id=number if isinstance(number, str) else None, metadata=told
+        )
 
     def _post(self, header: bytes, tail: bytes | None, number: str) -> WireRequest:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}

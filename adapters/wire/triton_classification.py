@@ -9,7 +9,7 @@ Source: Triton Inference Server, Classification extension.
 
 import math
 from collections.abc import Mapping
-from operator import itemgetter
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from adapters.endpoint.wire_format import WireAnswer, WireRequest
+from adapters.payload.answer_rows import Kind, named, wire_answer
 from adapters.payload.open_inference import OpenInference, OpenInferenceDescription
 from adapters.strict_model import FrozenModel
 from adapters.suspect import Capability, SuspectError
@@ -61,18 +62,18 @@ class Description(OpenInferenceDescription):
 
     def wire_format(self, num_classes: int) -> "TritonClassificationFormat":
         """Return what encodes and decodes as the file says."""
-        return TritonClassificationFormat(self)
+        return TritonClassificationFormat(self, num_classes)
 
 
 class TritonClassificationFormat(OpenInference):
     """Reads the best classes out of texts."""
 
-    def __init__(self, description: Description) -> None:
+    def __init__(self, description: Description, num_classes: int) -> None:
         """Prepare to ask for the best classes."""
         # Texts are short: they come as JSON, whatever way the image goes.
         parameters = {"classification": description.answer.classes, "binary_data": False}
         super().__init__(description, description.answer.output, parameters)
-        self._answer = description.answer
+        self._answer, self._num_classes = description.answer, num_classes
         self._batch_size = description.request.batch_size
 
     @property
@@ -92,18 +93,15 @@ class TritonClassificationFormat(OpenInference):
     def decode(self, body: bytes, headers: Mapping[str, str], num_images: int) -> WireAnswer:
         """Read the best classes of each image."""
         inference = self.inference(body, headers)
-        rows = [[self._entry(text) for text in row] for row in inference.output.rows(num_images)]
-        return WireAnswer(
-            labels=tuple(max(row, key=itemgetter(0))[1] for row in rows),
-            scores=tuple({label: value for value, label in row} for row in rows)
-            if self.capability is Capability.TOP_K
-            else None,
-            scores_kind="top_k",
-            metadata=inference.metadata,
-            id=inference.id,
-        )
+        rows = [
+            named([self._entry(text) for text in row]) for row in inference.output.rows(num_images)
+        ]
+        kind: Kind = "top_k" if self.capability is Capability.TOP_K else "auto"
+        answer = wire_answer(rows, kind, self._num_classes, inference.metadata)
+        return replace(answer, id=inference.id)
 
-    def _entry(self, text: Any) -> tuple[float, str | int]:
+    def _entry(self, text: Any) -> tuple[str | int, float]:
+        """Return label and value."""
         parts = text.split(":", 2) if isinstance(text, str) else []
         try:
             value, index = float(parts[0]), int(parts[1])
@@ -115,9 +113,9 @@ class TritonClassificationFormat(OpenInference):
                 "classification extension?"
             )
         if self._answer.label == "index":
-            return value, index
+            return index, value
         if len(parts) < 3 or not parts[2]:
             raise SuspectError(
                 f'answer.label: expected a name in {text!r}, got none; write label = "index"'
             )
-        return value, parts[2]
+        return parts[2], value

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from adapters.class_map import SharedNameError
+from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import Suspect
 from audit.asking.cost import plan_spending
 from audit.asking.events import AuditEvent, Finished
@@ -38,6 +40,33 @@ def run_audit(
         AuditError: A setting does not fit, or bundle and suspect do not.
         SuspectError: The suspect did not answer.
     """
+    try:
+        return _run(journal, bundle, suspect, options, stamp, on_event)
+    except SharedNameError as error:
+        # The first answer shows it, so that hardly anything is asked twice.
+        if not merge_named_alike(suspect, error):
+            raise
+    return _run(journal, bundle, suspect, options, stamp, on_event)
+
+
+def merge_named_alike(suspect: Suspect, error: SharedNameError) -> bool:
+    """Let an endpoint take classes of one name for one, if it does not yet and they are known."""
+    while (inner := getattr(suspect, "inner", None)) is not None:
+        suspect = inner
+    if not isinstance(suspect, HttpEndpoint) or not error.groups or suspect.merges_classes:
+        return False
+    suspect.merge_classes(error.groups)
+    return True
+
+
+def _run(
+    journal: Journal,
+    bundle: BundleContents,
+    suspect: Suspect,
+    options: AuditOptions,
+    stamp: Callable[[bytes], bytes] | None,
+    on_event: Callable[[AuditEvent], None],
+) -> Outcome:
     options = options.settled_for(bundle, suspect)
     spending = plan_spending(bundle, suspect, options)
     if spending is not None:

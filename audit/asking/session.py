@@ -6,8 +6,11 @@ killed anywhere goes on from there and ends with the same outcome.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from adapters.attempts import watchable
-from adapters.suspect import Suspect
+from adapters.suspect import MERGED_CLASSES, REFUSED, Suspect
 from audit.answer import Answer
 from audit.asking.answer_book import AnswerBook
 from audit.asking.class_order import SETTING, UNKNOWN
@@ -36,12 +39,13 @@ from audit.errors import NothingToResumeError
 from audit.journal.attempt_log import AttemptLog, Spending
 from audit.journal.journal import AskedBundle, Journal
 from audit.library_versions import environment_versions
+from audit.scores.merged_classes import as_asked
 from audit.signing.canonical import canonical_bytes
 from audit.verdict.early_stop import Follower, follow_controls, follow_queries
 from audit.verdict.judge import check_controls, judge
 from audit.verdict.outcome import Outcome, Verdict
 
-_HOW_READ = ("preprocessing", "output", "output_kind", "class_order")
+_HOW_READ = ("preprocessing", "output", "output_kind", "class_order", MERGED_CLASSES)
 """Details of a suspect that change what it answers."""
 
 
@@ -76,6 +80,7 @@ class AuditSession:
         standing_every_s: float | None = None,
     ) -> None:
         options = options or AuditOptions()
+        bundle = as_asked(bundle, suspect.identity.details)
         self._bundle, self._suspect, self._journal = bundle, suspect, journal
         self._options, self._stamp, self._control = options, stamp, control or AuditControl()
         scores = options.scores or (bundle.manifest.default_score,)
@@ -195,8 +200,22 @@ class AuditSession:
         if (watched := watchable(suspect)) is not None:
             limits = watched.limits.unless(self._options.limits)
             self._log = AttemptLog(self._journal, audit, run, watched.tariff, limits)
-            watched.watch(self._log, has_answered=bool(self._book.answers))
+            watched.watch(
+                self._log,
+                has_answered=bool(self._book.answers),
+                takes_refusals=True,
+                witness=self._answered_image(),
+            )
         return run
+
+    def _answered_image(self) -> NDArray[np.uint8] | None:
+        """Return a control image that got a class in an earlier run, ``[H, W, C]``."""
+        assert self._book is not None
+        for index, image in enumerate(self._bundle.arrays.controls):
+            answer = self._book.answers.get(f"control/{index}")
+            if answer is not None and answer.label != REFUSED:
+                return np.asarray(image)
+        return None
 
     def _ask(
         self, loop: QuestionLoop, group: QuestionGroup, follower: Follower | None = None

@@ -38,7 +38,8 @@ def audit_row(
         bundle: What to ask.
         suspect: Whom; stays open.
         path: File that describes the suspect.
-        options: How; an order of classes that is found goes to standard error.
+        options: How; an order of classes that is found goes to standard error, and so does which
+            of several outputs is read.
         journal: SQLite file for the answers.
         stamp: See `audit.asking.run.run_audit`.
         is_shown: Show progress.
@@ -59,6 +60,11 @@ def audit_row(
                 click.echo(printable(f"{path.name}: {sentence}"), err=True)
         progress.show(event)
 
+    others = suspect.identity.details.get("other_outputs")
+    if others is not None:
+        read = suspect.identity.details["output"]
+        told = f"{path.name}: read from the output {read}; also has {others}"
+        click.echo(printable(told), err=True)
     with (
         AuditProgress(printable(path.name), is_shown=is_shown) as progress,
         closing(Journal(journal)) as opened,
@@ -79,7 +85,7 @@ def audit_row(
         "is_complete": finished.is_complete,
         "exit_code": code,
         "run": {
-            "audit": started[0],
+            "audit": started[-1],
             "seconds": round(progress.seconds, 3),
             "resumed_answers": progress.num_resumed,
             "attempts": finished.num_attempts,

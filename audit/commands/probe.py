@@ -65,9 +65,10 @@ def command(
         raise click.UsageError(f"{out_path} exists; --force replaces it")
     if out_path is not None and not out_path.parent.is_dir():
         raise click.UsageError(f"--out: there is no folder {out_path.parent}")
-    from adapters.onnx.suspect import open_onnx
+    from adapters.onnx.opening import open_onnx
     from audit.bundle.bundle_file import read_bundle
     from audit.signing.keys import load_trust
+    from audit.suspects.opening import control_images
 
     bundle = read_bundle(bundle_path, load_trust(trust)) if bundle_path is not None else None
     shape, num_classes = None, None
@@ -81,6 +82,7 @@ def command(
         device=device,
         output=output,
         allow_random=True,
+        controls=control_images(bundle) if bundle is not None else None,
     ) as suspect:
         ranking = _rank(suspect, bundle, printable(path.name), is_shown=not quiet) if bundle else ()
         if out_path is not None:
@@ -179,7 +181,9 @@ def _document(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]"
             "bytes": suspect.file_bytes,
             **asdict(suspect.description),
         },
-        "answers": asdict(suspect.trial),
+        "answers": {
+            name: value for name, value in vars(suspect.trial).items() if name != "reading"
+        },
         "classes": classes_from_metadata(suspect.description.metadata),
         "details": suspect.identity.details,
         "preprocessings": [
@@ -210,7 +214,7 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
         "made by": f"{told.producer or 'unknown'}; opset {told.opset}, IR {told.ir_version}",
         "input": f"{suspect.image_input.name}: {_input_text(suspect)}",
         "outputs": ", ".join(f"{o.name} ({o.dtype})" for o in told.outputs),
-        "answers": f"{trial.output}: {trial.kind}, {trial.num_classes or '?'} classes",
+        "answers": f"{trial.output}: {_form_text(suspect)}, {trial.num_classes or '?'} classes",
         "repeatable": "yes" if trial.is_repeatable else "NO: other answers the second time",
         "parameters": f"{told.num_parameters:,}",
         "operators": operators,
@@ -241,6 +245,22 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
         console.print(
             "\nNone of them fits: the classes may be in another order, or the task is another one."
         )
+
+
+def _form_text(suspect: "OnnxSuspect") -> str:
+    reading = suspect.trial.reading
+    if reading.form in ("scores", "classes"):
+        told: str = suspect.trial.kind
+        left_out = sum(index < 0 for index in reading.columns or ())
+        return f"{told}, {left_out} of its scores left out" if left_out else told
+    told = {
+        "texts": "the class as a text",
+        "map": f"a map from class to {suspect.trial.kind}",
+        "columns": f"an output of {suspect.trial.kind} for each class",
+        "one value": f"one value for two classes ({suspect.trial.kind})",
+        "best k": f"the best classes, with {suspect.trial.kind}",
+    }[reading.form]
+    return told
 
 
 def _input_text(suspect: "OnnxSuspect") -> str:

@@ -91,8 +91,13 @@ def _ask_again(verification: "Verification", path: Path) -> "Reasked":
 
     assert verification.record is not None
     assert verification.bundle is not None
-    opening = open_described if path.suffix == ".toml" else open_file
-    suspect: Suspect = opening(verification.bundle, path)
+    suspect: Suspect
+    if path.suffix == ".toml":
+        suspect = open_described(verification.bundle, path)
+    else:
+        # Of several outputs, the one that the audit was about.
+        output = verification.record.opening.settings.get("output")
+        suspect = open_file(verification.bundle, path, output=output)
     order = record_order(verification.record, verification.bundle)
     if order is not None:
         suspect = Relabelled(suspect, order)

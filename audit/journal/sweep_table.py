@@ -162,8 +162,15 @@ class SweepTable:
             )
 
     def end_listing(self, listing: int) -> None:
-        """Let exactly the names of this listing count."""
+        """Let exactly the names of this listing count, and the outputs of these files."""
+        found = self.rows("SELECT path, stamp FROM files WHERE kind = 'output'")
         with self._together():
+            for path, stamp in found:
+                self._db.execute(
+                    "UPDATE files SET seen = ? WHERE path = ? AND EXISTS (SELECT 1 FROM files AS "
+                    "whole WHERE whole.path = ? AND whole.stamp = ? AND whole.seen = ?)",
+                    (listing, path, path.rpartition("#")[0], stamp, listing),
+                )
             self._set("pass", str(listing))
 
     @property
@@ -196,6 +203,14 @@ class SweepTable:
                     suspect=suspect,
                     sha256=sha256,
                 )
+
+    def names_of(self, suspect: str) -> tuple[NameRow, ...]:
+        """Return the names of the last listing that stand for a suspect."""
+        rows = self.rows(
+            "SELECT path, kind, stamp, problem FROM files WHERE suspect = ? AND seen = ?",
+            (suspect, self.listing),
+        )
+        return tuple(NameRow(**dict(row)) for row in rows)
 
     def beside(self, file: int) -> tuple[str, ...]:
         """Return the files that a suspect also consists of."""

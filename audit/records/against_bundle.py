@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.suspect import Capability
+from adapters.suspect import MERGED_CLASSES, Capability
 from audit.asking.class_order import SETTING, UNKNOWN, read_order
 from audit.asking.plan import Plan, QuestionGroup, make_plan
 from audit.asking.second_questions import possible_repeats
@@ -17,6 +17,7 @@ from audit.errors import AuditError, SignatureInvalidError
 from audit.library_versions import environment_versions
 from audit.records.check import Check, Status, attempt, failed, held, unchecked
 from audit.records.record import Record, Row, State, seconds, utc
+from audit.scores.merged_classes import read_groups
 from audit.signing.canonical import array_sha256, canonical_bytes, sha256_hex
 from audit.verdict.judge import judge
 from audit.verdict.outcome import Outcome, Verdict
@@ -110,6 +111,28 @@ def check_deciding_score(record: Record, bundle: BundleContents) -> Check:
         name,
         f"'{used}' decides because the auditor chose it; the bundle names '{own}'. Ask why: of "
         "several scores, one may please by chance.",
+    )
+
+
+def check_merged_classes(record: Record, bundle: BundleContents) -> Check | None:
+    """Classes count as one only where the suspect cannot tell them apart by name.
+
+    Returns:
+        None where each class counts by itself.
+    """
+    text = record.opening.settings.get(MERGED_CLASSES)
+    if text is None:
+        return None
+    name, classes = "merged classes", bundle.manifest.task.class_names
+    try:
+        groups = read_groups(text, len(classes))
+    except AuditError as error:
+        return failed(name, str(error))
+    told = "; ".join(" and ".join(f"'{classes[index]}'" for index in group) for group in groups)
+    return unchecked(
+        name,
+        f"{told} count as one class for everybody, because the suspect has one name for them. Ask "
+        "whether that is so.",
     )
 
 

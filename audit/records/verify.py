@@ -17,6 +17,7 @@ from audit.errors import AuditError
 from audit.records.against_bundle import (
     check_bundle,
     check_deciding_score,
+    check_merged_classes,
     check_order,
     check_questions,
     check_recomputation,
@@ -28,6 +29,7 @@ from audit.records.completeness import check_completeness
 from audit.records.dates import check_bundle_timestamp, check_chain_timestamp, check_commitment
 from audit.records.endpoint_identity import check_server
 from audit.records.record import Record, State, check_signature, parse_lines, read_bytes
+from audit.scores.merged_classes import as_asked
 from audit.signing.keys import Trust
 from audit.verdict.outcome import Outcome
 
@@ -133,8 +135,14 @@ def verify_record(
         )
     outcome: Outcome | None = None
     if record and bundle:
-        found.add(lambda: check_bundle(record, bundle))
-        found.add(lambda: check_questions(record, bundle))
+        signed_bundle = bundle
+        found.add(lambda: check_bundle(record, signed_bundle))
+        found.add(lambda: check_questions(record, signed_bundle))
+        merged = check_merged_classes(record, signed_bundle)
+        if merged is not None:
+            found.add(lambda: merged)
+        if not found.has_failed:
+            bundle = as_asked(signed_bundle, record.opening.settings)
         found.add(lambda: check_order(record, bundle))
         found.add(lambda: check_times(record, now=time.time() if now is None else now))
         found.add(lambda: check_completeness(record, bundle))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, ModelRecord
+from audit.scores.merged_classes import NOT_COMPARED
 from audit.scores.mfue import (
     bounded_matches,
     cross_entropy,
@@ -128,7 +129,7 @@ def _by_queries(
 
 def _by_losses(bundle: BundleContents, answers: Mapping[str, Answer]) -> Comparison:
     arrays, tau = bundle.arrays, bundle.manifest.tau
-    asked = answered(answers, "trigger", len(arrays.triggers))
+    asked = _comparable(bundle, answered(answers, "trigger", len(arrays.triggers)))
     given = [answers[f"trigger/{index}"] for index in asked]
     num_classes = bundle.manifest.task.num_classes
     # [n, K], also for n = 0; a row without probabilities says nothing of any class
@@ -173,6 +174,7 @@ def _by_probes(bundle: BundleContents, answers: Mapping[str, Answer]) -> Compari
         ],
         dtype=np.int64,
     )
+    asked = _comparable(bundle, asked)
     labels = np.array(
         [
             [answers[f"probe/{index}/{probe}"].label for probe in range(num_probes)]
@@ -195,6 +197,12 @@ def _by_probes(bundle: BundleContents, answers: Mapping[str, Answer]) -> Compari
         models=_none_without(asked, matching_rate(models, source, manifest.tau)),
         num_in_bundle=len(arrays.triggers),
     )
+
+
+def _comparable(bundle: BundleContents, asked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the triggers whose class is one class for everybody, ``[n]`` of ``[m]``."""
+    is_one = bundle.arrays.trigger_labels[asked] != NOT_COMPARED
+    return np.asarray(asked[is_one])
 
 
 def _share(value: NDArray[np.float64], num: int) -> float:

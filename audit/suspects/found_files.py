@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from adapters.http.endpoint_file import known_formats, read_endpoint_file
 from adapters.onnx.suspect_file import read_suspect_file
@@ -34,6 +35,8 @@ class SuspectKind(StrEnum):
     DESCRIBED = "suspect file"
     """A TOML file that names a model file and how it wants its images."""
     ENDPOINT = "endpoint"
+    OUTPUT = "output"
+    """One output of a model or suspect file whose outputs disagree (`output_path`)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,6 +120,22 @@ def describe_suspect(path: Path) -> FoundSuspect | None:
         modified=status.st_mtime,
         problem=problem,
     )
+
+
+def output_path(file: Path, output: str) -> Path:
+    """Return the name under which one output of a file is a suspect of its own.
+
+    Example:
+        >>> split_output(output_path(Path("models/a.onnx"), "/head/logits"))
+        (PosixPath('models/a.onnx'), '/head/logits')
+    """
+    return file.with_name(f"{file.name}#{quote(output, safe='')}")
+
+
+def split_output(path: Path) -> tuple[Path, str]:
+    """Return the file and the output that `output_path` joined."""
+    name, _, output = path.name.rpartition("#")
+    return path.with_name(name), unquote(output)
 
 
 def _toml(path: Path) -> tuple[SuspectKind, str, str] | None:

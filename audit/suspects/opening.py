@@ -4,16 +4,28 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from adapters.endpoint.grants import typed_grants
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from adapters.narrowed import LabelsOnly
+from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.model import Device
+from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.fork_client import ForkServer
-from adapters.onnx.suspect import OutputKindChoice, open_onnx
+from adapters.onnx.suspect import OutputKindChoice
 from adapters.onnx.suspect_file import open_suspect_file
 from adapters.suspect import Suspect
 from audit.bundle.manifest import BundleContents
 from audit.suspects.allow_list import load_grants
+
+
+def control_images(bundle: BundleContents) -> ControlImages:
+    """Return the images on which a file's outputs are compared."""
+    arrays = bundle.arrays
+    return ControlImages(
+        images=arrays.controls,
+        labels=arrays.control_labels,
+        class_names=bundle.manifest.task.class_names,
+    )
 
 
 def open_file(
@@ -31,13 +43,14 @@ def open_file(
     Args:
         bundle: From `open_bundle`.
         path: The ONNX file.
-        device: See `adapters.onnx.suspect.open_onnx`, like the rest.
+        device: See `adapters.onnx.opening.open_onnx`, like the rest.
         labels_only: Likewise.
         output: Likewise.
         output_kind: Likewise.
         server: Likewise.
 
     Raises:
+        OutputsDisagreeError: Several of its outputs hold classes, and not the same ones.
         SuspectError: The file is no usable classifier of the bundle's task.
     """
     task, contract = bundle.manifest.task, bundle.manifest.preprocessing
@@ -50,6 +63,7 @@ def open_file(
         output=output,
         output_kind=output_kind,
         labels_only=labels_only,
+        controls=control_images(bundle),
         server=server,
     )
 
@@ -67,7 +81,7 @@ def open_described(
     Args:
         bundle: From `open_bundle`.
         path: The TOML file that ``kinprint probe`` writes (docs/suspects.md).
-        device: See `adapters.onnx.suspect.open_onnx`.
+        device: See `adapters.onnx.opening.open_onnx`.
         labels_only: Likewise.
         server: Likewise.
 
@@ -83,6 +97,7 @@ def open_described(
         num_classes=task.num_classes,
         device=device,
         labels_only=labels_only,
+        controls=control_images(bundle),
         server=server,
     )
 

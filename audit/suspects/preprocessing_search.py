@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.onnx.input import RecipeOptions
-from adapters.preprocessing import UNIT_SCALE, ColorOrder, InputRecipe
+from adapters.preprocessing import UNIT_SCALE, ColorOrder, InputRecipe, Layout
 from adapters.suspect import Predictions, SuspectError
 
 NUM_SCREENING_IMAGES = 64
@@ -32,6 +32,18 @@ RESIZINGS: tuple[tuple[str, RecipeOptions], ...] = (
     ("bilinear, centre 87.5 %", RecipeOptions(resampling="bilinear", crop=0.875)),
 )
 """The usual ways from one size to another."""
+
+
+_BY_CHANNEL, _BY_PIXEL = ", rows by channel", ", rows by pixel"
+_ROWS: dict[Layout | None, str] = {"N(CHW)": _BY_CHANNEL, "N(HWC)": _BY_PIXEL}
+_ROWS_1: dict[Layout | None, str] = {"N(CHW)1": _BY_CHANNEL, "N(HWC)1": _BY_PIXEL}
+ROW_LAYOUTS: dict[Layout, dict[Layout | None, str]] = {
+    "N(CHW)": _ROWS,
+    "N(HWC)": _ROWS,
+    "N(CHW)1": _ROWS_1,
+    "N(HWC)1": _ROWS_1,
+}
+"""Layouts that look alike, and what they are called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +219,7 @@ def rank_preprocessings(
 def candidates(
     recipe: InputRecipe, channels: int, known: Sequence[Candidate] = ()
 ) -> list[Candidate]:
-    """Return what is known and the usual normalisations, times the colour orders of the input.
+    """Return what is known and the usual normalisations, times colour orders and orders of a row.
 
     Args:
         recipe: The model's input; integer inputs take pixels, so only the colour order is open.
@@ -223,12 +235,15 @@ def candidates(
     if recipe.is_integer:
         fitting, usual = [], [Candidate(name="pixels", options=RecipeOptions())]
     orders: tuple[ColorOrder, ...] = ("RGB", "BGR") if channels == 3 else ("RGB",)
+    # A row of values does not show in which order they stand.
+    layouts = ROW_LAYOUTS.get(recipe.layout, {None: ""}) if channels == 3 else {None: ""}
     found: dict[RecipeOptions, Candidate] = {}
     for candidate in [*fitting, *usual]:
         for order in orders:
-            options = replace(candidate.options, color_order=order)
-            name = f"{candidate.name}, {order}" if channels == 3 else candidate.name
-            found.setdefault(options, Candidate(name=name, options=options))
+            for layout, told in layouts.items():
+                options = replace(candidate.options, color_order=order, layout=layout)
+                name = f"{candidate.name}, {order}{told}" if channels == 3 else candidate.name
+                found.setdefault(options, Candidate(name=name, options=options))
     return list(found.values())
 
 

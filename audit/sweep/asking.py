@@ -13,9 +13,11 @@ from typing import Protocol
 
 from adapters.onnx.input import RecipeOptions, find_image_input
 from adapters.onnx.model import OnnxModel, load_model
+from adapters.onnx.opening import adapt_model, check_one_runtime
+from adapters.onnx.output_choice import OutputsDisagreeError
 from adapters.onnx.process.fork_client import ForkServer, can_fork
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import OutputKindChoice, adapt_model, check_one_runtime
+from adapters.onnx.suspect import ClassNames, OnnxSuspect, OutputKindChoice
 from adapters.onnx.suspect_file import PreprocessingTable, merged_options, read_suspect_file
 from adapters.suspect import OtherTaskError, Suspect, SuspectError
 from audit.asking.events import AuditEvent, Finished, Started
@@ -28,7 +30,8 @@ from audit.journal.journal import Journal
 from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy, take_audit
 from audit.signing.keys import Trust
-from audit.suspects.found_files import SuspectKind
+from audit.suspects.found_files import SuspectKind, split_output
+from audit.suspects.opening import control_images
 from audit.sweep.engine import SweepEndsError
 from audit.sweep.tasks import (
     PairResult,
@@ -142,10 +145,11 @@ def ask_pair(bundle: BundleContents, asks: Asks) -> PairResult:
             bundle.manifest_sha256,
             error,
             seconds=time.monotonic() - started,
-            audit=next((one.audit for one in events if isinstance(one, Started)), None),
+            audit=next((one.audit for one in reversed(events) if isinstance(one, Started)), None),
         )
-    begun, finished = events[0], events[-1]
-    assert isinstance(begun, Started), "the first event of an audit"
+    begun = next((one for one in reversed(events) if isinstance(one, Started)), None)
+    finished = events[-1]
+    assert begun is not None, "the first event of an audit"
     assert isinstance(finished, Finished), "an audit that returns has finished"
     spent = finished.spending
     return PairResult(
@@ -168,6 +172,15 @@ def failed_pair(
 ) -> PairResult:
     """Return the row of a pair that has no outcome, with its reason."""
     code = code_for_error(error)
+    if isinstance(error, OutputsDisagreeError):
+        return PairResult(
+            bundle=bundle,
+            status=PairStatus.MISMATCHED,
+            reason=f"{error}; each of them is asked as a suspect of its own",
+            exit_code=ExitCode.NOT_COMPARABLE,
+            seconds=seconds,
+            outputs=error.names,
+        )
     # What is about another task will always be, what is our trouble may be gone tomorrow: only the
     # suspect's own failures are not asked again.
     if isinstance(error, OtherTaskError | MismatchError):
@@ -218,9 +231,10 @@ class _LoadedFile:
         if self._suspect is not None and self._suspect[0] == images:
             return self._suspect[1]
         task, contract = bundle.manifest.task, bundle.manifest.preprocessing
-        options, output, kind, allow_random = _as_described(self._task)
+        options, output, kind, allow_random, class_names = _as_described(self._task)
         recipe = merged_options(options, RecipeOptions(mean=contract.mean, std=contract.std))
-        if self._task.kind is SuspectKind.ONNX and not self._settings.resize:
+        is_described = _described_file(self._task) is not None
+        if not is_described and not self._settings.resize:
             _require_shape(model, bundle)
         suspect = adapt_model(
             model,
@@ -231,7 +245,11 @@ class _LoadedFile:
             output_kind=kind,
             labels_only=self._settings.labels_only,
             allow_random=allow_random,
+            controls=control_images(bundle),
+            class_names=class_names,
         )
+        if not is_described and not self._settings.resize:
+            _require_size(suspect, bundle)
         self._suspect = images, suspect
         return suspect
 
@@ -242,6 +260,7 @@ class _LoadedFile:
             return self._model
         self.close()
         self._model = self._suspect = None
+        folder = self._task.named_folder
         try:
             model = load_model(
                 _model_path(self._task),
@@ -249,6 +268,7 @@ class _LoadedFile:
                 limits=OnnxLimits(),
                 num_threads=self._settings.num_threads,
                 server=self._server,
+                named_folder=None if folder is None else Path(folder),
             )
         except SuspectError as error:
             self._refusal = error  # what one bundle's try has shown, the next one need not repeat
@@ -269,19 +289,38 @@ class ChangedMeanwhileError(Exception):
 
 def _as_described(
     task: SuspectTask,
-) -> tuple[PreprocessingTable, str | None, OutputKindChoice, bool]:
-    if task.kind is not SuspectKind.DESCRIBED:
-        return PreprocessingTable(), None, "auto", False
-    described = read_suspect_file(Path(task.path))
+) -> tuple[PreprocessingTable, str | None, OutputKindChoice, bool, ClassNames | None]:
+    described_file = _described_file(task)
+    chosen = split_output(Path(task.path))[1] if task.kind is SuspectKind.OUTPUT else None
+    if described_file is None:
+        return PreprocessingTable(), chosen, "auto", False, None
+    described = read_suspect_file(described_file)
     model = described.model
-    return described.preprocessing, model.output, model.output_kind, model.allow_random
+    return (
+        described.preprocessing,
+        chosen or model.output,
+        model.output_kind,
+        model.allow_random,
+        model.class_names,
+    )
 
 
 def _model_path(task: SuspectTask) -> Path:
+    described = _described_file(task)
+    if described is None:
+        return _file(task)
+    return described.parent / read_suspect_file(described).model.file
+
+
+def _described_file(task: SuspectTask) -> Path | None:
+    """Return the suspect file of a task, None where it is a model alone."""
+    file = _file(task)
+    return file if file.suffix == ".toml" else None
+
+
+def _file(task: SuspectTask) -> Path:
     path = Path(task.path)
-    if task.kind is not SuspectKind.DESCRIBED:
-        return path
-    return path.parent / read_suspect_file(path).model.file
+    return split_output(path)[0] if task.kind is SuspectKind.OUTPUT else path
 
 
 def _require_shape(model: OnnxModel, bundle: BundleContents) -> None:
@@ -293,6 +332,16 @@ def _require_shape(model: OnnxModel, bundle: BundleContents) -> None:
         raise OtherTaskError(
             f"images: the bundle has {task.height}x{task.width}x{task.channels}, the model takes "
             f"{height}x{width}x{recipe.channels or 'any'}; --resize asks it all the same"
+        )
+
+
+def _require_size(suspect: OnnxSuspect, bundle: BundleContents) -> None:
+    """Refuse a model that takes another size than its file says, as only trying shows."""
+    task, size = bundle.manifest.task, suspect.recipe.size
+    if size is not None and size != (task.height, task.width):
+        raise OtherTaskError(
+            f"images: the bundle has {task.height}x{task.width}, the model takes {size[0]}x"
+            f"{size[1]} and no other size; --resize asks it all the same"
         )
 
 

@@ -28,9 +28,17 @@ from audit.signing.keys import PrivateKey, Trust
 from audit.suspects.found_files import SuspectKind
 from audit.sweep.endpoint_engine import EndpointEngine
 from audit.sweep.engine import Engine, Results
+from audit.sweep.folder_lock import lock_folder
 from audit.sweep.identity import identify, is_unchanged
 from audit.sweep.listing import Entry, list_suspects
-from audit.sweep.table_rows import Candidate, bundle_row, candidates, name_row, pair_row
+from audit.sweep.table_rows import (
+    Candidate,
+    bundle_row,
+    candidates,
+    name_row,
+    output_rows,
+    pair_row,
+)
 from audit.sweep.tasks import Parcel, SuspectTask, SweepSettings, TaskResult
 from audit.verdict.p_values import benjamini_hochberg
 
@@ -38,7 +46,6 @@ TABLE = "sweep.sqlite"
 JOURNAL = "journal.sqlite"
 RECORDS = "records"
 PAGE_NAME = "sweep.html"
-LOCK = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,13 +150,15 @@ class Sweep:
         self._in_flight: dict[str, SuspectTask] = {}
         self._num_in_flight = {False: 0, True: 0}
         """Files and endpoints that are in flight."""
+        self._has_new_names = False
+        self._place: Path | None = None
         self._num_names = self._num_done = self._num_asked = self._num_unasked = 0
         self._cpu_s = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AuditError(f"results: cannot make {folder}: {error.strerror}") from error
-        self._lock = _lock_folder(folder)
+        self._lock = lock_folder(folder)
         try:
             self.table = SweepTable(folder / TABLE)
             self._journal = Journal(folder / JOURNAL)
@@ -191,6 +200,9 @@ class Sweep:
         """
         self._num_done = self._num_asked = 0
         self._cpu_s = 0.0
+        self._has_new_names = False
+        self._place = place.absolute() if place is not None and place.is_dir() else None
+        taken = set[int]()
         listing = self.table.begin(
             [
                 bundle_row(one.path, one.contents, self._settings.asked_as(one.contents))
@@ -199,11 +211,21 @@ class Sweep:
             {"suspects": "" if place is None else str(place.absolute()), "began": time.time()},
         )
         yield from self._list(list_suspects(place, endpoints), listing)
-        for candidate in candidates(self.table):
-            yield from self._take(candidate, engine)
-            yield from self._collect()
-        while self._in_flight:
-            yield from self._collect(wait=True)
+        is_first = True
+        while is_first or self._has_new_names:
+            self._has_new_names = False
+            for candidate in candidates(self.table):
+                # Outputs of files become names when the file has been asked.
+                is_output = candidate.entry.kind is SuspectKind.OUTPUT
+                if candidate.file in taken or not (is_first or is_output):
+                    continue
+                if is_output:
+                    taken.add(candidate.file)
+                yield from self._take(candidate, engine)
+                yield from self._collect()
+            while self._in_flight:
+                yield from self._collect(wait=True)
+            is_first = False
         self.table.adjust(benjamini_hochberg)
         yield Swept(
             num_names=self._num_names,
@@ -242,7 +264,9 @@ class Sweep:
         if not is_known:
             try:
                 identified = identify(
-                    candidate.entry, allow_plain_http=self._settings.allow_plain_http
+                    candidate.entry,
+                    allow_plain_http=self._settings.allow_plain_http,
+                    named_folder=self._folder_of(candidate.entry.path),
                 )
             except SuspectError as error:
                 self.table.refuse(candidate.file, str(error))
@@ -272,11 +296,13 @@ class Sweep:
                 yield from (PairDone(row=row, is_duplicate=True) for row in rows)
             yield self._progress()
             return
+        folder = self._folder_of(candidate.entry.path)
         task = SuspectTask(
             suspect=suspect,
             path=str(candidate.entry.path),
             kind=candidate.entry.kind,
             sha256=sha256,
+            named_folder=None if folder is None else str(folder),
             bundles=tuple(one.bundle for one in missing),
             audits=tuple(
                 one.audit if one.status is PairStatus.STOPPED else None for one in missing
@@ -289,6 +315,10 @@ class Sweep:
         self._in_flight[suspect] = task
         self._num_in_flight[is_endpoint] += 1
         asker.submit(task)
+
+    def _folder_of(self, path: Path) -> Path | None:
+        place = self._place
+        return place if place is not None and path.is_relative_to(place) else None
 
     def _refused(self, candidate: Candidate) -> Iterator[SweepEvent]:
         self._num_done += 1
@@ -334,11 +364,22 @@ class Sweep:
             self.table.write(
                 [pair_row(one.task, pair, worker=one.worker, records=records) for pair in one.pairs]
             )
+            self._note_outputs(one)
             del self._in_flight[one.task.suspect]
             self._num_in_flight[one.task.kind is SuspectKind.ENDPOINT] -= 1
             self._num_done += 1
             self._num_asked += len(one.pairs)
             self._cpu_s += one.cpu_s
+
+    def _note_outputs(self, result: TaskResult) -> None:
+        """Let outputs that disagree be suspects of their own, under each name of their file."""
+        outputs = dict.fromkeys(output for pair in result.pairs for output in pair.outputs)
+        if not outputs:
+            return
+        names = self.table.names_of(result.task.suspect)
+        self.table.note(output_rows(names, outputs), self.table.listing)
+        self._num_names = self.table.num_names
+        self._has_new_names = True
 
     def _record(self, audit: str, task: SuspectTask, bundle: str) -> str:
         """Sign and write a pair's record; returns its path within the sweep's folder."""
@@ -358,24 +399,3 @@ class Sweep:
 
     def _note_audit(self, suspect: str, bundle: str, audit: str) -> None:
         self.table.note_audit(suspect, bundle, audit, "coordinator")
-
-
-def _lock_folder(folder: Path) -> int:
-    """Take a folder for ourselves until this process ends, however it does."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise AuditError(f"results: cannot write to {folder}: {error.strerror}") from error
-    try:
-        import fcntl
-
-        # By the system, which lets go of it however this process ends; the file itself stays.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # Windows: two sweeps of one folder would get in each other's way
-        pass
-    except OSError as error:
-        os.close(descriptor)
-        raise AuditError(
-            f"results: another sweep is at work in {folder}; wait for it, or name another folder"
-        ) from error
-    return descriptor

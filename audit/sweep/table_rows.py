@@ -1,13 +1,13 @@
 """The values of a sweep as rows of its table, and back."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audit.bundle.manifest import BundleContents
 from audit.journal.sweep_rows import BundleRow, NameRow, PairRow
 from audit.journal.sweep_table import SweepTable
-from audit.suspects.found_files import SuspectKind
+from audit.suspects.found_files import SuspectKind, output_path
 from audit.sweep.listing import Entry
 from audit.sweep.tasks import PairResult, SuspectTask
 
@@ -61,6 +61,16 @@ def name_row(entry: Entry) -> NameRow:
     return NameRow(
         path=str(entry.path), kind=entry.kind.value, stamp=entry.stamp, problem=entry.problem
     )
+
+
+def output_rows(names: Iterable[NameRow], outputs: Iterable[str]) -> list[NameRow]:
+    """Return a name for each output of a suspect, under each of its own names."""
+    outputs = tuple(outputs)
+    return [
+        replace(name, path=str(output_path(Path(name.path), output)), kind=SuspectKind.OUTPUT.value)
+        for name in names
+        for output in outputs
+    ]
 
 
 def pair_row(

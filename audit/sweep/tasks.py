@@ -125,6 +125,8 @@ class SuspectTask:
     """Of the ONNX file, which must be the same when it is asked; None for an endpoint."""
     bundles: tuple[str, ...]
     """SHA-256 of the manifests of the bundles to ask with."""
+    named_folder: str | None = None
+    """Folder in which the sweep found it."""
     audits: tuple[str | None, ...] = ()
     """Audit per bundle that an earlier run of the sweep began, for endpoints."""
 
@@ -149,6 +151,8 @@ class PairResult:
     cost: str | None = None
     """Exact decimal."""
     currency: str | None = None
+    outputs: tuple[str, ...] = ()
+    """Outputs that disagree; each is to be asked as a suspect of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from audit.report.data import agreement_of, facts_of
 from audit.report.words import Words, words
 from audit.scores.comparison import compare
 from audit.scores.evidence import QueryEvidence, query_evidence, shown_evidence
+from audit.scores.merged_classes import as_asked
 from audit.suspects.found_files import FoundBundle
 from audit.tui.widgets.plots.evidence_plot import Curve, curve_of
 from audit.tui.widgets.plots.score_strip import StripData, strip_data
@@ -105,6 +106,8 @@ def result_data(
     digest = record.opening.bundle.sha256
     if bundle is None or bundle.manifest_sha256 != digest:
         bundle, bundle_path = _bundle_with(digest, bundles)
+    if bundle is not None:
+        bundle = as_asked(bundle, record.opening.settings)
     answers, outcome = record.answers, record.closing.outcome
     scores = outcome.scores if outcome is not None else ()
     strips = tuple[StripData, ...]()

@@ -11,17 +11,19 @@ from pathlib import Path
 
 from textual.message import Message
 
+from adapters.class_map import SharedNameError
 from adapters.endpoint.grants import Need, NotGrantedError
 from adapters.suspect import Capability, Suspect, SuspectError
 from audit.asking.events import Answered, AuditEvent, Finished, Started
 from audit.asking.options import AuditOptions
 from audit.asking.pause_and_stop import AuditControl
+from audit.asking.run import merge_named_alike
 from audit.asking.session import AuditSession
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.journal.journal import Journal
 from audit.report.question_view import questions_of
-from audit.suspects.found_files import FoundSuspect, SuspectKind
+from audit.suspects.found_files import FoundSuspect, SuspectKind, split_output
 from audit.suspects.opening import open_described, open_file, open_remote
 from audit.tui.desk import Desk
 from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
@@ -85,6 +87,11 @@ def open_ordered(order: Order, desk: Desk) -> Suspect:
             return open_file(bundle, path, device=desk.device, labels_only=order.labels_only)
         case SuspectKind.DESCRIBED:
             return open_described(bundle, path, device=desk.device, labels_only=order.labels_only)
+        case SuspectKind.OUTPUT:
+            file, output = split_output(path)
+            return open_file(
+                bundle, file, device=desk.device, labels_only=order.labels_only, output=output
+            )
         case SuspectKind.ENDPOINT:
             return open_remote(
                 bundle,
@@ -154,7 +161,12 @@ def run_order(order: Order, desk: Desk, control: AuditControl, outbox: Outbox) -
     try:
         suspect = open_ordered(order, desk)
         try:
-            _follow(order, suspect, desk, control, outbox)
+            try:
+                _follow(order, suspect, desk, control, outbox)
+            except SharedNameError as error:
+                if not merge_named_alike(suspect, error):
+                    raise
+                _follow(order, suspect, desk, control, outbox)
         finally:
             suspect.close()
     except Exception as error:

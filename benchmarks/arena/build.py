@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 
 from adapters.onnx.input import RecipeOptions
-from adapters.onnx.suspect import open_onnx
+from adapters.onnx.opening import open_onnx
 from adapters.strict_model import FrozenModel
 from adapters.suspect import Suspect
 from benchmarks.arena.config import ArenaConfig, ArenaError

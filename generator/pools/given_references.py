@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, ValidationError
 
 from adapters.onnx.input import RecipeOptions
-from adapters.onnx.suspect import open_onnx
+from adapters.onnx.opening import open_onnx
 from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectError
 from audit.calibrating.lineages import declared_place, find_lineages, sentence

@@ -68,7 +68,7 @@ def prepare(graph: onnx.GraphProto, output: str) -> bool:
         Whether a softmax was cut off, so that the graph gives logits now.
     """
     _constants_to_initializers(graph)
-    logits = _before_softmax(graph, output)
+    logits = _before_activation(graph, output)
     _keep_only(graph, logits or output)
     return logits is not None
 
@@ -86,13 +86,13 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
     _replace_nodes(graph, kept)
 
 
-def _before_softmax(graph: onnx.GraphProto, output: str) -> str | None:
-    """Return what goes into the softmax that makes an output, None if none does."""
+def _before_activation(graph: onnx.GraphProto, output: str) -> str | None:
+    """Return what goes into the softmax, or the sigmoids, that make an output, None if none do."""
     makers = {name: node for node in graph.node for name in node.output}
     node = makers.get(output)
     while node is not None and node.op_type == "Identity":
         node = makers.get(node.input[0])
-    if node is None or node.op_type not in ("Softmax", "LogSoftmax"):
+    if node is None or node.op_type not in ("Softmax", "LogSoftmax", "Sigmoid"):
         return None
     return str(node.input[0])
 

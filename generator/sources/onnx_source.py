@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adapters.onnx.input import RecipeOptions
-from adapters.onnx.suspect import OnnxSuspect, open_onnx
+from adapters.onnx.opening import open_onnx
+from adapters.onnx.suspect import OnnxSuspect
 from adapters.suspect import SuspectError
 from generator.errors import SourceError
 from generator.sources.onnx_conversion import (

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from generator.errors import SourceError
+from generator.sources.checkpoint import read_weights
 
 
 class Normalised(nn.Module):
@@ -79,7 +78,7 @@ def load_source(
 
     Args:
         factory_name: ``package.module:factory`` or ``folder/file.py:factory``.
-        weights: ``.safetensors``, or a ``.pt``/``.pth`` state dict (read with ``weights_only``).
+        weights: ``.safetensors``, or a checkpoint of torch (`generator.sources.checkpoint`).
         mean: Normalisation per channel, in [0, 1] pixel units.
         std: Normalisation per channel, in [0, 1] pixel units.
 
@@ -89,8 +88,8 @@ def load_source(
     factory = _find_factory(factory_name)
     architecture = Path(factory_name).name
     network = _build(factory, architecture)
-    state = _read_weights(weights)
     expected = network.state_dict()
+    state = read_weights(weights, expected)
     missing = sorted(set(expected) - set(state))
     surplus = sorted(set(state) - set(expected))
     if missing or surplus:
@@ -183,31 +182,6 @@ def _build(factory: Callable[[], nn.Module], name: str) -> nn.Module:
             f"model: expected {name} to return a torch.nn.Module, got {type(network).__name__}"
         )
     return network
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise SourceError(f"weights: there is no file {path}")
-    if path.suffix == ".safetensors":
-        try:
-            return dict(safetensors.torch.load_file(path))
-        except (SafetensorError, OSError) as error:
-            raise SourceError(f"weights: cannot read {path} ({error})") from error
-    if path.suffix not in (".pt", ".pth"):
-        raise SourceError(f"weights: expected .safetensors, .pt or .pth, got {path.name}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise SourceError(
-            f"weights: cannot read {path} as tensors only ({str(error).splitlines()[0]}); save "
-            "model.state_dict()"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SourceError(f"weights: expected a state dict of tensors in {path}")
-    # Parallel wrappers put "module." before every name.
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _some(names: list[str]) -> str:

@@ -14,7 +14,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from adapters.http.suspect import HttpEndpoint, open_endpoint
+from adapters.http.opening import open_endpoint
+from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import Capability, SuspectConfigError, SuspectUnreachableError
 from generator.demo.server import RunningServer, start_server, write_endpoint_file
 from generator.errors import GenerationError

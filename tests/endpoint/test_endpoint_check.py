@@ -24,7 +24,7 @@ from worlds.record_builder import GOLDEN_BUNDLE, audited_contents
 from worlds.servers.wire_server import Seen, WireServer, wire_server
 
 from adapters.endpoint.grants import origin_of
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from adapters.suspect import Capability, SuspectError
 from audit.endpoint.check import check_endpoint, check_plan
 from audit.endpoint.shown_exchange import request_lines, shown_body

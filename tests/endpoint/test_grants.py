@@ -15,7 +15,7 @@ from adapters.endpoint.grants import (
     typed_grants,
 )
 from adapters.endpoint.local_access import LocalAccess
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from adapters.suspect import SuspectConfigError
 
 SECRET = "topsecret-0123456789"

@@ -11,7 +11,7 @@ from worlds.servers.byte_server import ByteServer, byte_server
 from worlds.servers.http_faults import endpoint_file
 
 from adapters.http.connection import request_head
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
 
 IMAGE = np.zeros((1, 4, 4, 3), dtype=np.uint8)

@@ -17,8 +17,8 @@ from adapters.http.answer_reader import (
     MAX_HEADERS,
     read_answer,
 )
+from adapters.http.opening import open_endpoint
 from adapters.http.retry_headers import seconds_to_wait, seconds_until_quota
-from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectUnreachableError
 
 IMAGE = np.zeros((1, 4, 4, 3), dtype=np.uint8)

@@ -24,7 +24,7 @@ from worlds.servers.fault_proxy import Fault
 from worlds.servers.vendor_server import Vendor, vendor
 
 from adapters.http import retry as http_retry
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from audit.asking.events import Answered, Finished
 from audit.asking.options import AuditOptions
 from audit.asking.session import AuditSession

@@ -14,9 +14,9 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 from worlds.servers.http_faults import Reply, ScriptedServer, endpoint_file, scripted_server
 
+from adapters.http.opening import open_endpoint
 from adapters.http.rate_limit_file import SharedPace
 from adapters.http.retry_headers import seconds_to_wait, seconds_until_quota
-from adapters.http.suspect import open_endpoint
 from adapters.suspect import SuspectConfigError, SuspectThrottledError
 
 IMAGE = np.zeros((1, 8, 8, 3), dtype=np.uint8)
@@ -48,7 +48,18 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"X-RateLimit-Reset": str(NOW - 30), "Date": DATE}, 0),
         ({"Retry-After": "3", "RateLimit": '"default";r=0;t=55'}, 3),
         ({"RateLimit": '"default";r=5;t=55'}, None),
-        ({"Retry-After": "soon", "RateLimit": "???", "X-RateLimit-Reset": "-4"}, None),
+        # Whoever asks for a pause gets one, also where nobody knows how long.
+        ({"Retry-After": "soon", "RateLimit": "???", "X-RateLimit-Reset": "-4"}, 15.0),
+        ({"Retry-After": "-1"}, 15.0),
+        ({"RateLimit": "???", "X-RateLimit-Reset": "-4"}, None),
+        ({"Retry-After": "2.5"}, 2.5),
+        ({"Retry-After": "299.997"}, 299.997),
+        ({"Retry-After": "292.052427053"}, 292.052427053),
+        ({"Retry-After": "9" * 400}, 1e9),
+        ({"Retry-After": "5.0"}, 5.0),
+        ({"Retry-After": "5, 7"}, 7.0),
+        ({"Retry-After": "5s"}, 5.0),
+        ({"Retry-After": "3 seconds"}, 3.0),
         ({"X-RateLimit-Reset": "nan"}, None),
         ({}, None),
     ],

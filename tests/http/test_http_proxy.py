@@ -13,7 +13,7 @@ from worlds.allowed import open_allowed
 from worlds.servers.http_faults import Reply, endpoint_file, scripted_server
 from worlds.servers.private_authority import make_authority
 
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from adapters.suspect import SuspectUnreachableError
 
 IMAGE = np.zeros((1, 4, 4, 3), dtype=np.uint8)

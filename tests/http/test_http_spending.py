@@ -21,7 +21,7 @@ from worlds.servers.fault_proxy import PASSING, Fault, at_random, is_quick
 from worlds.servers.vendor_server import Vendor, vendor
 
 from adapters.http import retry as http_retry
-from adapters.http.suspect import open_endpoint
+from adapters.http.opening import open_endpoint
 from adapters.tariff import SpendingLimits
 from audit.api import audit_suspect
 from audit.asking.events import Finished

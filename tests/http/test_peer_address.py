@@ -10,8 +10,8 @@ from worlds.servers.http_faults import endpoint_file, scripted_server
 from worlds.servers.private_authority import make_authority
 
 from adapters.endpoint.grants import NOTHING, NotGrantedError, typed_grants
+from adapters.http.opening import open_endpoint
 from adapters.http.peer_address import require_address
-from adapters.http.suspect import open_endpoint
 
 IMAGE = np.zeros((1, 4, 4, 3), dtype=np.uint8)
 

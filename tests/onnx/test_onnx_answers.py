@@ -46,7 +46,7 @@ def test_minus_infinity_is_a_log_probability_but_no_logit() -> None:
         ([[0.25, 0.75], [0.5, 0.5]], "", "probabilities"),
         ([[0.25, 0.75], [0.5, 0.5]], "Gemm", "logits"),
         ([[0.25, 0.75], [0.5, 0.9]], "", "logits"),
-        ([[0.25, 0.75], [0.5, 0.9]], "Sigmoid", "probabilities"),
+        ([[0.25, 0.75], [0.5, 0.9]], "Sigmoid", "sigmoids"),
         ([[-0.6931, -0.6931], [-1.3863, -0.2877]], "", "log_probabilities"),
         ([[-0.6931, -0.6931], [-3.0, -0.2877]], "", "logits"),
         ([[3.0, -1.0], [0.5, 0.5]], "", "logits"),

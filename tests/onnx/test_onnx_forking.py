@@ -12,9 +12,10 @@ import pytest
 from worlds.onnx_builders import brightest_channel, colors, endless_loop, memory_bomb, save
 
 from adapters.onnx.model import load_model
+from adapters.onnx.opening import adapt_model, open_onnx
 from adapters.onnx.process.fork_client import ForkServer, can_fork
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import OnnxSuspect, adapt_model, open_onnx
+from adapters.onnx.suspect import OnnxSuspect
 from adapters.suspect import SuspectError
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="this system starts processes afresh")

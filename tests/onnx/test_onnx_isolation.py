@@ -22,8 +22,9 @@ from worlds.onnx_builders import (
     with_external_weights,
 )
 
+from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import OnnxSuspect, open_onnx
+from adapters.onnx.suspect import OnnxSuspect
 from adapters.suspect import SuspectConfigError, SuspectError
 
 SWAP = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], np.float32).tobytes()
@@ -217,7 +218,7 @@ def test_the_process_has_no_credentials_and_cannot_write(
 def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     path = save(brightest_channel(), tmp_path / "model.onnx")
     script = (
-        "import os, sys; from pathlib import Path; from adapters.onnx.suspect import open_onnx\n"
+        "import os, sys; from pathlib import Path; from adapters.onnx.opening import open_onnx\n"
         "print(open_onnx(Path(sys.argv[1])).process_id, flush=True); os._exit(0)"
     )
     started = subprocess.run(
@@ -236,7 +237,7 @@ def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
 def test_opening_a_file_imports_no_onnx_library_here(tmp_path: Path) -> None:
     path = save(brightest_channel(), tmp_path / "model.onnx")
     script = (
-        "import sys; from pathlib import Path; from adapters.onnx.suspect import open_onnx\n"
+        "import sys; from pathlib import Path; from adapters.onnx.opening import open_onnx\n"
         "open_onnx(Path(sys.argv[1])).close()\n"
         "print([name for name in ('onnx', 'onnxruntime', 'torch') if name in sys.modules])"
     )

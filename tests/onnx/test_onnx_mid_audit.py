@@ -13,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from worlds.audit_world import CONTROL, NUM_CONTROLS, NUM_QUERIES, QUERY, K, known_bundle
 from worlds.onnx_builders import make_model, save, value
 
+from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import OnnxSuspect, open_onnx
+from adapters.onnx.suspect import OnnxSuspect
 from adapters.suspect import SuspectError
 from audit.asking.events import ControlsChecked, Finished, Started
 from audit.asking.options import AuditOptions

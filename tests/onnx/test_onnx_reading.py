@@ -21,7 +21,8 @@ from worlds.onnx_builders import (
 )
 
 from adapters.onnx.input import RecipeOptions
-from adapters.onnx.suspect import OutputKindChoice, open_onnx
+from adapters.onnx.opening import open_onnx
+from adapters.onnx.suspect import OutputKindChoice
 from adapters.suspect import Capability, SuspectConfigError, SuspectError
 
 ORANGE, SEA = (255, 102, 0), (0, 51, 204)
@@ -158,7 +159,9 @@ def test_logits_are_taken_where_probabilities_say_the_same(tmp_path: Path) -> No
 
 def test_outputs_that_disagree_must_be_chosen_by_name(tmp_path: Path) -> None:
     path = save(with_two_heads(agree=False), tmp_path / "model.onnx")
-    with pytest.raises(SuspectConfigError, match="output: several hold a score per class"):
+    with pytest.raises(
+        SuspectConfigError, match=r"output: 2 hold the class .*: probabilities, logits"
+    ):
         open_onnx(path)
     with open_onnx(path, output="logits") as suspect:
         assert suspect.predict(colors(ORANGE)).labels.tolist() == [0]

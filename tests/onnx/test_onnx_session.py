@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from worlds.onnx_builders import brightest_channel, colors, save
 
+from adapters.onnx.opening import check_one_runtime
 from adapters.onnx.process.limits import has_nvidia_device
 from adapters.onnx.process.messages import LoadRequest, RunRequest
 from adapters.onnx.process.pinned_memory import PinnedMemory
@@ -23,7 +24,6 @@ from adapters.onnx.process.session import (
     direct,
     is_out_of_memory,
 )
-from adapters.onnx.suspect import check_one_runtime
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import SuspectConfigError
 

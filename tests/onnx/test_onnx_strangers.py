@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from worlds.onnx_builders import make_model, save, value
 
 from adapters.onnx.input import RecipeOptions
-from adapters.onnx.suspect import open_onnx
+from adapters.onnx.opening import open_onnx
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "models" / "onnx"
 

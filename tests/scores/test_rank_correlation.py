@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 from worlds.audit_world import CONTROL, K, KnownSuspect, known_bundle
 
-from adapters.http.class_map import class_map
+from adapters.class_map import class_map
 from adapters.suspect import REFUSED, Capability, Predictions
 from audit.answer import Answer
 from audit.asking.events import Finished

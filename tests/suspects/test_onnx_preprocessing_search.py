@@ -10,7 +10,7 @@ from worlds.onnx_builders import bright_or_dark, nearest_color, save
 
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.metadata import classes_from_metadata, recipe_from_metadata
-from adapters.onnx.suspect import open_onnx
+from adapters.onnx.opening import open_onnx
 from audit.suspects.preprocessing_search import Candidate, rank_preprocessings, sign_test
 
 

@@ -117,8 +117,8 @@ def test_an_endpoint_that_fails_half_way_goes_on_where_it_was(world: World) -> N
         answered = {question for question, times in server.asked.items() if times == 1}
         _, _, rows = world.run(endpoints=[path])
         assert rows[0]["verdict"] == "independent"
-        # What had an answer was not asked again.
-        assert len(answered) >= 9
+        # What had an answer was not asked again, but for the one that showed that it was away.
+        assert len(answered) >= 8
         assert sum(server.asked[question] > 1 for question in answered) == 0
     journal = Journal(world.results / JOURNAL)
     (audit,) = audit_ids(journal)

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from worlds.servers.http_faults import Reply, ScriptedServer, scripted_server
 
-from adapters.http.suspect import JPEG_WARNING, HttpEndpoint, open_endpoint
+from adapters.http.opening import open_endpoint
+from adapters.http.suspect import JPEG_WARNING, HttpEndpoint
 from adapters.suspect import Capability, SuspectConfigError, SuspectError
 
 RNG = np.random.default_rng(7)
@@ -152,7 +153,7 @@ def test_scores_become_log_probabilities_in_the_order_of_the_bundle(ask: Ask, bo
         ("[1.5, -0.5, 0]", "scores: expected probabilities that add up to 1"),
         ('["0.5", 0, 0.5]', "answer.scores: expected a list of numbers or an object"),
         ("null", "answer.scores: expected a list of numbers or an object .*, got null"),
-        ('{"cat": 0.5, "dog": 0.5, "cow": 0}', "label: expected one of cat, dog, horse, got 'cow'"),
+        ('{"cat": 0.5, "dog": 0.5, "cow": 0}', "scores: expected 3 probabilities, got 2"),
     ],
 )
 def test_scores_that_are_no_probabilities_are_refused(ask: Ask, scores: str, message: str) -> None:

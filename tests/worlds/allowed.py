@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.endpoint.grants import NOTHING, Grants, NotGrantedError
-from adapters.http.suspect import HttpEndpoint, open_endpoint
+from adapters.http.opening import open_endpoint
+from adapters.http.suspect import HttpEndpoint
 
 
 def open_allowed(path: Path, **options: Any) -> HttpEndpoint:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, compose, helper, numpy_helper
 
 Shape = Sequence[int | str | None]
 
@@ -274,3 +274,30 @@ def with_custom_operator() -> onnx.ModelProto:
         [value("answer", ["n", 3])],
         domains=["com.example"],
     )
+
+
+def merged_heads(first: onnx.ModelProto, second: onnx.ModelProto) -> onnx.ModelProto:
+    """Build one file of two networks: the same input, the outputs ``early_*`` and ``final_*``."""
+    merged = compose.merge_graphs(
+        compose.add_prefix(first, "early_").graph,
+        compose.add_prefix(second, "final_").graph,
+        io_map=[],
+    )
+    # The nodes of both read what was the first one's input.
+    kept, *others = (tensor.name for tensor in merged.input)
+    for node in merged.node:
+        for place, name in enumerate(node.input):
+            if name in others:
+                node.input[place] = kept
+    del merged.input[1:]
+    return helper.make_model(merged, opset_imports=first.opset_import, ir_version=first.ir_version)
+
+
+def class_beside(model: onnx.ModelProto, *, of: str, scores: str) -> onnx.ModelProto:
+    """Give a model the outputs ``label``, best of one of its outputs, and another's ``scores``."""
+    label = helper.make_node("ArgMax", [of], ["label"], axis=1, keepdims=0)
+    told = helper.make_node("Identity", [scores], ["scores"])
+    model.graph.node.extend([label, told])
+    del model.graph.output[:]
+    model.graph.output.extend([value("label", ["n"], TensorProto.INT64), value("scores", None)])
+    return model

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import open_onnx
 from adapters.suspect import SuspectError
 
 LIMITS = OnnxLimits(memory_bytes=2 << 30, start_timeout_s=10.0, predict_timeout_s=3.0)

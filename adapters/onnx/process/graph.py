@@ -14,6 +14,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from adapters.onnx.process.messages import OF_METADATA, Description, TensorDescription
+from adapters.onnx.process.other_files import what_it_is
 from adapters.printable import printable
 
 KNOWN_DOMAINS = frozenset(
@@ -120,11 +121,11 @@ def _parse(data: bytes) -> onnx.ModelProto:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        raise NotOnnxError(f"file: expected an ONNX model, got {len(data)} other bytes") from error
+        found = what_it_is(data) or f"{len(data)} other bytes"
+        raise NotOnnxError(f"file: expected an ONNX model, got {found}") from error
     if not model.ir_version or not model.graph.node or not model.graph.output:
-        raise NotOnnxError(
-            f"file: expected an ONNX model with nodes and outputs, got {len(data)} bytes without"
-        )
+        found = what_it_is(data) or f"{len(data)} bytes without"
+        raise NotOnnxError(f"file: expected an ONNX model with nodes and outputs, got {found}")
     return model
 
 

@@ -75,9 +75,13 @@ class ArrayDescription:
 
     name: str
     dtype: str
-    """Type before the conversion to float64."""
+    """Type before the conversion to float64; ``text`` or ``map`` for what is no tensor of
+    numbers."""
     shape: tuple[int, ...]
     """First axis is N."""
+    names: tuple[str, ...] = ()
+    """Of ``text``: what the values are indices of. Of ``map``: the label of each column, which is
+    NaN where an image has no entry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,7 @@ class Answers:
 
     arrays: tuple[ArrayDescription, ...]
     left_out: tuple[str, ...] = ()
-    """Outputs that are no tensor of numbers with N rows, or too large for the shared memory."""
+    """Outputs without a row for each image, or too large for the shared memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

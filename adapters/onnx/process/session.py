@@ -20,6 +20,7 @@ from adapters.onnx.process.limits import has_nvidia_device
 from adapters.onnx.process.messages import ArrayDescription, LoadRequest, RunRequest
 from adapters.onnx.process.pinned_memory import PinnedMemory, Place, unmoved
 from adapters.onnx.process.shared_memory import ANSWER_BYTES
+from adapters.onnx.process.text_outputs import as_numbers
 from adapters.preprocessing import InputRecipe, Layout
 
 CUDA = "CUDAExecutionProvider"
@@ -173,16 +174,19 @@ def answer(
     arrays: list[NDArray[np.float64]] = []
     room = ANSWER_BYTES
     for name, chunks in parts.items():
-        num_bytes = 8 * sum(chunk.size for chunk in chunks)
-        if len({(chunk.shape[1:], chunk.dtype) for chunk in chunks}) != 1 or num_bytes > room:
+        if len({(chunk.shape[1:], chunk.dtype) for chunk in chunks}) != 1:
+            continue
+        numbers = as_numbers(np.concatenate(chunks))
+        if numbers is None or numbers.values.nbytes > room:
             continue
         # Outputs lie one after the other in one region; what does not fit any more is left out.
-        room -= num_bytes
-        joined = np.concatenate(chunks)
-        arrays.append(joined.astype(np.float64))
+        room -= numbers.values.nbytes
+        arrays.append(numbers.values)
         described.append(
-            ArrayDescription(name=name, dtype=str(joined.dtype), shape=joined.shape)
-        )  # fmt: skip
+            ArrayDescription(
+                name=name, dtype=numbers.dtype, shape=numbers.values.shape, names=numbers.names
+            )
+        )
     kept = {array.name for array in described}
     return described, arrays, [name for name in wanted if name not in kept]
 
@@ -209,10 +213,16 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def _rows(value: Any, num_images: int, has_batch_axis: bool) -> NDArray[Any] | None:
     """Return an output with one row per image, None if it has none."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        # A sequence of maps, as ZipMap makes it, or one map for one image.
+        value = np.array([*value, None], dtype=object)[:-1]
+    elif isinstance(value, dict):
+        value = np.array([value, None], dtype=object)[:-1]
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiubO":
         return None
-    if not has_batch_axis:
-        # The model knows no N: [K] or [1, K] -> [1, ...].
+    # The model knows no N, or has squeezed it away: [K], [1, K] or nothing at all -> [1, ...].
+    is_squeezed = num_images == 1 and (value.ndim == 0 or value.shape[0] != 1) and value.ndim < 2
+    if not has_batch_axis or is_squeezed:
         return value.reshape(1, -1)
     if value.ndim == 0 or value.shape[0] != num_images:
         return None

@@ -79,12 +79,12 @@ def wire_server(httpserver: HTTPServer, **settings: object) -> WireServer:
     return server
 
 
-def opened(folder: Path, text: str) -> HttpEndpoint:
-    """Open an endpoint file with the three classes and without retries."""
+def opened(folder: Path, text: str, classes: list[str] = CLASSES) -> HttpEndpoint:
+    """Open an endpoint file with the three classes, or others, and without retries."""
     path = folder / "endpoint.toml"
     first, _, rest = text.partition("\n")
     path.write_text(f"{first}\nretries = 0\n{rest}", encoding="utf-8")
-    return open_allowed(path, bundle_classes=CLASSES)
+    return open_allowed(path, bundle_classes=classes)
 
 
 def without_images(body: bytes, images: NDArray[np.uint8] = IMAGES) -> bytes:

@@ -1,0 +1,335 @@
+"""How a file's outputs say the class of an image, in whichever form its exporter writes it.
+
+Scores ``[N, K]``; a class alone, as a number or a text; a map from class to score, or one output
+for each class (scikit-learn's ZipMap, Custom Vision, WinML); one value for two classes; the best k
+with their classes; more scores than the bundle has classes, where it is known or can be seen which
+of them they are. A `Reading` says which; applying it to the outputs of a run gives classes, and
+scores in the bundle's order where there are some.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.class_map import ClassMap, UnknownLabelError
+from adapters.onnx.answers import (
+    Output,
+    OutputKind,
+    Scores,
+    class_labels,
+    class_scores,
+    detect_kind,
+    sigmoid_logits,
+)
+from adapters.suspect import REFUSED
+
+Form = Literal["scores", "one value", "classes", "texts", "map", "columns", "best k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Which outputs say the class, and how."""
+
+    form: Form
+    outputs: tuple[str, ...]
+    """Those that it needs; of ``best k`` the scores, then the classes."""
+    kind: OutputKind
+    """What the scores are; ``labels`` where there are none."""
+    dtype: str
+    """Type of the scores, numpy name."""
+    columns: tuple[int, ...] | None = None
+    """Class of each of the file's scores, `REFUSED` for none; None where they are the bundle's."""
+    classes: ClassMap | None = None
+    """Class of each text or key."""
+
+    @property
+    def name(self) -> str:
+        """Return what the reading is called: its first output."""
+        return self.outputs[0]
+
+    @property
+    def score_kind(self) -> OutputKind:
+        """Return what `read` gives: of one value for two classes it makes the logits of both."""
+        return "logits" if self.form == "one value" else self.kind
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClassAnswers:
+    """What a reading says about N images."""
+
+    labels: NDArray[np.int64]
+    """``[N]``, `REFUSED` for what is none of the classes."""
+    scores: Scores | None
+    """``[N, K]``, NaN for a class of which nothing is told; None where there are only classes."""
+
+
+def readings_of(
+    outputs: Sequence[Output],
+    *,
+    num_classes: int | None,
+    kind: OutputKind | None = None,
+    classes: ClassMap | None = None,
+    may_add_background: bool = False,
+) -> list[Reading]:
+    """Return every way in which outputs can say a class.
+
+    Args:
+        outputs: What a model said about some images.
+        num_classes: K where it is known.
+        kind: What scores are, where the caller insists.
+        classes: The bundle's class of each of the file's labels, where it is known.
+        may_add_background: Whether one score more than K may be a class of its own.
+    """
+    insisted = None if kind == "labels" else kind
+    found = [
+        reading
+        for output in outputs
+        for reading in _readings(output, num_classes, insisted, classes, may_add_background)
+    ]
+    found += _columns(outputs, classes, insisted)
+    best = _best_k(outputs, num_classes, insisted)
+    if best is not None:
+        # The classes of the best k are no output of their own.
+        found = [one for one in found if one.name not in best.outputs] + [best]
+    if not found and num_classes == 2:
+        found += [
+            Reading(
+                form="one value",
+                outputs=(output.name,),
+                kind=insisted or _kind_of_one(output),
+                dtype=output.dtype,
+            )
+            for output in outputs
+            if output.values.size == len(output.values) and output.dtype.startswith("float")
+        ]
+    return found
+
+
+def read(reading: Reading, outputs: Mapping[str, Output]) -> ClassAnswers | None:
+    """Return what outputs say about N images, None if they do not have the form any more."""
+    first = outputs[reading.name]
+    match reading.form:
+        case "classes":
+            named = class_labels(first)
+            return None if named is None else ClassAnswers(labels=named, scores=None)
+        case "texts":
+            return _of_texts(reading, first)
+        case "one value":
+            values = first.values.reshape(len(first.values), -1)  # [N, ...] -> [N, 1]
+            if values.shape[1] != 1:
+                return None
+            if reading.kind != "logits":
+                values = sigmoid_logits(values, reading.dtype)
+            return _of_scores(np.hstack([np.zeros_like(values), values]))
+        case "best k":
+            return _of_best_k(first, outputs[reading.outputs[1]], reading.columns or ())
+        case "columns":
+            parts = [
+                outputs[name].values.reshape(len(first.values), -1) for name in reading.outputs
+            ]
+            scores: Scores | None = np.hstack(parts)
+        case "map":
+            scores = first.values
+        case _:
+            scores = class_scores(first.values)
+    columns = reading.columns
+    if reading.form == "map":
+        columns = _classes_of(first.names, reading.classes)
+    if scores is None or (columns is not None and scores.shape[1] != len(columns)):
+        return None
+    return _of_scores(scores) if columns is None else _in_order(scores, columns)
+
+
+def _readings(
+    output: Output,
+    num_classes: int | None,
+    kind: OutputKind | None,
+    classes: ClassMap | None,
+    may_add_background: bool,
+) -> list[Reading]:
+    if output.dtype == "text":
+        if classes is None or output.values.size != len(output.values):
+            return []
+        return [_reading("texts", output, "labels", classes=classes)]
+    if output.dtype == "map":
+        if classes is None or not _covers(_classes_of(output.names, classes), classes):
+            return []
+        told = kind or detect_kind(np.nan_to_num(output.values), output.operator)
+        return [_reading("map", output, told, classes=classes)]
+    scores = class_scores(output.values)
+    if scores is not None and output.dtype.startswith(("float", "uint8", "int8")):
+        told = kind or detect_kind(scores, output.operator)
+        width = scores.shape[1]
+        if classes is not None and not classes.accepts_index:
+            columns = _classes_of([str(index) for index in range(width)], classes)
+            return [_reading("scores", output, told, columns)] if _covers(columns, classes) else []
+        if num_classes in (None, width):
+            return [_reading("scores", output, told)]
+        if num_classes is not None and width == num_classes + 1 and may_add_background:
+            own = tuple(range(num_classes))
+            return [
+                _reading("scores", output, told, (REFUSED, *own)),
+                _reading("scores", output, told, (*own, REFUSED)),
+            ]
+        return []
+    if class_labels(output) is not None:
+        return [_reading("classes", output, "labels")]
+    return []
+
+
+def _reading(
+    form: Form,
+    output: Output,
+    kind: OutputKind,
+    columns: tuple[int, ...] | None = None,
+    classes: ClassMap | None = None,
+) -> Reading:
+    return Reading(
+        form=form,
+        outputs=(output.name,),
+        kind=kind,
+        dtype="float32" if output.dtype == "map" else output.dtype,
+        columns=columns,
+        classes=classes,
+    )
+
+
+def _columns(
+    outputs: Sequence[Output], classes: ClassMap | None, kind: OutputKind | None
+) -> list[Reading]:
+    """Return the reading of one output for each class, called by its name or its number."""
+    if classes is None:
+        return []
+    single = [
+        output
+        for output in outputs
+        if output.values.size == len(output.values) and output.dtype.startswith("float")
+    ]
+    labels = [output.name for output in single]
+    # skl2onnx writes i0, i1, ... for classes that are numbers and sCAT for those that are texts.
+    for prefix in ("", "i", "s"):
+        stripped = [label.removeprefix(prefix) for label in labels]
+        columns = tuple(
+            classes.classes.get(label, int(label) if _is_index(label, classes) else REFUSED)
+            for label in stripped
+        )
+        named = [(o, c) for o, c in zip(single, columns, strict=True) if c != REFUSED]
+        if _covers(tuple(index for _, index in named), classes):
+            values = np.hstack([output.values.reshape(-1, 1) for output, _ in named])
+            return [
+                Reading(
+                    form="columns",
+                    outputs=tuple(output.name for output, _ in named),
+                    kind=kind or detect_kind(values, ""),
+                    dtype=named[0][0].dtype,
+                    columns=tuple(index for _, index in named),
+                )
+            ]
+    return []
+
+
+def _best_k(
+    outputs: Sequence[Output], num_classes: int | None, kind: OutputKind | None
+) -> Reading | None:
+    """Return the reading of a top-k inside of the file: k scores and their k classes."""
+    if num_classes is None:
+        return None
+    pairs = [
+        (scores, classes)
+        for scores in outputs
+        for classes in outputs
+        if scores.dtype.startswith("float")
+        and classes.dtype in ("int64", "int32")
+        and scores.values.shape == classes.values.shape
+        and scores.values.ndim == 2
+        and 2 <= scores.values.shape[1] <= num_classes
+        and _names_classes(classes.values, num_classes)
+        # Falling, as a list of the best is.
+        and bool((np.diff(scores.values, axis=1) <= 0).all())
+    ]
+    if len(pairs) != 1:
+        return None
+    (scores, classes) = pairs[0]
+    is_whole = scores.values.shape[1] == num_classes
+    told = kind or detect_kind(scores.values, scores.operator if is_whole else "Softmax")
+    return Reading(
+        form="best k",
+        outputs=(scores.name, classes.name),
+        kind=told,
+        dtype=scores.dtype,
+        columns=tuple(range(num_classes)),
+    )
+
+
+def _names_classes(values: NDArray[Any], num_classes: int) -> bool:
+    return bool(values.min() >= 0 and values.max() < num_classes)
+
+
+def _kind_of_one(output: Output) -> OutputKind:
+    values = output.values
+    is_share = output.operator in ("Sigmoid", "QLinearSigmoid") or (
+        values.min() >= 0 and values.max() <= 1
+    )
+    return "sigmoids" if is_share else "logits"
+
+
+def _of_texts(reading: Reading, output: Output) -> ClassAnswers | None:
+    if output.dtype != "text" or output.values.size != len(output.values):
+        return None
+    columns = np.array([*_classes_of(output.names, reading.classes)], dtype=np.int64)
+    places = output.values.reshape(-1).astype(np.int64)
+    if not ((places >= 0) & (places < len(columns))).all():
+        return None
+    return ClassAnswers(labels=columns[places], scores=None)
+
+
+def _of_best_k(scores: Output, classes: Output, columns: Sequence[int]) -> ClassAnswers | None:
+    places = classes.values.astype(np.int64)
+    if scores.values.shape != places.shape or not _names_classes(places, len(columns)):
+        return None
+    spread = np.full((len(places), len(columns)), np.nan)
+    np.put_along_axis(spread, places, scores.values, axis=1)
+    return ClassAnswers(labels=places[:, 0], scores=spread)
+
+
+def _of_scores(scores: Scores) -> ClassAnswers:
+    return ClassAnswers(labels=np.argmax(scores, axis=1).astype(np.int64), scores=scores)
+
+
+def _in_order(scores: Scores, columns: Sequence[int]) -> ClassAnswers:
+    """Return scores by the bundle's classes; of several columns for one class the best."""
+    num_classes = max(columns) + 1
+    ordered = np.full((len(scores), num_classes), np.nan)
+    for place, index in enumerate(columns):
+        if index != REFUSED:
+            ordered[:, index] = np.fmax(ordered[:, index], scores[:, place])
+    # A map may leave out what scores low; NaN never is the largest.
+    return ClassAnswers(
+        labels=np.argmax(np.where(np.isnan(ordered), -np.inf, ordered), axis=1).astype(np.int64),
+        scores=ordered,
+    )
+
+
+def _classes_of(labels: Sequence[str], classes: ClassMap | None) -> tuple[int, ...]:
+    assert classes is not None, "texts and maps are read by a class map"
+    found = []
+    for label in labels:
+        try:
+            is_index = label not in classes.classes and _is_index(label, classes)
+            found.append(classes.class_of(int(label) if is_index else label))
+        except UnknownLabelError:
+            found.append(REFUSED)
+    return tuple(found)
+
+
+def _is_index(label: str, classes: ClassMap) -> bool:
+    return classes.accepts_index and label.isascii() and label.isdigit() and len(label) < 6
+
+
+def _covers(columns: Sequence[int], classes: ClassMap) -> bool:
+    """Return whether every class of the bundle has a score, merged ones together."""
+    merged_away = {index for group in classes.merged for index in group[1:]}
+    return set(columns) - {REFUSED} == set(range(classes.num_classes)) - merged_away

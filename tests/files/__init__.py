@@ -1,0 +1,1 @@
+"""Files that real exporters write, each read as its own library reads it."""

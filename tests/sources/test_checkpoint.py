@@ -1,0 +1,112 @@
+"""Checkpoints of the programs that people train with, and weights without counters."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from generator.errors import SourceError
+from generator.sources.checkpoint import read_weights
+from generator.sources.source import load_source
+
+State = dict[str, Tensor]
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
+
+
+OWN = network().state_dict()
+Wrap = Callable[[State], object]
+
+
+def prefixed(state: State, prefix: str) -> State:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+WRAPPED: dict[str, tuple[str, Wrap]] = {
+    "plain": ("w.pt", lambda state: state),
+    "kuangliu/pytorch-cifar": (
+        "ckpt.pth",
+        lambda state: {"net": prefixed(state, "module."), "acc": 95.2, "epoch": 199},
+    ),
+    "torchvision references": (
+        "checkpoint.pth",
+        lambda state: {
+            "model": state,
+            "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": []},
+            "epoch": 3,
+            "args": argparse.Namespace(lr=0.1, amp=False),
+        },
+    ),
+    "Lightning": (
+        "epoch=3.ckpt",
+        lambda state: {
+            "state_dict": {**prefixed(state, "model."), "criterion.weight": torch.ones(3)},
+            "optimizer_states": [],
+            "pytorch-lightning_version": "2.6",
+        },
+    ),
+    "torch.compile": ("w.pt", lambda state: prefixed(state, "_orig_mod.")),
+    "compiled and parallel": ("w.pt", lambda state: prefixed(state, "module._orig_mod.")),
+    "pytorch/examples imagenet": (
+        "model_best.pth.tar",
+        lambda state: {"state_dict": prefixed(state, "module."), "arch": "x", "best_acc1": 7.0},
+    ),
+    "transformers": ("pytorch_model.bin", lambda state: state),
+    "trainer of one's own": (
+        "w.pt",
+        lambda state: {"epoch": 1, "model_state_dict": state, "loss": torch.tensor(0.3)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_the_weights_of_a_checkpoint_are_found(tmp_path: Path, name: str) -> None:
+    file, wrap = WRAPPED[name]
+    torch.save(wrap(dict(OWN)), tmp_path / file)
+    found = read_weights(tmp_path / file, network().state_dict())
+    assert set(found) == set(OWN)
+    assert all(torch.equal(found[key], OWN[key]) for key in OWN)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_batch_norm_needs_no_counter(tmp_path: Path, suffix: str) -> None:
+    old = {name: tensor for name, tensor in OWN.items() if "num_batches" not in name}
+    path = tmp_path / f"old{suffix}"
+    if suffix == ".pt":
+        torch.save(old, path)
+    else:
+        safetensors.torch.save_file(old, path)
+    factory = f"{Path(__file__)}:network"
+    source = load_source(factory, path, mean=(0.5,) * 3, std=(0.5,) * 3)
+    loaded = source.model.network.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in old.items())
+
+
+def test_weights_that_lack_anything_else_are_refused(tmp_path: Path) -> None:
+    torch.save({n: t for n, t in OWN.items() if n != "1.running_mean"}, tmp_path / "w.pt")
+    with pytest.raises(SourceError, match=r"does not fit .*: missing 1.running_mean"):
+        load_source(f"{Path(__file__)}:network", tmp_path / "w.pt", mean=(0.5,), std=(0.5,))
+
+
+def test_a_file_without_weights_says_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "args": "none"}, tmp_path / "w.pt")
+    with pytest.raises(SourceError, match=r"got 'epoch': int, 'args': str; save model.state_dict"):
+        read_weights(tmp_path / "w.pt", OWN)
+
+
+def test_two_state_dicts_that_fit_have_to_be_told_apart(tmp_path: Path) -> None:
+    torch.save({"student": dict(OWN), "teacher": dict(OWN)}, tmp_path / "w.pt")
+    with pytest.raises(SourceError, match="got student, teacher; save the one that is meant"):
+        read_weights(tmp_path / "w.pt", OWN)
+
+
+def test_a_checkpoint_that_holds_code_is_not_run(tmp_path: Path) -> None:
+    torch.save({"state_dict": dict(OWN), "hook": print}, tmp_path / "w.pt")
+    with pytest.raises(SourceError, match="as tensors only"):
+        read_weights(tmp_path / "w.pt", OWN)
