@@ -12,6 +12,7 @@ _LIBRARIES = {
     "distributed": ("Dask distributed", "cluster"),
     "onnx2pytorch": ("onnx2pytorch", "onnx-source"),
     "onnxscript": ("onnxscript", "generator"),
+    "pyarrow": ("pyarrow", "datasets"),
     "rfc3161_client": ("rfc3161-client", "timestamp"),
     "textual_serve": ("textual-serve", "serve"),
     "torch": ("PyTorch", "generator"),

@@ -78,6 +78,7 @@ def command(
             max_images=max_images,
             device=device,
             on_step=lambda done, total: progress.show("references", done, total),
+            tell=progress.tell,
         )
     if ranks.is_first:
         click.echo(str(folder))

@@ -6,7 +6,8 @@ import safetensors
 
 from generator.demo import networks
 from generator.demo.plans import MEAN, PLANS, STD
-from generator.images.labelled import ImageSet, load_images
+from generator.images.labelled import ImageSet
+from generator.images.reading import load_images
 from generator.pools.references import PoolModel, torch_pool_model
 from generator.sources.source import Normalised, Source, ready, weights_digest
 

@@ -14,8 +14,8 @@ from audit.bundle.bundle_file import creation_time, write_bundle
 from audit.signing.keys import load_private_key
 from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
-from generator.images.labelled import ImageSet, load_images
-from generator.images.splits import Splits, split_images
+from generator.images.reading import Reading
+from generator.images.splits import Splits
 from generator.jobs.chosen_method import (
     MFUE,
     ChosenMethod,
@@ -24,6 +24,7 @@ from generator.jobs.chosen_method import (
     option_pairs,
 )
 from generator.jobs.mfue import Crafted, Report, craft
+from generator.jobs.owner_images import OwnerImages, read_splits, split_owner_images
 from generator.pools.given_references import load_references
 from generator.pools.references import PoolModel, train_references
 from generator.settings import CraftSettings
@@ -151,13 +152,20 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
     if job.weights is not None:
         source = load_source(job.model, job.weights, mean=mean, std=std)
     rng = np.random.default_rng([job.seed, 0x1A6E5])
-    owner_images, held_out = _images(job, rng, tell)
-    splits = split_images(owner_images, held_out, max_training=job.max_images, rng=rng)
+    work = job.work or platformdirs.user_cache_path("kinprint") / "craft"
+    reading = Reading(skip_unreadable=job.skip_unreadable, cache=work)
+    owner = OwnerImages(
+        images=job.images,
+        held_out=job.held_out,
+        class_names=job.classes.split(",") if job.classes else None,
+        max_images=job.max_images,
+    )
+    splits = read_splits(split_owner_images(owner, reading, rng, tell), reading, tell)
     if source is None:
         source = load_onnx_source(
             Path(job.model),
             splits.controls.images,
-            num_classes=len(owner_images.class_names),
+            num_classes=len(splits.controls.class_names),
             mean=mean,
             std=std,
         )
@@ -186,7 +194,6 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
             seed=job.seed,
             on_step=lambda done, total: report("references", done, total),
         )
-    work = job.work or platformdirs.user_cache_path("kinprint") / "craft"
     work.mkdir(parents=True, exist_ok=True)
     crafted = _crafted(job, chosen, source, splits, references, work, report)
     if crafted.num_mimics_found:
@@ -238,32 +245,6 @@ def _crafted(
         work=work,
         report=report,
     )
-
-
-def _images(
-    job: CraftJob, rng: np.random.Generator, tell: Callable[[str], None]
-) -> tuple[ImageSet, ImageSet | None]:
-    names = job.classes.split(",") if job.classes else None
-    owner, skipped = load_images(job.images, class_names=names, skip_unreadable=job.skip_unreadable)
-    held_out = None
-    if job.held_out:
-        held_out, more = load_images(
-            job.held_out, class_names=owner.class_names, skip_unreadable=job.skip_unreadable
-        )
-        skipped += more
-        if held_out.images.shape[1:] != owner.images.shape[1:]:
-            raise GenerationError(
-                f"held-out: expected images of {list(owner.images.shape[1:])} as in --images, got "
-                f"{list(held_out.images.shape[1:])}"
-            )
-    else:
-        tell(
-            "No --held-out images: part of --images stands in. If the model was trained on them, "
-            "its accuracy on the control images is too good and verdicts are less certain."
-        )
-    if skipped:
-        tell(f"Skipped {len(skipped)} unreadable files, the first is {skipped[0]}.")
-    return owner, held_out
 
 
 def _passphrase(variable: str | None) -> str | None:

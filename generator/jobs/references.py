@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 
 from generator.errors import GenerationError
-from generator.images.labelled import load_images
+from generator.images.reading import Reading
+from generator.jobs.owner_images import OwnerImages, read_training_images
 from generator.pools.reference_folder import make_reference_folder
 from generator.pools.reference_kinds import ReferenceRecipe
 from generator.sources.normalisation import parse_normalise
@@ -32,6 +33,7 @@ def run_reference_job(
     max_images: int | None,
     device: Literal["auto", "cpu", "cuda"],
     on_step: Callable[[int, int], None],
+    tell: Callable[[str], None] = lambda text: None,
 ) -> int:
     """Make what is missing in the folder and return how many were there.
 
@@ -47,6 +49,7 @@ def run_reference_job(
         max_images: Train on at most so many.
         device: Where.
         on_step: Progress.
+        tell: Says what a user should know on the way.
 
     Raises:
         GenerationError: Something about the input does not fit.
@@ -58,9 +61,10 @@ def run_reference_job(
         )
     mean, std = parse_normalise(normalise)
     chosen = prepare_device(device)
-    data, _ = load_images(images, class_names=classes.split(",") if classes else None)
-    order = data.balanced_order(np.random.default_rng([recipe.seed, 0x5EF]))
-    data = data.take(order[:max_images])
+    owner = OwnerImages(
+        images=images, class_names=classes.split(",") if classes else None, max_images=max_images
+    )
+    data = read_training_images(owner, Reading(), np.random.default_rng([recipe.seed, 0x5EF]), tell)
     if weights is None:
         source = load_onnx_source(
             Path(model),

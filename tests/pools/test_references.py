@@ -13,7 +13,7 @@ from worlds.tiny_task import NORMALISE, tiny_net
 from worlds.tiny_world import HERE, TinyWorld
 
 from generator.errors import GenerationError
-from generator.images.labelled import load_images
+from generator.images.reading import load_images
 from generator.pools.given_references import load_references
 from generator.pools.reference_kinds import KINDS, ReferenceRecipe, make_reference
 from generator.sources.source import load_source
