@@ -14,6 +14,9 @@ _LIBRARIES = {
     "onnxscript": ("onnxscript", "generator"),
     "pyarrow": ("pyarrow", "datasets"),
     "rfc3161_client": ("rfc3161-client", "timestamp"),
+    "timm": ("timm", "zoo"),
+    "torchvision": ("torchvision", "zoo"),
+    "transformers": ("transformers", "zoo"),
     "textual_serve": ("textual-serve", "serve"),
     "torch": ("PyTorch", "generator"),
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from adapters.onnx.input import RecipeOptions, find_image_input
+from adapters.onnx.input import find_image_input
 from adapters.onnx.model import OnnxModel, load_model
 from adapters.onnx.process.fork_client import ForkServer, can_fork
 from adapters.onnx.process.limits import OnnxLimits
@@ -29,6 +29,7 @@ from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy, take_audit
 from audit.signing.keys import Trust
 from audit.suspects.found_files import SuspectKind
+from audit.suspects.opening import contract_options
 from audit.sweep.engine import SweepEndsError
 from audit.sweep.tasks import (
     PairResult,
@@ -217,9 +218,9 @@ class _LoadedFile:
         model = self._running_model()
         if self._suspect is not None and self._suspect[0] == images:
             return self._suspect[1]
-        task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+        task = bundle.manifest.task
         options, output, kind, allow_random = _as_described(self._task)
-        recipe = merged_options(options, RecipeOptions(mean=contract.mean, std=contract.std))
+        recipe = merged_options(options, contract_options(bundle))
         if self._task.kind is SuspectKind.ONNX and not self._settings.resize:
             _require_shape(model, bundle)
         suspect = adapt_model(
@@ -299,4 +300,4 @@ def _require_shape(model: OnnxModel, bundle: BundleContents) -> None:
 def _images_of(bundle: BundleContents) -> tuple[object, ...]:
     task, contract = bundle.manifest.task, bundle.manifest.preprocessing
     shape = (task.height, task.width, task.channels, task.num_classes)
-    return (*shape, tuple(contract.mean), tuple(contract.std))
+    return (*shape, tuple(contract.mean), tuple(contract.std), contract.color_order)

@@ -24,6 +24,11 @@ _PATH = click.Path(path_type=Path)
     help="An option of a method that is not mfue; repeatable.",
 )
 @click.option("--normalise", help="Mean/std per channel in [0, 1] units: .49,.48,.45/.25,.24,.26")
+@click.option(
+    "--preprocess",
+    metavar="WHAT",
+    help="torchvision:WEIGHTS, timm:NAME, hf:FOLDER or a TOML file; see docs/crafting.md.",
+)
 @click.option("--images", multiple=True, type=_PATH, help="Class folders, ZIP, tar, list, parquet.")
 @click.option(
     "--held-out",

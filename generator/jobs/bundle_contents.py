@@ -13,7 +13,6 @@ from audit.bundle.manifest import (
     Arrays,
     Manifest,
     ModelRecord,
-    Preprocessing,
     ProbeSettings,
     Scalar,
     ScoreName,
@@ -138,7 +137,7 @@ def make_manifest(
             channels=1 if channels == 1 else 3,
             class_names=splits.controls.class_names,
         ),
-        preprocessing=Preprocessing(mean=source.mean, std=source.std),
+        preprocessing=source.contract.for_channels(channels).record,
         source=SourceRecord(
             weights_sha256=source.weights_sha256,
             architecture=source.architecture,

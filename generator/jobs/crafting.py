@@ -14,7 +14,6 @@ from audit.bundle.bundle_file import creation_time, write_bundle
 from audit.signing.keys import load_private_key
 from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
-from generator.images.reading import Reading
 from generator.images.splits import Splits
 from generator.jobs.chosen_method import (
     MFUE,
@@ -24,12 +23,12 @@ from generator.jobs.chosen_method import (
     option_pairs,
 )
 from generator.jobs.mfue import Crafted, Report, craft
-from generator.jobs.owner_images import OwnerImages, read_splits, split_owner_images
+from generator.jobs.owner_images import OwnerImages, read_splits, reading_for, split_owner_images
 from generator.pools.given_references import load_references
 from generator.pools.references import PoolModel, train_references
 from generator.settings import CraftSettings
-from generator.sources.normalisation import parse_normalise
 from generator.sources.onnx_source import is_onnx, load_onnx_source
+from generator.sources.preprocess import read_contract
 from generator.sources.source import Source, load_source
 from generator.training.device import prepare_device
 from generator.training.ranks import current_ranks
@@ -51,7 +50,8 @@ class CraftJob(CraftSettings):
     model: str
     weights: Path | None = None
     """Left out where ``model`` is an ONNX file, which holds its weights."""
-    normalise: str
+    normalise: str | None = None
+    preprocess: str | None = None
     images: tuple[Path, ...]
     held_out: tuple[Path, ...] = ()
     classes: str | None = None
@@ -143,17 +143,17 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
     """
     chosen = _chosen(job)
     needs = chosen.method.needs if chosen else frozenset({"innocents"})
-    mean, std = parse_normalise(job.normalise)
+    contract = read_contract(job.normalise, job.preprocess)
     key = load_private_key(job.key, _passphrase(job.passphrase_env))
     if not job.out.absolute().parent.is_dir():
         raise GenerationError(f"out: there is no folder {job.out.absolute().parent}")
     device = prepare_device(job.device)
     source: Source | None = None
     if job.weights is not None:
-        source = load_source(job.model, job.weights, mean=mean, std=std)
+        source = load_source(job.model, job.weights, contract)
     rng = np.random.default_rng([job.seed, 0x1A6E5])
     work = job.work or platformdirs.user_cache_path("kinprint") / "craft"
-    reading = Reading(skip_unreadable=job.skip_unreadable, cache=work)
+    reading = reading_for(contract, skip_unreadable=job.skip_unreadable, cache=work)
     owner = OwnerImages(
         images=job.images,
         held_out=job.held_out,
@@ -166,14 +166,13 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
             Path(job.model),
             splits.controls.images,
             num_classes=len(splits.controls.class_names),
-            mean=mean,
-            std=std,
+            contract=contract,
         )
     source.model.to(device)
     references = []
     if job.references is not None:
         references = load_references(
-            job.references, splits.controls, mean=mean, std=std, device=device, tell=tell
+            job.references, splits.controls, contract=contract, device=device, tell=tell
         )
     wanted = job.train_references
     if wanted is None:

@@ -17,6 +17,7 @@ from generator.images.labelled import ImageList, ImageSet
 from generator.images.listing import list_images
 from generator.images.reading import Reading, read_images
 from generator.images.splits import ListedSplits, Splits, split_list
+from generator.sources.contract import InputContract
 
 MAX_TRAINING_BYTES, MAX_OTHER_BYTES = 1 << 30, 1 << 29
 """Pixels to train with, and pixels of each other purpose, unless more are asked for."""
@@ -35,6 +36,19 @@ class OwnerImages:
     class_names: Sequence[str] | None = None
     max_images: int | None = None
     """Train models on so many; by default on what `MAX_TRAINING_BYTES` hold."""
+
+
+def reading_for(
+    contract: InputContract, *, skip_unreadable: bool = False, cache: Path | None = None
+) -> Reading:
+    """Return how files become what a network takes."""
+    takes_colour = len(contract.mean) == 3 or contract.color_order == "BGR"
+    return Reading(
+        geometry=contract.geometry,
+        channels=3 if takes_colour else None,
+        skip_unreadable=skip_unreadable,
+        cache=cache,
+    )
 
 
 def list_owner_images(owner: OwnerImages, tell: Tell) -> tuple[ImageList, ImageList | None]:

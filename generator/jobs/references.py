@@ -7,12 +7,11 @@ from typing import Literal
 import numpy as np
 
 from generator.errors import GenerationError
-from generator.images.reading import Reading
-from generator.jobs.owner_images import OwnerImages, read_training_images
+from generator.jobs.owner_images import OwnerImages, read_training_images, reading_for
 from generator.pools.reference_folder import make_reference_folder
 from generator.pools.reference_kinds import ReferenceRecipe
-from generator.sources.normalisation import parse_normalise
 from generator.sources.onnx_source import is_onnx, load_onnx_source
+from generator.sources.preprocess import read_contract
 from generator.sources.source import load_source
 from generator.training.device import prepare_device
 
@@ -24,7 +23,8 @@ def run_reference_job(
     *,
     model: str,
     weights: Path | None,
-    normalise: str,
+    normalise: str | None,
+    preprocess: str | None = None,
     images: Sequence[Path],
     classes: str | None,
     folder: Path,
@@ -41,6 +41,7 @@ def run_reference_job(
         model: Factory, or ONNX file.
         weights: Of the factory's network; None for an ONNX file.
         normalise: ``mean/std``.
+        preprocess: As `generator.sources.preprocess.read_contract` takes it.
         images: Folders or ZIP files of class folders.
         classes: Class names in the model's order, comma-separated.
         folder: Where the references go.
@@ -59,22 +60,23 @@ def run_reference_job(
         raise GenerationError(
             "weights: expected --weights with a factory as --model, and none with an ONNX file"
         )
-    mean, std = parse_normalise(normalise)
+    contract = read_contract(normalise, preprocess)
     chosen = prepare_device(device)
     owner = OwnerImages(
         images=images, class_names=classes.split(",") if classes else None, max_images=max_images
     )
-    data = read_training_images(owner, Reading(), np.random.default_rng([recipe.seed, 0x5EF]), tell)
+    data = read_training_images(
+        owner, reading_for(contract), np.random.default_rng([recipe.seed, 0x5EF]), tell
+    )
     if weights is None:
         source = load_onnx_source(
             Path(model),
             data.images[:_MAX_EXAMPLES],
             num_classes=len(data.class_names),
-            mean=mean,
-            std=std,
+            contract=contract,
         )
     else:
-        source = load_source(model, weights, mean=mean, std=std)
+        source = load_source(model, weights, contract)
     source.model.to(chosen)
     return make_reference_folder(
         folder,

@@ -131,7 +131,9 @@ def _write_listing(folder: Path, num_references: int, factory: str, source: Sour
     location, _, attribute = factory.rpartition(":")
     if location.endswith(".py"):
         factory = f"{Path(location).absolute()}:{attribute}"
-    normalise = "/".join(",".join(map(repr, values)) for values in (source.mean, source.std))
+    normalise = "/".join(
+        ",".join(map(repr, values)) for values in (source.contract.mean, source.contract.std)
+    )
     entries = []
     for number in range(num_references):
         path, kind = _path(folder, number), KINDS[number % len(KINDS)]
@@ -146,6 +148,7 @@ def _write_listing(folder: Path, num_references: int, factory: str, source: Sour
                 f"weights = {json.dumps(relative.with_suffix('.safetensors').as_posix())}\n"
                 f"onnx = {json.dumps(relative.as_posix())}\n"
                 f"normalise = {json.dumps(normalise)}\n"
+                f"color_order = {json.dumps(source.contract.color_order)}\n"
             )
     partial = folder / f"{LISTING}.part"
     partial.write_text("\n".join(entries), encoding="utf-8")

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adapters.onnx.input import RecipeOptions
 from adapters.onnx.suspect import OnnxSuspect, open_onnx
 from adapters.suspect import SuspectError
 from generator.errors import SourceError
+from generator.sources.contract import InputContract
 from generator.sources.onnx_conversion import (
     GIVE_A_FACTORY,
     ConvertedNetwork,
@@ -28,7 +28,7 @@ from generator.sources.onnx_conversion import (
     restore_batch_norms,
 )
 from generator.sources.onnx_preparation import parse_model
-from generator.sources.source import Normalised, Source, ready, reinitialised
+from generator.sources.source import Normalised, Source, reinitialised, with_contract
 from generator.sources.torch_suspect import predict_logits
 from generator.training.loop import to_unit_interval
 
@@ -50,8 +50,7 @@ def load_onnx_source(
     images: NDArray[np.uint8],
     *,
     num_classes: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    contract: InputContract,
 ) -> Source:
     """Convert the owner's ONNX file, and check that torch sees the same model as onnxruntime.
 
@@ -59,8 +58,7 @@ def load_onnx_source(
         path: The file; one input of float32 images, weights inside.
         images: Natural images, uint8 ``[N, H, W, C]``.
         num_classes: K.
-        mean: Normalisation per channel, in [0, 1] pixel units.
-        std: Normalisation per channel, in [0, 1] pixel units.
+        contract: How images become the network's input.
 
     Raises:
         SourceError: The file cannot be used or converted (names the operator), answers otherwise
@@ -75,7 +73,7 @@ def load_onnx_source(
     try:
         suspect = open_onnx(
             path,
-            recipe=RecipeOptions(mean=mean, std=std),
+            recipe=contract.recipe,
             image_shape=(images.shape[1], images.shape[2], images.shape[3]),
             num_classes=num_classes,
             device="cpu",
@@ -99,12 +97,11 @@ def load_onnx_source(
                 f"none that can be trained; {GIVE_A_FACTORY}"
             )
         source = Source(
-            model=ready(Normalised(network, mean, std)),
+            model=with_contract(network, contract),
             factory=partial(_untrained, network, path.name),
             architecture=path.name,
             weights_sha256=digest,
-            mean=mean,
-            std=std,
+            contract=contract,
         )
         natural = images[:NUM_COMPARED]
         noise = np.random.default_rng(0).integers(0, 256, natural.shape, dtype=np.uint8)

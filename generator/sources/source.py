@@ -18,7 +18,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from adapters.preprocessing import ColorOrder
 from generator.errors import SourceError
+from generator.sources.contract import InputContract
 
 
 class Normalised(nn.Module):
@@ -26,22 +28,33 @@ class Normalised(nn.Module):
 
     Args:
         network: Takes ``(pixels - mean) / std``, returns logits ``[N, K]``.
-        mean: Per channel, in [0, 1] pixel units.
-        std: Per channel, in [0, 1] pixel units.
+        mean: Per channel in RGB order, in [0, 1] pixel units.
+        std: Per channel in RGB order, in [0, 1] pixel units.
+        color_order: In which the network takes its channels.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        color_order: ColorOrder = "RGB",
+    ) -> None:
         super().__init__()
         self.network = network
+        self.color_order = color_order
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits ``[N, K]`` of pixels ``[N, C, H, W]`` in [0, 1]."""
-        logits: Tensor = self.network((pixels - self.mean) / self.std)
+        normalised = (pixels - self.mean) / self.std
+        if self.color_order == "BGR":
+            normalised = normalised.flip(1)
+        logits: Tensor = self.network(normalised)
         return logits
 
 
@@ -55,8 +68,7 @@ class Source:
     architecture: str
     """The factory as the owner named it, without folders."""
     weights_sha256: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    contract: InputContract
 
     @property
     def num_parameters(self) -> int:
@@ -69,19 +81,21 @@ class Source:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _build(self.factory, self.architecture)
-        return ready(Normalised(network, self.mean, self.std))
+        return with_contract(network, self.contract)
 
 
-def load_source(
-    factory_name: str, weights: Path, *, mean: tuple[float, ...], std: tuple[float, ...]
-) -> Source:
+def with_contract(network: nn.Module, contract: InputContract) -> Normalised:
+    """Return a network that takes images of its input size, ready to answer."""
+    return ready(Normalised(network, contract.mean, contract.std, contract.color_order))
+
+
+def load_source(factory_name: str, weights: Path, contract: InputContract) -> Source:
     """Build the owner's model and fill it.
 
     Args:
         factory_name: ``package.module:factory`` or ``folder/file.py:factory``.
         weights: ``.safetensors``, or a ``.pt``/``.pth`` state dict (read with ``weights_only``).
-        mean: Normalisation per channel, in [0, 1] pixel units.
-        std: Normalisation per channel, in [0, 1] pixel units.
+        contract: How images become the network's input.
 
     Raises:
         SourceError: The factory cannot be found or raises, or the weights do not fit it.
@@ -105,12 +119,11 @@ def load_source(
             )
     network.load_state_dict(state)
     return Source(
-        model=ready(Normalised(network, mean, std)),
+        model=with_contract(network, contract),
         factory=factory,
         architecture=architecture,
         weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        mean=mean,
-        std=std,
+        contract=contract,
     )
 
 

@@ -141,6 +141,7 @@ def test_state_dict_files_with_wrapper_prefixes_are_read(
 ) -> None:
     from safetensors.torch import load_file
 
+    from generator.sources.contract import InputContract
     from generator.sources.source import load_source, weights_digest
 
     state = load_file(tiny_world.folder / "source.safetensors")
@@ -148,7 +149,7 @@ def test_state_dict_files_with_wrapper_prefixes_are_read(
     torch.save({"state_dict": {f"module.{name}": t for name, t in state.items()}}, wrapped)
     factory = f"{HERE / 'tiny_task.py'}:tiny_net"
     sources = [
-        load_source(factory, path, mean=(0.5,) * 3, std=(0.25,) * 3)
+        load_source(factory, path, InputContract(mean=(0.5,) * 3, std=(0.25,) * 3))
         for path in (tiny_world.folder / "source.safetensors", wrapped)
     ]
     assert weights_digest(sources[0].model) == weights_digest(sources[1].model)

@@ -20,6 +20,7 @@ from worlds.tiny_world import TinyWorld
 from audit.bundle.bundle_file import read_bundle
 from audit.signing.keys import load_trust
 from generator.errors import SourceError
+from generator.sources.contract import InputContract
 from generator.sources.onnx_export import export_onnx
 from generator.sources.onnx_source import load_onnx_source
 from generator.sources.source import Normalised, Source
@@ -62,7 +63,9 @@ def trained() -> Normalised:
 
 
 def load(path: Path, images: NDArray[np.uint8] = IMAGES, num_classes: int = 3) -> Source:
-    return load_onnx_source(path, images, num_classes=num_classes, mean=MEAN, std=STD)
+    return load_onnx_source(
+        path, images, num_classes=num_classes, contract=InputContract(mean=MEAN, std=STD)
+    )
 
 
 def linear_model(*tail: onnx.NodeProto, opset: int = 17) -> onnx.ModelProto:
