@@ -14,8 +14,8 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("craft", short_help="Craft a signed trigger bundle from your model.")
 @click.option("--config", "config_path", type=_FILE, help="TOML with the same fields as below.")
-@click.option("--model", help="package.module:factory, file.py:factory, or an ONNX file.")
-@click.option("--weights", type=_PATH, help=".safetensors, or .pt state dict (not for ONNX).")
+@click.option("--model", help="file.py:factory, timm:NAME, model.onnx, ...; see docs/crafting.md.")
+@click.option("--weights", type=_PATH, help=".safetensors, or a checkpoint of tensors.")
 @click.option("--method", metavar="NAME", help="Fingerprint method (mfue); see docs/methods.md.")
 @click.option(
     "--option",

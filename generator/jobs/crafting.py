@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from audit.bundle.bundle_file import creation_time, write_bundle
 from audit.signing.keys import load_private_key
 from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
+from generator.images.reading import read_images
 from generator.images.splits import Splits
 from generator.jobs.chosen_method import (
     MFUE,
@@ -27,9 +29,10 @@ from generator.jobs.owner_images import OwnerImages, read_splits, reading_for, s
 from generator.pools.given_references import load_references
 from generator.pools.references import PoolModel, train_references
 from generator.settings import CraftSettings
-from generator.sources.onnx_source import is_onnx, load_onnx_source
-from generator.sources.preprocess import read_contract
-from generator.sources.source import Source, load_source
+from generator.sources.check import check_on_images
+from generator.sources.preprocess import read_contract, usual_preprocess
+from generator.sources.programs import open_source, require_weights
+from generator.sources.source import Source
 from generator.training.device import prepare_device
 from generator.training.ranks import current_ranks
 
@@ -101,13 +104,7 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
     fields |= given
     fields["method_options"] = fields.get("method_options", {}) | option_pairs(pairs)
     if "model" in fields:
-        has_weights, is_file = "weights" in fields, is_onnx(str(fields["model"]))
-        if is_file and has_weights:
-            raise GenerationError(
-                "weights: expected none with an ONNX file as --model, which holds its weights"
-            )
-        if not is_file and not has_weights:
-            raise GenerationError("weights: expected --weights, or weights in the TOML file")
+        require_weights(str(fields["model"]), "weights" in fields)
     try:
         job = CraftJob(**fields)
     except ValidationError as error:
@@ -143,14 +140,13 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
     """
     chosen = _chosen(job)
     needs = chosen.method.needs if chosen else frozenset({"innocents"})
-    contract = read_contract(job.normalise, job.preprocess)
+    contract = read_contract(
+        job.normalise, job.preprocess or usual_preprocess(job.model, job.normalise)
+    )
     key = load_private_key(job.key, _passphrase(job.passphrase_env))
     if not job.out.absolute().parent.is_dir():
         raise GenerationError(f"out: there is no folder {job.out.absolute().parent}")
     device = prepare_device(job.device)
-    source: Source | None = None
-    if job.weights is not None:
-        source = load_source(job.model, job.weights, contract)
     rng = np.random.default_rng([job.seed, 0x1A6E5])
     work = job.work or platformdirs.user_cache_path("kinprint") / "craft"
     reading = reading_for(contract, skip_unreadable=job.skip_unreadable, cache=work)
@@ -160,15 +156,23 @@ def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> st
         class_names=job.classes.split(",") if job.classes else None,
         max_images=job.max_images,
     )
-    splits = read_splits(split_owner_images(owner, reading, rng, tell), reading, tell)
-    if source is None:
-        source = load_onnx_source(
-            Path(job.model),
-            splits.controls.images,
-            num_classes=len(splits.controls.class_names),
-            contract=contract,
-        )
+    listed = split_owner_images(owner, reading, rng, tell)
+    # The model is looked at before anything else is decoded, let alone trained.
+    (controls,), _ = read_images([listed.controls], reading)
+    reading = replace(reading, channels=3 if controls.images.shape[3] == 3 else 1)
+    source = open_source(
+        job.model,
+        job.weights,
+        contract,
+        controls.images,
+        num_classes=len(controls.class_names),
+    )
     source.model.to(device)
+    found = check_on_images(source, controls)
+    tell(f"{source.architecture}: {found.accuracy:.1%} of {len(controls)} control images right.")
+    for note in found.notes:
+        tell(note)
+    splits = read_splits(listed, reading, tell)
     references = []
     if job.references is not None:
         references = load_references(

@@ -6,17 +6,16 @@ from typing import Literal
 
 import numpy as np
 
-from generator.errors import GenerationError
 from generator.jobs.owner_images import OwnerImages, read_training_images, reading_for
 from generator.pools.reference_folder import make_reference_folder
 from generator.pools.reference_kinds import ReferenceRecipe
-from generator.sources.onnx_source import is_onnx, load_onnx_source
-from generator.sources.preprocess import read_contract
-from generator.sources.source import load_source
+from generator.sources.check import check_on_images
+from generator.sources.preprocess import read_contract, usual_preprocess
+from generator.sources.programs import is_program, open_source, require_weights
 from generator.training.device import prepare_device
 
 _MAX_EXAMPLES = 100
-"""Images that a converted ONNX file is compared on."""
+"""Images that the model is checked on."""
 
 
 def run_reference_job(
@@ -55,12 +54,8 @@ def run_reference_job(
     Raises:
         GenerationError: Something about the input does not fit.
     """
-    is_file = is_onnx(model)
-    if is_file == (weights is not None):
-        raise GenerationError(
-            "weights: expected --weights with a factory as --model, and none with an ONNX file"
-        )
-    contract = read_contract(normalise, preprocess)
+    require_weights(model, weights is not None)
+    contract = read_contract(normalise, preprocess or usual_preprocess(model, normalise))
     chosen = prepare_device(device)
     owner = OwnerImages(
         images=images, class_names=classes.split(",") if classes else None, max_images=max_images
@@ -68,22 +63,19 @@ def run_reference_job(
     data = read_training_images(
         owner, reading_for(contract), np.random.default_rng([recipe.seed, 0x5EF]), tell
     )
-    if weights is None:
-        source = load_onnx_source(
-            Path(model),
-            data.images[:_MAX_EXAMPLES],
-            num_classes=len(data.class_names),
-            contract=contract,
-        )
-    else:
-        source = load_source(model, weights, contract)
+    examples = data.take(np.arange(min(_MAX_EXAMPLES, len(data))))
+    source = open_source(
+        model, weights, contract, examples.images, num_classes=len(data.class_names)
+    )
     source.model.to(chosen)
+    for note in check_on_images(source, examples).notes:
+        tell(note)
     return make_reference_folder(
         folder,
         source,
         data,
         recipe,
-        factory=None if is_file else model,
+        factory=None if is_program(model) else model,
         num_references=num_references,
         on_step=on_step,
     )

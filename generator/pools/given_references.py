@@ -95,7 +95,7 @@ def load_references(
     # A model that is there as torch and as ONNX is taken once, in the form that has gradients.
     twins = {folder / given.onnx for given in listed if given.onnx is not None}
     for candidate in (
-        *_torch_models(folder, listed, device),
+        *_torch_models(folder, listed, controls, device),
         *_onnx_files(folder, twins, controls, contract=contract, tell=tell),
     ):
         # Asked before it is taken: a model at chance would make every trained one look derived.
@@ -157,7 +157,7 @@ def _listing(folder: Path) -> tuple[GivenReference, ...]:
 
 
 def _torch_models(
-    folder: Path, listed: Sequence[GivenReference], device: torch.device
+    folder: Path, listed: Sequence[GivenReference], controls: ImageSet, device: torch.device
 ) -> Iterator[PoolModel]:
     for given in listed:
         mean, std = parse_normalise(given.normalise)
@@ -165,7 +165,13 @@ def _torch_models(
         if model.rpartition(":")[0].endswith(".py"):
             model = str(folder / model)
         contract = InputContract(mean=mean, std=std, color_order=given.color_order)
-        source = load_source(model, folder / given.weights, contract)
+        source = load_source(
+            model,
+            folder / given.weights,
+            contract,
+            images=controls.images,
+            num_classes=len(controls.class_names),
+        )
         yield torch_pool_model(
             source.model.to(device),
             name=given.name,

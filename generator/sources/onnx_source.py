@@ -20,6 +20,7 @@ from adapters.onnx.suspect import OnnxSuspect, open_onnx
 from adapters.suspect import SuspectError
 from generator.errors import SourceError
 from generator.sources.contract import InputContract
+from generator.sources.gradients import has_gradients
 from generator.sources.onnx_conversion import (
     GIVE_A_FACTORY,
     ConvertedNetwork,
@@ -165,17 +166,7 @@ def _compare(source: Source, suspect: OnnxSuspect, images: NDArray[np.uint8], ki
 
 def _check_gradients(model: Normalised, images: NDArray[np.uint8], name: str) -> None:
     """Refuse a model whose logits do not tell how to change each image, or any weight."""
-    pixels = to_unit_interval(torch.from_numpy(np.ascontiguousarray(images))).requires_grad_()
-    logits = model(pixels)
-    # A direction in which no softmax can be flat: the logits of odd against even classes.
-    signs = 1.0 - 2.0 * (torch.arange(logits.shape[1]) % 2)
-    weights = list(model.parameters())
-    to_pixels, *to_weights = torch.autograd.grad(
-        (logits * signs).sum(), [pixels, *weights], allow_unused=True
-    )
-    found = [gradient for gradient in to_weights if gradient is not None]
-    is_finite = to_pixels is not None and all(g.isfinite().all() for g in (to_pixels, *found))
-    if not is_finite or not to_pixels.flatten(1).any(dim=1).all() or not any(map(torch.any, found)):
+    if not has_gradients(model, to_unit_interval(torch.from_numpy(np.ascontiguousarray(images)))):
         raise SourceError(
             f"model: expected finite gradients that are not zero from {name} after its conversion "
             f"to torch, got others; {GIVE_A_FACTORY}"

@@ -70,6 +70,16 @@ def parse_normalise(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return mean, std
 
 
+def usual_preprocess(model: str, normalise: str | None) -> str | None:
+    """Return the preprocessing that comes with a model's name, where nothing else is said.
+
+    Example:
+        >>> usual_preprocess("timm:resnet18", None)
+        'timm:resnet18'
+    """
+    return model if normalise is None and model.partition(":")[0] in ("timm", "hf") else None
+
+
 def read_contract(normalise: str | None, preprocess: str | None) -> InputContract:
     """Read how the network wants its images.
 

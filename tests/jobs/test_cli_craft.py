@@ -59,12 +59,12 @@ def test_a_toml_file_gives_the_same_bundle_and_options_override_it(
 
 BAD_INPUT = {
     "weights: there is no file": {"weights": "missing.safetensors"},
-    "expected shape [16, 3, 3, 3] for": {"weights": "{wrong_shape}"},
-    "weights: cannot read": {"weights": "{pickled}"},
+    "does not fit": {"weights": "{wrong_shape}"},
+    "reading it would run code of the file": {"weights": "{pickled}"},
     "model: bad_factory.py:broken raised ValueError: no luck": {"model": "{factory}:broken"},
     "to return a torch.nn.Module, got int": {"model": "{factory}:number"},
     "has no function 'nothing'": {"model": "{factory}:nothing"},
-    "expected package.module:factory or file.py:factory": {"model": "{factory}"},
+    "expected package.module:factory, file.py:factory": {"model": "{factory}"},
     "normalise: expected mean/std": {"normalise": "0.5"},
     "at least 2 class folders, found 1": {"images": "{one_class}"},
     "--skip-unreadable": {"images": "{unreadable}"},
@@ -75,7 +75,7 @@ BAD_INPUT = {
         "train_references": "4",
     },
     "num_probes: Input should be greater than or equal to 2": {"num_probes": "1"},
-    "near chance; check --normalise": {"classes": "red,blue,green", "train_references": "0"},
+    "--classes blue,green,red": {"classes": "red,blue,green", "train_references": "0"},
     "out: there is no folder": {"out": "nowhere/x.kinprint"},
     "expected a CUDA device, torch finds none": {"device": "cuda"},
 }

@@ -262,4 +262,4 @@ def test_weights_belong_to_a_factory_and_not_to_a_file(
     model = str(tiny_world.folder / "copy.onnx")
     done = run(*tiny_world.craft_arguments(tmp_path / "x.kinprint", model=model))
     assert done.returncode == 2
-    assert "weights: expected none with an ONNX file as --model" in done.stderr
+    assert "weights: expected none with copy.onnx as --model" in done.stderr
