@@ -66,9 +66,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--skip-unreadable", is_flag=True, default=None, help="Leave out broken images.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where (auto).")
 @click.option("--created", help="Time to write into the bundle, YYYY-MM-DDTHH:MM:SSZ.")
-@click.option("--work", type=_PATH, help="Folder for checkpoints.")
+@click.option("--work", type=_PATH, help="Folder for what is finished (beside --out).")
+@click.option("--budget", metavar="TIME", help="Make the run fit into a time, such as 2h.")
+@click.option("--plan", "is_plan", is_flag=True, help="Say what would be done, and how long.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
+def command(config_path: Path | None, is_plan: bool, quiet: bool, **options: Any) -> int:
     """Craft a trigger bundle, sign it and write it to --out.
 
     Give the model's architecture and weights, the images it was trained on and, better, images it
@@ -78,7 +80,8 @@ def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
     """
     require("torch", by="craft", error=GenerationError)
     from generator.commands.progress import StageProgress
-    from generator.jobs.crafting import read_job, run_job
+    from generator.jobs.craft_run import plan_job, run_job
+    from generator.jobs.crafting import read_job
     from generator.training.ranks import together
 
     job = read_job(config_path, options)
@@ -86,7 +89,14 @@ def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
         together(job.device) as ranks,
         StageProgress(is_shown=ranks.is_first and not quiet) as progress,
     ):
-        done = run_job(job, report=progress.show, tell=progress.tell)
+        if is_plan:
+            lines = plan_job(job, tell=progress.tell)
+        else:
+            done = run_job(job, report=progress.show, tell=progress.tell)
+    if is_plan:
+        if ranks.is_first:
+            click.echo("\n".join(lines))
+        return 0
     if ranks.is_first:
         click.echo(str(job.out))
         click.echo(done, err=True)

@@ -166,9 +166,7 @@ def _decoded(
         partial = None
     else:
         partial = cached.with_suffix(f".{os.getpid()}.part")
-        pixels = np.lib.format.open_memmap(
-            partial, mode="w+", dtype=np.uint8, shape=(len(listed), *shape)
-        )
+        pixels = _room(partial, (len(listed), *shape))
     try:
         skipped = []
         is_readable = np.ones(len(listed), dtype=bool)
@@ -190,6 +188,24 @@ def _decoded(
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+def _room(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return pixels that live in a file, for all of which the disk has room."""
+    try:
+        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            # A mapped file that finds the disk full ends the process, without a word.
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise ImagesError(
+            f"work: cannot keep {int(np.prod(shape)) >> 20} MiB of pixels in {path.parent}: "
+            f"{error.strerror}; make room, name another folder with --work, or take fewer with "
+            "--max-images"
+        ) from error
+    return pixels
 
 
 def _mapped(path: Path, listed: ImageList) -> ImageSet:

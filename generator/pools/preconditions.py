@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from torch import nn
 
 from generator.errors import GenerationError, SourceError
 from generator.images.labelled import ImageSet
@@ -78,6 +79,12 @@ def comparable_models(
         for number, (model, accuracy) in enumerate(zip(models, accuracies, strict=True))
         if accuracy >= floor or number in best
     ]
+
+
+def accuracy_of(network: nn.Module, controls: ImageSet) -> float:
+    """Return the share of the control images that a network gets right."""
+    labels = predict_logits(network, controls.images).argmax(axis=1)
+    return float((labels == controls.labels).mean())
 
 
 def control_accuracy_of(model: PoolModel, controls: ImageSet) -> float:

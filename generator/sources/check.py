@@ -175,7 +175,7 @@ def contract_of(options: RecipeOptions, known: InputContract, channels: int) -> 
 def _other_preprocessing(
     source: Source, images: ImageSet, is_correct: NDArray[np.bool_], logits: NDArray[np.float64]
 ) -> tuple[float, str] | None:
-    """Return accuracy and what to write if another normalisation or colour order is clearly better."""
+    """Return accuracy and what to write if other preprocessing is clearly better."""
     tried = images.take(np.arange(min(_NUM_TRIED, len(images))))
     best = rank_preprocessings(_Reprocessed(source), tried.images, tried.labels)[0]
     better = _rightly(source, best, images)
