@@ -16,6 +16,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--config", "config_path", type=_FILE, help="TOML with the same fields as below.")
 @click.option("--model", help="file.py:factory, timm:NAME, model.onnx, ...; see docs/crafting.md.")
 @click.option("--weights", type=_PATH, help=".safetensors, or a checkpoint of tensors.")
+@click.option(
+    "--ancestor",
+    metavar="WHAT",
+    help="Public checkpoint that the model was fine-tuned from: weights, timm:NAME, ...; or none.",
+)
 @click.option("--method", metavar="NAME", help="Fingerprint method (mfue); see docs/methods.md.")
 @click.option(
     "--option",

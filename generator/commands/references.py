@@ -16,6 +16,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--weights", type=_PATH, help="As for 'kinprint craft'.")
 @click.option("--normalise", help="As for 'kinprint craft'.")
 @click.option("--preprocess", help="As for 'kinprint craft'.")
+@click.option("--ancestor", help="As for 'kinprint craft'.")
 @click.option("--images", multiple=True, required=True, type=_PATH, help="Likewise; repeatable.")
 @click.option("--classes", help="Class names in the model's order, comma-separated.")
 @click.option("--out", "folder", required=True, metavar="DIR", type=_PATH, help="Where they go.")
@@ -39,6 +40,7 @@ def command(
     weights: Path | None,
     normalise: str | None,
     preprocess: str | None,
+    ancestor: str | None,
     images: tuple[Path, ...],
     classes: str | None,
     folder: Path,
@@ -73,6 +75,7 @@ def command(
             weights=weights,
             normalise=normalise,
             preprocess=preprocess,
+            ancestor=ancestor,
             images=images,
             classes=classes,
             folder=folder,

@@ -110,6 +110,15 @@ def model_records(
     return [model.record(use, control_accuracy_of(model, controls)) for model in models]
 
 
+def _ancestry(source: Source) -> dict[str, Scalar]:
+    if source.ancestor is None:
+        return {}
+    return {
+        "ancestor": source.ancestor.name,
+        "ancestor_weights_sha256": source.ancestor.weights_sha256,
+    }
+
+
 def make_manifest(
     source: Source,
     splits: Splits,
@@ -149,6 +158,7 @@ def make_manifest(
             **facts,
             "num_training_images": len(splits.training),
             "num_candidates": len(splits.candidates),
+            **_ancestry(source),
         },
         default_score=default_score,
         epsilon=settings.epsilon,

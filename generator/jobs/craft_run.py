@@ -20,6 +20,7 @@ from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.images.reading import Reading, read_images
 from generator.images.splits import ListedSplits, Splits
+from generator.jobs.ancestry import with_ancestor
 from generator.jobs.chosen_method import ChosenMethod
 from generator.jobs.crafting import CraftJob, chosen_of
 from generator.jobs.mfue import Crafted, Report, craft
@@ -42,6 +43,7 @@ from generator.jobs.plan import (
 from generator.jobs.work_folder import usual_work_folder, work_folder
 from generator.pools.given_references import load_references
 from generator.pools.preconditions import accuracy_of
+from generator.pools.reference_kinds import kinds_of
 from generator.pools.references import PoolModel, train_references
 from generator.sources.check import SourceCheck, check_on_images
 from generator.sources.preprocess import read_contract, usual_preprocess
@@ -53,6 +55,8 @@ from generator.training.speed import measure_speed
 
 _MIN_WITH_GRADIENTS = 4
 """Crafting against innocents needs some whose gradients can be had; ONNX files have none."""
+_WITHIN_REACH = 0.5
+"""Less far than this, from scratch, is a sign of an ancestor."""
 _LEARNT = 0.25
 """A reference takes part if it is so far on the way from chance to the source's accuracy."""
 
@@ -155,6 +159,7 @@ def _prepare(job: CraftJob, work: Path | None, tell: Tell) -> Prepared:
     source = open_source(
         job.model, job.weights, contract, controls.images, num_classes=len(controls.class_names)
     )
+    source = with_ancestor(source, job.ancestor, tell)
     source.model.to(device)
     check = check_on_images(source, controls)
     tell(f"{source.architecture}: {check.accuracy:.1%} of {len(controls)} control images right.")
@@ -236,6 +241,7 @@ def _plan(job: CraftJob, prepared: Prepared, measured: _Measured | None = None) 
         reference_epochs=job.reference_epochs,
         image_bytes=int(np.prod(prepared.controls.images.shape[1:])),
         model_bytes=4 * source.num_parameters,
+        kinds=kinds_of(source),
     )
     speed = (measured or _Measured(prepared)).speed
     return make_plan(job.settings(), sizes, speed, is_mfue=chosen_of(job) is None)
@@ -253,20 +259,49 @@ def _with_trained(
     references, wanted = prepared.references, _num_wanted(job, prepared.references)
     if not wanted:
         return references
-    tell(f"Training {wanted} innocent references of the same architecture from scratch.")
-    chance = 1 / len(splits.controls.class_names)
-    return references + train_references(
-        prepared.source,
-        splits.training,
-        num_references=wanted,
-        epochs=job.reference_epochs,
-        learning_rate=job.reference_learning_rate,
-        seed=job.seed,
-        judge=lambda model: accuracy_of(model, splits.controls),
-        floor=chance + _LEARNT * max(0.0, prepared.check.accuracy - chance),
-        work=work,
-        on_step=lambda done, total: report("references", done, total),
-        tell=tell,
+    source, chance = prepared.source, 1 / len(splits.controls.class_names)
+    if source.ancestor is None:
+        tell(f"Training {wanted} innocent references of the same architecture from scratch.")
+    else:
+        tell(f"Fine-tuning {wanted} innocent references from {source.ancestor.name}.")
+
+    def trained(num: int, floor: float) -> list[PoolModel]:
+        return train_references(
+            source,
+            splits.training,
+            num_references=num,
+            epochs=job.reference_epochs,
+            learning_rate=job.reference_learning_rate,
+            seed=job.seed,
+            judge=lambda model: accuracy_of(model, splits.controls),
+            floor=floor,
+            work=work,
+            on_step=lambda done, total: report("references", done, total),
+            tell=tell,
+        )
+
+    above_chance = max(0.0, prepared.check.accuracy - chance)
+    if job.ancestor is None and not references:
+        # The first one has the full recipe; it is kept, and taken up with the others.
+        (first,) = trained(1, 0.0)
+        assert first.network is not None
+        _require_within_reach(accuracy_of(first.network, splits.controls), prepared, chance)
+    return references + trained(wanted, chance + _LEARNT * above_chance)
+
+
+def _require_within_reach(accuracy: float, prepared: Prepared, chance: float) -> None:
+    """Refuse a source that no training from scratch comes near: it has an ancestor.
+
+    Innocents that share it would all be called derived.
+    """
+    if accuracy - chance >= _WITHIN_REACH * (prepared.check.accuracy - chance):
+        return
+    raise GenerationError(
+        f"references: trained from scratch on these images the same network gets {accuracy:.0%} "
+        f"right, the model {prepared.check.accuracy:.0%}. If it was fine-tuned from a public "
+        "checkpoint, name that with --ancestor: innocents that share it would be called derived "
+        "otherwise. If not, give more --reference-epochs or models of the same task "
+        "(--references), or say --ancestor none"
     )
 
 

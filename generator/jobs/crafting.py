@@ -35,6 +35,8 @@ class CraftJob(CraftSettings):
     model: str
     weights: Path | None = None
     """Left out where ``model`` is an ONNX file, which holds its weights."""
+    ancestor: str | None = None
+    """Public checkpoint that the model was fine-tuned from; ``none`` says that there is none."""
     normalise: str | None = None
     preprocess: str | None = None
     images: tuple[Path, ...]

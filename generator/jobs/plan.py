@@ -49,6 +49,8 @@ class Sizes:
     """Of one image, 8 bits a value."""
     model_bytes: int
     """Of the network's weights."""
+    kinds: tuple[ReferenceKind, ...] = KINDS
+    """Of the references, taken in turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +179,11 @@ def _stages(
 
 
 def _reference_seconds(num: int, sizes: Sizes, speed: Speed) -> float:
-    passes = [_passes(KINDS[number % len(KINDS)], sizes.reference_epochs) for number in range(num)]
-    return sum(passes) * sizes.num_training * speed.training
+    kinds = [sizes.kinds[number % len(sizes.kinds)] for number in range(num)]
+    # A head learns from features, which are computed once.
+    passes = sum(_passes(k, sizes.reference_epochs) for k in kinds if not k.is_head_only)
+    asked = sum(kind.share for kind in kinds if kind.is_head_only)
+    return sizes.num_training * (passes * speed.training + asked * speed.forward)
 
 
 def _passes(kind: ReferenceKind, epochs: float) -> float:

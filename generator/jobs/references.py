@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from generator.jobs.ancestry import with_ancestor
 from generator.jobs.owner_images import OwnerImages, read_training_images, reading_for
 from generator.pools.reference_folder import make_reference_folder
 from generator.pools.reference_kinds import ReferenceRecipe
@@ -24,6 +25,7 @@ def run_reference_job(
     weights: Path | None,
     normalise: str | None,
     preprocess: str | None = None,
+    ancestor: str | None = None,
     images: Sequence[Path],
     classes: str | None,
     folder: Path,
@@ -41,6 +43,7 @@ def run_reference_job(
         weights: Of the factory's network; None for an ONNX file.
         normalise: ``mean/std``.
         preprocess: As `generator.sources.preprocess.read_contract` takes it.
+        ancestor: What the model was fine-tuned from, as ``--ancestor`` takes it.
         images: Folders or ZIP files of class folders.
         classes: Class names in the model's order, comma-separated.
         folder: Where the references go.
@@ -67,6 +70,7 @@ def run_reference_job(
     source = open_source(
         model, weights, contract, examples.images, num_classes=len(data.class_names)
     )
+    source = with_ancestor(source, ancestor, tell)
     source.model.to(chosen)
     for note in check_on_images(source, examples).notes:
         tell(note)

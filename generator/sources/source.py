@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from adapters.preprocessing import ColorOrder
 from generator.errors import SourceError
+from generator.sources.ancestor import Ancestor
 from generator.sources.contract import InputContract
 from generator.sources.factories import build, find_architecture
 from generator.sources.outputs import NetworkForm, find_form, in_usual_form
@@ -69,6 +70,8 @@ class Source:
     """The factory as the owner named it, without folders."""
     weights_sha256: str
     contract: InputContract
+    ancestor: Ancestor | None = None
+    """What the model was fine-tuned from, where the owner says so."""
     notes: tuple[str, ...] = ()
     """What the owner should know about how it was read, in sentences."""
 
@@ -84,6 +87,13 @@ class Source:
             torch.manual_seed(seed)
             network = build(self.factory, self.architecture)
         return with_contract(network, self.contract)
+
+    def descendant(self, seed: int) -> Normalised:
+        """Return the ancestor with a head drawn from ``seed``."""
+        assert self.ancestor is not None, "asked for only where there is one"
+        model = self.sibling(seed)
+        self.ancestor.begin(model.network)
+        return model
 
 
 def with_contract(network: nn.Module, contract: InputContract) -> Normalised:

@@ -47,14 +47,14 @@ def fill(
         SourceError: They do not fit; names the parameters, and the variant that they fit.
     """
     expected = network.state_dict()
-    prefix, found = _without_prefix(state, expected)
+    prefix, found = without_prefix(state, expected)
     problem = _difference(expected, found)
     if problem is not None:
         fitting = next(
             (
                 variant
                 for variant, built in variants()
-                if _difference(built.state_dict(), _without_prefix(state, built.state_dict())[1])
+                if _difference(built.state_dict(), without_prefix(state, built.state_dict())[1])
                 is None
             ),
             None,
@@ -139,7 +139,7 @@ def _unsafe(path: Path, error: Exception) -> str:
     )
 
 
-def _without_prefix(
+def without_prefix(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[str, dict[str, Tensor]]:
     """Return the prefix under which most of the expected names stand, and what stands there."""
