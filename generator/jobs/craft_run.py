@@ -24,6 +24,7 @@ from generator.jobs.ancestry import with_ancestor
 from generator.jobs.chosen_method import ChosenMethod
 from generator.jobs.crafting import CraftJob, chosen_of
 from generator.jobs.mfue import Crafted, Report, craft
+from generator.jobs.own_audit import audit_own_source
 from generator.jobs.owner_images import (
     OwnerImages,
     read_splits,
@@ -108,11 +109,21 @@ def run_job(job: CraftJob, *, report: Report, tell: Tell) -> str:
             listed = replace(listed, training=shorter)
         splits = read_splits(listed, prepared.reading, tell)
         references = _with_trained(job, prepared, splits, work, report, tell)
+        references, held_back = _held_back(job, references)
         crafted = _crafted(job, chosen, prepared.source, splits, references, work, report)
         if crafted.num_mimics_found:
             tell(f"Went on from {crafted.num_mimics_found} mimics of an earlier run in {work}.")
         if not ranks.is_first:
             return crafted.summary  # everybody has the same bundle; one writes it
+        audit_own_source(
+            crafted.manifest,
+            crafted.arrays,
+            key,
+            prepared.source,
+            held_back,
+            report=report,
+            tell=tell,
+        )
         digest = write_bundle(job.out, crafted.manifest, crafted.arrays, key)
     return (
         f"{crafted.summary}, {len(references)} references; bundle {digest[:16]}, signed by "
@@ -191,7 +202,23 @@ def _num_wanted(job: CraftJob, references: Sequence[PoolModel]) -> int:
         num_needed *= 2
         num_with_gradients = sum(reference.network is not None for reference in references)
         num_needed = max(num_needed, len(references) + _MIN_WITH_GRADIENTS - num_with_gradients)
-    return max(0, num_needed - len(references))
+    missing = max(0, num_needed - len(references))
+    # One more, which the finished bundle is tried on.
+    return missing + 1 if missing else 0
+
+
+def _held_back(
+    job: CraftJob, references: list[PoolModel]
+) -> tuple[list[PoolModel], list[PoolModel]]:
+    """Cut off the innocent that neither crafts nor calibrates, where there is one to spare."""
+    is_ours = job.train_references is None and references[-1:] and references[-1].network
+    chosen = chosen_of(job)
+    needed = innocents_needed(job.alpha)
+    if chosen is None or "innocents" in chosen.method.needs:
+        needed *= 2
+    if not is_ours or len(references) <= needed:
+        return references, []
+    return references[:-1], references[-1:]
 
 
 def _planned(job: CraftJob, prepared: Prepared, tell: Tell) -> CraftJob:

@@ -37,7 +37,7 @@ def test_a_run_that_is_killed_goes_on_says_so_and_gives_the_same_bytes(
     process.wait()
     assert not out.exists()
     references = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("reference-*")}
-    assert len(references) == 18
+    assert len(references) == 19
     again = run(*tiny_world.craft_arguments(out))
     assert "Went on from" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in references} == references

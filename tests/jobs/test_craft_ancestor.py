@@ -55,7 +55,7 @@ def test_copies_are_found_and_relatives_are_not_accused(
     changes = {"weights": str(tmp_path / "owner.pt"), "ancestor": str(public)}
     done = run(*tiny_world.craft_arguments(out, **changes))
     assert done.returncode == 0, done.stderr
-    assert "Fine-tuning 18 innocent references from public.pth." in done.stderr
+    assert "Fine-tuning 19 innocent references from public.pth." in done.stderr
     suspects = {
         "copy": owner,
         "relative-all": descendant(public, tiny_images(300, 21), ALL_LAYERS, 21),

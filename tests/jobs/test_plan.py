@@ -86,7 +86,7 @@ def test_a_plan_is_the_result_and_nothing_is_made(tiny_world: TinyWorld, tmp_pat
     done = run(*tiny_world.craft_arguments(out), "--plan")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("references")
-    assert "18 innocents, 4 epochs of 300 images" in done.stdout
+    assert "19 innocents, 4 epochs of 300 images" in done.stdout
     assert "0.01: 198 innocents" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
