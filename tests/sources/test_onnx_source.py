@@ -91,7 +91,7 @@ def test_a_bundle_crafted_from_the_file_holds_for_the_torch_model_and_finds_its_
 ) -> None:
     model, out = tmp_path / "residual.onnx", tmp_path / "from-onnx.kinprint"
     EXPORTERS[exporter](trained.network, model, image_shape=SHAPE)
-    arguments = tiny_world.craft_arguments(out, model=str(model), alpha="0.25", beta="0.25")
+    arguments = tiny_world.craft_arguments(out, model=str(model), alpha="0.2", beta="0.2")
     done = run(*(a for a in arguments if not a.startswith("--weights")))
     assert done.returncode == 0, done.stderr
     bundle = read_bundle(out, load_trust([tiny_world.public_key]))
