@@ -77,4 +77,4 @@ class StageProgress:
     def tell(self, text: str) -> None:
         """Say something between the bars."""
         if self._is_shown:
-            self._bars.console.print(text, highlight=False, markup=False)
+            self._bars.console.print(text, highlight=False, markup=False, soft_wrap=True)

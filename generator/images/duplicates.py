@@ -4,13 +4,13 @@ A picture is told by its grey miniature of 16 by 16 pixels. Two that correlate a
 nearly the same brightness, are one picture: saved again, scaled, or cut by a pixel.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from adapters.preprocessing import LUMA
 from generator.images.labelled import ImageSet
 
 _SIDE = 16
@@ -44,8 +44,8 @@ def find_duplicates(images: ImageSet, others: ImageSet) -> Duplicates:
         images: Of one shape with ``others``.
         others: The other set.
     """
-    known = {image.tobytes() for image in others.images}
-    is_same = np.array([image.tobytes() in known for image in images.images], dtype=bool)
+    known = set(map(_digest, others.images))
+    is_same = np.array([_digest(image) in known for image in images.images], dtype=bool)
     rest = np.flatnonzero(~is_same)
     ours, our_means = _miniatures(images.images[rest])
     theirs, their_means = _miniatures(others.images)
@@ -64,13 +64,19 @@ def num_flat(images: ImageSet) -> int:
     return int((flat.max(axis=1) == flat.min(axis=1)).all(axis=1).sum())
 
 
+def _digest(image: NDArray[np.uint8]) -> bytes:
+    # Of the pixels alone: large sets are read from the disk, and must not come into memory here.
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
 def _miniatures(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return miniatures ``[N, 256]`` of mean 0 and length 1, flat ones 0, and their mean grey."""
     small = np.empty((len(images), _SIDE * _SIDE), dtype=np.float32)
     for number, image in enumerate(images):
-        grey = image @ np.array(LUMA, np.float32) if image.shape[-1] == 3 else image[..., 0]
-        picture = Image.fromarray(np.asarray(grey, dtype=np.float32))
-        small[number] = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX)).ravel()
+        picture = Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).convert("L")
+        # In fractions of grey from here on: 8 bits are too coarse for what is left of an image.
+        reduced = picture.convert("F").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+        small[number] = np.asarray(reduced).ravel()
     means = small.mean(axis=1)
     small -= means[:, None]
     lengths = np.linalg.norm(small, axis=1)

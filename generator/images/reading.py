@@ -91,7 +91,12 @@ def read_images(lists: Sequence[ImageList], reading: Reading) -> tuple[list[Imag
     with warnings.catch_warnings():
         # Pillow warns of odd metadata in files that it reads well.
         warnings.simplefilter("ignore")
-        lists, reading, shape, skipped = _surveyed(lists, reading)
+        skipped: list[str] = []
+        if reading.geometry.size is not None and reading.channels is not None:
+            # The shape follows from what is said; files are looked at when they are decoded.
+            shape = (*reading.geometry.size, int(reading.channels))
+        else:
+            lists, reading, shape, skipped = _surveyed(lists, reading)
         sets = []
         for listed in lists:
             images, more = _decoded(listed, reading, shape)
@@ -179,6 +184,8 @@ def _decoded(
                 pixels[position] = array
         if skipped:
             kept = np.flatnonzero(is_readable)
+            if not len(kept):
+                raise ImagesError(f"images: none of the {len(listed)} files could be read")
             return ImageSet(pixels[kept], listed.labels[kept], listed.class_names), skipped
         if cached is None or partial is None:
             return ImageSet(pixels, listed.labels, listed.class_names), []

@@ -232,7 +232,8 @@ def _doubted_labels(images: ImageSet, logits: NDArray[np.float64]) -> list[str]:
     return [
         f"Of {len(sure)} images on which the model is sure, {len(doubted)} have another label (an "
         f"image of {images.class_names[images.labels[first]]!r} it takes for "
-        f"{images.class_names[given[first]]!r}): labels may be wrong."
+        f"{images.class_names[given[first]]!r}): labels may be wrong, or --preprocess is not what "
+        "the model was trained with."
     ]
 
 
