@@ -36,9 +36,8 @@ def train_head(
     """
     assert source.ancestor is not None, "a head is what an ancestor has not"
     network = inner(model.network)
-    names = {name.rpartition(".")[0] for name in source.ancestor.head}
-    layer = network.get_submodule(names.pop()) if len(names) == 1 else None
-    if not isinstance(layer, nn.Linear):
+    layer = _linear_head(model, source)
+    if layer is None:
         parameters = [network.get_parameter(name) for name in source.ancestor.head]
         train(model, images, recipe, generator=generator, parameters=parameters, on_step=on_step)
         return
@@ -65,6 +64,19 @@ def train_head(
     with torch.no_grad():
         layer.weight.mul_(weight_scale)  # the trunk's features come as they are
     model.eval()
+
+
+def head_epochs(model: Normalised, source: Source, recipe: TrainingRecipe) -> float:
+    """Return how often `train_head` goes over the images."""
+    return recipe.epochs if _linear_head(model, source) is None else _EPOCHS
+
+
+def _linear_head(model: Normalised, source: Source) -> nn.Linear | None:
+    """Return the head if it is one linear layer."""
+    assert source.ancestor is not None, "a head is what an ancestor has not"
+    names = {name.rpartition(".")[0] for name in source.ancestor.head}
+    layer = inner(model.network).get_submodule(names.pop()) if len(names) == 1 else None
+    return layer if isinstance(layer, nn.Linear) else None
 
 
 def _features(model: Normalised, layer: nn.Linear, images: ImageSet) -> Tensor:

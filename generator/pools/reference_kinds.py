@@ -12,7 +12,7 @@ from torch import nn
 
 from generator.images.labelled import ImageSet
 from generator.pools.extraction import extract
-from generator.pools.head_training import train_head
+from generator.pools.head_training import head_epochs, train_head
 from generator.pools.removal import fine_tune, prune
 from generator.sources.source import Normalised, Source, ready
 from generator.sources.untrained import Architecture, untrained
@@ -198,7 +198,11 @@ def _provenance(
     on = f"on {num_images} of the owner's images"
     if kind.has_ancestor:
         assert source.ancestor is not None
-        what = "the head alone trained" if kind.is_head_only else "fine-tuned"
+        what = "fine-tuned"
+        if kind.is_head_only:
+            what = "the head alone trained"
+            times = head_epochs(source.model, source, _training(kind, recipe, data))
+            epochs = f"{times:g} epochs"
         done = f"{what} {on} from {source.ancestor.name}, {epochs}"
     elif kind.is_distilled:
         done = f"trained from scratch {on} to answer as another one trained so, {epochs} each"

@@ -83,8 +83,10 @@ def test_head_only_leaves_the_trunk_and_learns(source: Source) -> None:
     assert changed == {"network.head.weight", "network.head.bias"}
     assert accuracy_of(reference.model, DATA) > accuracy_of(begun, DATA)
     assert accuracy_of(reference.model, DATA) > 0.6
-    assert "the head alone trained on 60 of the owner's images from public.pth" in (
-        reference.provenance
+    # The trunk's features once, and over those sixty times.
+    assert (
+        "the head alone trained on 60 of the owner's images from public.pth, 60 epochs"
+        in reference.provenance
     )
 
 
