@@ -15,7 +15,6 @@ import torch
 
 from audit.bundle.bundle_file import creation_time, write_bundle
 from audit.signing.keys import load_private_key
-from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.images.reading import Reading, read_images
@@ -41,11 +40,11 @@ from generator.jobs.plan import (
     parse_duration,
     plan_lines,
 )
+from generator.jobs.run_references import held_back, num_wanted, with_trained
 from generator.jobs.work_folder import usual_work_folder, work_folder
 from generator.pools.given_references import load_references
-from generator.pools.preconditions import accuracy_of
 from generator.pools.reference_kinds import kinds_of
-from generator.pools.references import PoolModel, train_references
+from generator.pools.references import PoolModel
 from generator.sources.check import SourceCheck, check_on_images
 from generator.sources.preprocess import read_contract, usual_preprocess
 from generator.sources.programs import open_source
@@ -53,13 +52,6 @@ from generator.sources.source import Source
 from generator.training.device import prepare_device
 from generator.training.ranks import current_ranks
 from generator.training.speed import measure_speed
-
-_MIN_WITH_GRADIENTS = 4
-"""Crafting against innocents needs some whose gradients can be had; ONNX files have none."""
-_WITHIN_REACH = 0.5
-"""Less far than this, from scratch, is a sign of an ancestor."""
-_LEARNT = 0.25
-"""A reference takes part if it is so far on the way from chance to the source's accuracy."""
 
 Tell = Callable[[str], None]
 
@@ -108,8 +100,17 @@ def run_job(job: CraftJob, *, report: Report, tell: Tell) -> str:
             shorter = listed.training.take(np.arange(min(job.max_images, len(listed.training))))
             listed = replace(listed, training=shorter)
         splits = read_splits(listed, prepared.reading, tell)
-        references = _with_trained(job, prepared, splits, work, report, tell)
-        references, held_back = _held_back(job, references)
+        references = with_trained(
+            job,
+            prepared.source,
+            prepared.references,
+            splits,
+            accuracy=prepared.check.accuracy,
+            work=work,
+            report=report,
+            tell=tell,
+        )
+        references, spare = held_back(job, references, len(prepared.references))
         crafted = _crafted(job, chosen, prepared.source, splits, references, work, report)
         if crafted.num_mimics_found:
             tell(f"Went on from {crafted.num_mimics_found} mimics of an earlier run in {work}.")
@@ -120,7 +121,7 @@ def run_job(job: CraftJob, *, report: Report, tell: Tell) -> str:
             crafted.arrays,
             key,
             prepared.source,
-            held_back,
+            spare,
             report=report,
             tell=tell,
         )
@@ -192,35 +193,6 @@ def _prepare(job: CraftJob, work: Path | None, tell: Tell) -> Prepared:
     )
 
 
-def _num_wanted(job: CraftJob, references: Sequence[PoolModel]) -> int:
-    """Return how many references are to be trained."""
-    if job.train_references is not None:
-        return job.train_references
-    chosen = chosen_of(job)
-    num_needed = innocents_needed(job.alpha)
-    if chosen is None or "innocents" in chosen.method.needs:  # half of them craft
-        num_needed *= 2
-        num_with_gradients = sum(reference.network is not None for reference in references)
-        num_needed = max(num_needed, len(references) + _MIN_WITH_GRADIENTS - num_with_gradients)
-    missing = max(0, num_needed - len(references))
-    # One more, which the finished bundle is tried on.
-    return missing + 1 if missing else 0
-
-
-def _held_back(
-    job: CraftJob, references: list[PoolModel]
-) -> tuple[list[PoolModel], list[PoolModel]]:
-    """Cut off the innocent that neither crafts nor calibrates, where there is one to spare."""
-    is_ours = job.train_references is None and references[-1:] and references[-1].network
-    chosen = chosen_of(job)
-    needed = innocents_needed(job.alpha)
-    if chosen is None or "innocents" in chosen.method.needs:
-        needed *= 2
-    if not is_ours or len(references) <= needed:
-        return references, []
-    return references[:-1], references[-1:]
-
-
 def _planned(job: CraftJob, prepared: Prepared, tell: Tell) -> CraftJob:
     """Tell the plan of a long run, and return the job as its budget allows it."""
     if job.budget is not None:
@@ -264,7 +236,7 @@ def _plan(job: CraftJob, prepared: Prepared, measured: _Measured | None = None) 
         num_tuning=len(listed.tuning),
         num_candidates=len(listed.candidates),
         num_given=len(prepared.references),
-        num_trained=_num_wanted(job, prepared.references),
+        num_trained=num_wanted(job, prepared.references),
         reference_epochs=job.reference_epochs,
         image_bytes=int(np.prod(prepared.controls.images.shape[1:])),
         model_bytes=4 * source.num_parameters,
@@ -272,64 +244,6 @@ def _plan(job: CraftJob, prepared: Prepared, measured: _Measured | None = None) 
     )
     speed = (measured or _Measured(prepared)).speed
     return make_plan(job.settings(), sizes, speed, is_mfue=chosen_of(job) is None)
-
-
-def _with_trained(
-    job: CraftJob,
-    prepared: Prepared,
-    splits: Splits,
-    work: Path,
-    report: Report,
-    tell: Tell,
-) -> list[PoolModel]:
-    """Return the references: those that are given, and those that have to be trained."""
-    references, wanted = prepared.references, _num_wanted(job, prepared.references)
-    if not wanted:
-        return references
-    source, chance = prepared.source, 1 / len(splits.controls.class_names)
-    if source.ancestor is None:
-        tell(f"Training {wanted} innocent references of the same architecture from scratch.")
-    else:
-        tell(f"Fine-tuning {wanted} innocent references from {source.ancestor.name}.")
-
-    def trained(num: int, floor: float) -> list[PoolModel]:
-        return train_references(
-            source,
-            splits.training,
-            num_references=num,
-            epochs=job.reference_epochs,
-            learning_rate=job.reference_learning_rate,
-            seed=job.seed,
-            judge=lambda model: accuracy_of(model, splits.controls),
-            floor=floor,
-            work=work,
-            on_step=lambda done, total: report("references", done, total),
-            tell=tell,
-        )
-
-    above_chance = max(0.0, prepared.check.accuracy - chance)
-    if job.ancestor is None and not references:
-        # The first one has the full recipe; it is kept, and taken up with the others.
-        (first,) = trained(1, 0.0)
-        assert first.network is not None
-        _require_within_reach(accuracy_of(first.network, splits.controls), prepared, chance)
-    return references + trained(wanted, chance + _LEARNT * above_chance)
-
-
-def _require_within_reach(accuracy: float, prepared: Prepared, chance: float) -> None:
-    """Refuse a source that no training from scratch comes near: it has an ancestor.
-
-    Innocents that share it would all be called derived.
-    """
-    if accuracy - chance >= _WITHIN_REACH * (prepared.check.accuracy - chance):
-        return
-    raise GenerationError(
-        f"references: trained from scratch on these images the same network gets {accuracy:.0%} "
-        f"right, the model {prepared.check.accuracy:.0%}. If it was fine-tuned from a public "
-        "checkpoint, name that with --ancestor: innocents that share it would be called derived "
-        "otherwise. If not, give more --reference-epochs or models of the same task "
-        "(--references), or say --ancestor none"
-    )
 
 
 def _crafted(

@@ -18,8 +18,6 @@ from generator.jobs.chosen_method import (
 from generator.settings import CraftSettings
 from generator.sources.programs import require_weights
 
-_MIN_WITH_GRADIENTS = 4
-"""Crafting against innocents needs some whose gradients can be had; ONNX files have none."""
 _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
 
 

@@ -93,6 +93,7 @@ def train_references(
     seed: int,
     judge: Callable[[nn.Module], float] = lambda model: 1.0,
     floor: float = 0.0,
+    max_replaced: int = 6,
     work: Path | None = None,
     on_step: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda text: None,
@@ -111,6 +112,7 @@ def train_references(
         seed: Source of every random draw.
         judge: Returns a model's accuracy.
         floor: Least accuracy of one that takes part.
+        max_replaced: Replace so many that learn too little, at most.
         work: Folder for finished ones; taken up again if they belong to the same run.
         on_step: Called with (steps done, steps in all).
         tell: Says which ones were replaced.
@@ -122,7 +124,7 @@ def train_references(
     ranks = current_ranks()
     references: list[PoolModel] = []
     # Numbers that nobody has used yet take the place of those that learnt nothing.
-    numbers, most = list(range(num_references)), num_references + _MAX_REPLACED
+    numbers, most = list(range(num_references)), num_references + max_replaced
     while numbers:
         trained: list[tuple[MadeReference, int]] = []
         for place, number in enumerate(numbers):
@@ -169,7 +171,6 @@ def train_references(
 
 _RATES = (1.0, 0.25)
 """Of the learning rate, tried in turn until a reference learns."""
-_MAX_REPLACED = 6
 
 
 def _trained(

@@ -87,7 +87,8 @@ def test_a_source_that_training_from_scratch_does_not_reach_is_asked_for_its_anc
     done = run(*arguments)
     assert done.returncode == 2
     assert "name that with --ancestor" in done.stderr
-    assert len(list((tmp_path / "work").glob("reference-*"))) == 1
+    # At both rates, and no other innocent.
+    assert len(list((tmp_path / "work").glob("reference-*"))) == 2
 
 
 def test_what_is_no_ancestor_is_told_before_anything_is_trained(
