@@ -12,7 +12,11 @@ _LIBRARIES = {
     "distributed": ("Dask distributed", "cluster"),
     "onnx2pytorch": ("onnx2pytorch", "onnx-source"),
     "onnxscript": ("onnxscript", "generator"),
+    "pyarrow": ("pyarrow", "datasets"),
     "rfc3161_client": ("rfc3161-client", "timestamp"),
+    "timm": ("timm", "zoo"),
+    "torchvision": ("torchvision", "zoo"),
+    "transformers": ("transformers", "zoo"),
     "textual_serve": ("textual-serve", "serve"),
     "torch": ("PyTorch", "generator"),
 }

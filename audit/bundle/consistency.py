@@ -97,6 +97,14 @@ def _check_manifest(manifest: Manifest) -> None:
                 f"preprocessing.{name}: expected {task.channels} values, one per channel, "
                 f"got {len(values)}"
             )
+    if preprocessing.color_order != "RGB" and task.channels != 3:
+        raise BundleError("preprocessing.color_order: expected RGB for grey images, got BGR")
+    size, geometry = (task.height, task.width), preprocessing.geometry
+    if geometry is not None and geometry.crop not in (None, size):
+        raise BundleError(
+            f"preprocessing.geometry.crop: expected the task's {list(size)}, got "
+            f"{list(geometry.crop or ())}"
+        )
     # An auditor divides by it.
     if min(preprocessing.std) <= 0:
         raise BundleError("preprocessing.std: expected values above 0, got one that is not")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adapters.printable import json_text, printable
 from audit.bundle.bundle_file import read_bundle, unsafe_read_untrusted_bundle
-from audit.bundle.manifest import BundleContents
+from audit.bundle.manifest import BundleContents, Preprocessing
 from audit.errors import SignatureInvalidError, UntrustedKeyError
 from audit.signing.keys import Trust
 
@@ -103,6 +103,24 @@ def inspect_bundle(path: Path, trust: Trust) -> Inspection:
     return Inspection(path=path, state=SignatureState.UNTRUSTED, reason=reason, contents=contents)
 
 
+def _preprocessing_rows(preprocessing: Preprocessing) -> list[tuple[str, str]]:
+    """Return what is out of the ordinary about the source's input."""
+    rows: list[tuple[str, str]] = []
+    geometry = preprocessing.geometry
+    if preprocessing.color_order != "RGB":
+        rows.append(("colour order", preprocessing.color_order))
+    if geometry is not None:
+        steps = [f"{geometry.resampling}{'' if geometry.antialias else ', not antialiased'}"]
+        if isinstance(geometry.resize, int):
+            steps.insert(0, f"shorter side {geometry.resize}")
+        elif geometry.resize is not None:
+            steps.insert(0, "to {} x {}".format(*geometry.resize))
+        if geometry.crop is not None:
+            steps.append("centre {} x {}".format(*geometry.crop))
+        rows.append(("resized by the owner", ", ".join(steps)))
+    return rows
+
+
 def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
     manifest = contents.manifest
     task, probes = manifest.task, manifest.probes
@@ -116,6 +134,7 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
         ("input", f"{task.height} x {task.width} x {task.channels}"),
         ("classes", f"{task.num_classes}: {', '.join(_shortened(task.class_names))}"),
         ("mean, std", f"{manifest.preprocessing.mean}, {manifest.preprocessing.std}"),
+        *_preprocessing_rows(manifest.preprocessing),
         ("architecture", manifest.source.architecture),
         ("source weights", manifest.source.weights_sha256),
         ("source accuracy", f"{manifest.source.control_accuracy:.1%} of the control images"),

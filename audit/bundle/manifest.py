@@ -5,12 +5,13 @@
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from adapters.preprocessing import ColorOrder, Resampling
 from adapters.strict_model import FrozenModel
 from adapters.suspect import REFUSED
 
@@ -45,13 +46,43 @@ class Task(FrozenModel):
         return len(self.class_names)
 
 
+class GeometryRecord(FrozenModel):
+    """How pictures of any size became the bundle's images: `adapters.geometry.Geometry`."""
+
+    resize: int | Annotated[tuple[int, int], Field(strict=False)] | None
+    """Shorter side in pixels, or height and width; None left the size."""
+    resampling: Resampling
+    antialias: bool
+    crop: Annotated[tuple[int, int], Field(strict=False)] | None
+    """Height and width of the centre crop."""
+    crop_start: Literal["rounded", "floored"]
+
+
 class Preprocessing(FrozenModel):
-    """How the source turns a pixel into its input: ``(pixel / 255 - mean) / std``."""
+    """How the source turns a pixel into its input: ``(pixel / 255 - mean) / std``.
+
+    The images of a bundle have the source's input size already: an adapter applies mean, std and
+    colour order, never the geometry.
+    """
 
     mean: Annotated[tuple[float, ...], Field(strict=False)]
-    """Per channel, in [0, 1] pixel units."""
+    """Per channel in RGB order, in [0, 1] pixel units."""
     std: Annotated[tuple[float, ...], Field(strict=False)]
-    """Per channel, in [0, 1] pixel units."""
+    """Per channel in RGB order, in [0, 1] pixel units."""
+    color_order: ColorOrder = "RGB"
+    """Order of the source's three channels; the bundle's images are RGB."""
+    geometry: GeometryRecord | None = None
+    """How the owner's files became images of the task's size; None: they had it."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Bundles from before these fields were there have the same bytes as ever.
+        fields: dict[str, Any] = serialise(self)
+        if self.color_order == "RGB":
+            fields.pop("color_order", None)
+        if self.geometry is None:
+            fields.pop("geometry", None)
+        return fields
 
 
 class SourceRecord(FrozenModel):

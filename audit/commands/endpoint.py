@@ -69,12 +69,12 @@ def new(
 
     if out_path is not None and out_path.exists() and not force:
         raise click.UsageError(f"{out_path} exists; --force replaces it")
-    names, normalisation = None, None
+    names, preprocessing = None, None
     if bundle_path is not None:
         manifest = read_bundle(bundle_path, load_trust(trust)).manifest
         names = manifest.task.class_names
-        normalisation = (manifest.preprocessing.mean, manifest.preprocessing.std)
-    text = endpoint_template(wire_format, names, normalisation)
+        preprocessing = manifest.preprocessing
+    text = endpoint_template(wire_format, names, preprocessing)
     if out_path is None:
         click.echo(text, nl=False)
         return

@@ -102,15 +102,12 @@ def _rank(
 ) -> "tuple[RankedPreprocessing, ...]":
     from rich.progress import TaskProgressColumn, TimeRemainingColumn
 
-    from adapters.onnx.input import RecipeOptions
     from adapters.onnx.metadata import recipe_from_metadata
     from audit.commands.terminal.consoles import Bars
+    from audit.suspects.opening import contract_options
     from audit.suspects.preprocessing_search import Candidate, rank_preprocessings
 
-    contract = bundle.manifest.preprocessing
-    known = [
-        Candidate(name="the bundle's", options=RecipeOptions(mean=contract.mean, std=contract.std))
-    ]
+    known = [Candidate(name="the bundle's", options=contract_options(bundle))]
     from_file = recipe_from_metadata(suspect.description.metadata)
     if from_file is not None:
         known.append(Candidate(name="the file's metadata", options=from_file))

@@ -16,6 +16,7 @@ from adapters.endpoint.description import EndpointDescription, Image
 from adapters.http.endpoint_file import known_formats, unknown_format
 from adapters.printable import toml_string
 from adapters.suspect import SuspectConfigError
+from audit.bundle.manifest import Preprocessing
 
 _EXAMPLES = {
     "stop_after_failures": "20",
@@ -46,14 +47,14 @@ _WIDTH = 96
 def endpoint_template(
     name: str,
     class_names: Sequence[str] | None = None,
-    normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> str:
     """Return the text of an endpoint file that can be read as it is.
 
     Args:
         name: The wire format.
         class_names: The bundle's classes, where a bundle is at hand.
-        normalisation: The bundle's mean and standard deviation per channel, likewise.
+        preprocessing: The bundle's, likewise.
 
     Raises:
         SuspectConfigError: There is no such format.
@@ -62,9 +63,16 @@ def endpoint_template(
         raise SuspectConfigError(unknown_format(name))
     module = importlib.import_module(f"adapters.wire.{name}")
     top, _, tables = f"{module.TEMPLATE}".partition("\n\n")
-    if normalisation is not None:
-        for field, numbers in zip(("mean", "std"), normalisation, strict=True):
-            tables = _replaced(tables, field, numbers)
+    if preprocessing is not None:
+        for field in ("mean", "std"):
+            tables = _replaced(tables, field, getattr(preprocessing, field))
+        if preprocessing.color_order != "RGB":
+            tables = re.sub(
+                r"^std = .*$",
+                rf'\g<0>\ncolor_order = "{preprocessing.color_order}"',
+                tables,
+                flags=re.MULTILINE,
+            )
     lines = [
         f"# An endpoint of the kind {name}; docs/endpoints.md says more.",
         "# Try it with: kinprint endpoint check THIS_FILE --bundle BUNDLE",

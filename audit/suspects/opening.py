@@ -28,6 +28,16 @@ def control_images(bundle: BundleContents) -> ControlImages:
     )
 
 
+def contract_options(bundle: BundleContents) -> RecipeOptions:
+    """Return how a bundle's images become the source's input, as suspects take it."""
+    contract = bundle.manifest.preprocessing
+    return RecipeOptions(
+        mean=contract.mean,
+        std=contract.std,
+        color_order=None if contract.color_order == "RGB" else contract.color_order,
+    )
+
+
 def open_file(
     bundle: BundleContents,
     path: str | Path,
@@ -53,10 +63,10 @@ def open_file(
         OutputsDisagreeError: Several of its outputs hold classes, and not the same ones.
         SuspectError: The file is no usable classifier of the bundle's task.
     """
-    task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+    task = bundle.manifest.task
     return open_onnx(
         Path(path),
-        recipe=RecipeOptions(mean=contract.mean, std=contract.std),
+        recipe=contract_options(bundle),
         image_shape=(task.height, task.width, task.channels),
         num_classes=task.num_classes,
         device=device,
@@ -89,10 +99,10 @@ def open_described(
         SuspectConfigError: The suspect file is wrong, or its model is another one.
         SuspectError: The model is no usable classifier of the bundle's task.
     """
-    task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+    task = bundle.manifest.task
     return open_suspect_file(
         Path(path),
-        contract=RecipeOptions(mean=contract.mean, std=contract.std),
+        contract=contract_options(bundle),
         image_shape=(task.height, task.width, task.channels),
         num_classes=task.num_classes,
         device=device,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from adapters.onnx.input import RecipeOptions, find_image_input
+from adapters.onnx.input import find_image_input
 from adapters.onnx.model import OnnxModel, load_model
 from adapters.onnx.opening import adapt_model, check_one_runtime
 from adapters.onnx.output_choice import OutputsDisagreeError
@@ -31,7 +31,7 @@ from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy, take_audit
 from audit.signing.keys import Trust
 from audit.suspects.found_files import SuspectKind, split_output
-from audit.suspects.opening import control_images
+from audit.suspects.opening import contract_options, control_images
 from audit.sweep.engine import SweepEndsError
 from audit.sweep.tasks import (
     PairResult,
@@ -230,9 +230,9 @@ class _LoadedFile:
         model = self._running_model()
         if self._suspect is not None and self._suspect[0] == images:
             return self._suspect[1]
-        task, contract = bundle.manifest.task, bundle.manifest.preprocessing
+        task = bundle.manifest.task
         options, output, kind, allow_random, class_names = _as_described(self._task)
-        recipe = merged_options(options, RecipeOptions(mean=contract.mean, std=contract.std))
+        recipe = merged_options(options, contract_options(bundle))
         is_described = _described_file(self._task) is not None
         if not is_described and not self._settings.resize:
             _require_shape(model, bundle)
@@ -348,4 +348,4 @@ def _require_size(suspect: OnnxSuspect, bundle: BundleContents) -> None:
 def _images_of(bundle: BundleContents) -> tuple[object, ...]:
     task, contract = bundle.manifest.task, bundle.manifest.preprocessing
     shape = (task.height, task.width, task.channels, task.num_classes)
-    return (*shape, tuple(contract.mean), tuple(contract.std))
+    return (*shape, tuple(contract.mean), tuple(contract.std), contract.color_order)

@@ -9,7 +9,8 @@ import numpy as np
 
 from benchmarks.arena.config import ArenaError, Data
 from generator.errors import ImagesError
-from generator.images.labelled import ImageSet, load_images
+from generator.images.labelled import ImageSet
+from generator.images.reading import load_images
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 """Of CIFAR-10 per channel, in [0, 1] pixel units; every model of an arena is normalised so."""

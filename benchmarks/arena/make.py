@@ -18,6 +18,7 @@ from generator.images.labelled import ImageSet
 from generator.pools.extraction import Answers, extract
 from generator.pools.reference_kinds import ReferenceRecipe, make_reference
 from generator.pools.removal import fine_tune, prune, train_adversarially
+from generator.sources.contract import InputContract
 from generator.sources.source import Normalised, Source, ready
 from generator.training.device import seeded
 from generator.training.loop import FreeAdversary, TrainingRecipe, train
@@ -68,8 +69,7 @@ def source_of(workshop: Workshop, model: Normalised, weights_sha256: str) -> Sou
         factory=factory,
         architecture=f"{recipe.family}, {recipe.width} channels",
         weights_sha256=weights_sha256,
-        mean=MEAN,
-        std=STD,
+        contract=InputContract(mean=MEAN, std=STD),
     )
 
 

@@ -14,8 +14,13 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("craft", short_help="Craft a signed trigger bundle from your model.")
 @click.option("--config", "config_path", type=_FILE, help="TOML with the same fields as below.")
-@click.option("--model", help="package.module:factory, file.py:factory, or an ONNX file.")
-@click.option("--weights", type=_PATH, help=".safetensors, or .pt state dict (not for ONNX).")
+@click.option("--model", help="file.py:factory, timm:NAME, model.onnx, ...; see docs/crafting.md.")
+@click.option("--weights", type=_PATH, help=".safetensors, or a checkpoint of tensors.")
+@click.option(
+    "--ancestor",
+    metavar="WHAT",
+    help="Public checkpoint that the model was fine-tuned from: weights, timm:NAME, ...; or none.",
+)
 @click.option("--method", metavar="NAME", help="Fingerprint method (mfue); see docs/methods.md.")
 @click.option(
     "--option",
@@ -24,7 +29,12 @@ _PATH = click.Path(path_type=Path)
     help="An option of a method that is not mfue; repeatable.",
 )
 @click.option("--normalise", help="Mean/std per channel in [0, 1] units: .49,.48,.45/.25,.24,.26")
-@click.option("--images", multiple=True, type=_PATH, help="Folder or ZIP of class folders.")
+@click.option(
+    "--preprocess",
+    metavar="WHAT",
+    help="torchvision:WEIGHTS, timm:NAME, hf:FOLDER or a TOML file; see docs/crafting.md.",
+)
+@click.option("--images", multiple=True, type=_PATH, help="Class folders, ZIP, tar, list, parquet.")
 @click.option(
     "--held-out",
     multiple=True,
@@ -61,9 +71,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--skip-unreadable", is_flag=True, default=None, help="Leave out broken images.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where (auto).")
 @click.option("--created", help="Time to write into the bundle, YYYY-MM-DDTHH:MM:SSZ.")
-@click.option("--work", type=_PATH, help="Folder for checkpoints.")
+@click.option("--work", type=_PATH, help="Folder for what is finished (beside --out).")
+@click.option("--budget", metavar="TIME", help="Make the run fit into a time, such as 2h.")
+@click.option("--plan", "is_plan", is_flag=True, help="Say what would be done, and how long.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
+def command(config_path: Path | None, is_plan: bool, quiet: bool, **options: Any) -> int:
     """Craft a trigger bundle, sign it and write it to --out.
 
     Give the model's architecture and weights, the images it was trained on and, better, images it
@@ -73,7 +85,8 @@ def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
     """
     require("torch", by="craft", error=GenerationError)
     from generator.commands.progress import StageProgress
-    from generator.jobs.crafting import read_job, run_job
+    from generator.jobs.craft_run import plan_job, run_job
+    from generator.jobs.crafting import read_job
     from generator.training.ranks import together
 
     job = read_job(config_path, options)
@@ -81,7 +94,14 @@ def command(config_path: Path | None, quiet: bool, **options: Any) -> int:
         together(job.device) as ranks,
         StageProgress(is_shown=ranks.is_first and not quiet) as progress,
     ):
-        done = run_job(job, report=progress.show, tell=progress.tell)
+        if is_plan:
+            lines = plan_job(job, tell=progress.tell)
+        else:
+            done = run_job(job, report=progress.show, tell=progress.tell)
+    if is_plan:
+        if ranks.is_first:
+            click.echo("\n".join(lines))
+        return 0
     if ranks.is_first:
         click.echo(str(job.out))
         click.echo(done, err=True)

@@ -14,7 +14,9 @@ _PATH = click.Path(path_type=Path)
 @click.command("references", short_help="Train innocent models to compare with.")
 @click.option("--model", required=True, help="As for 'kinprint craft'.")
 @click.option("--weights", type=_PATH, help="As for 'kinprint craft'.")
-@click.option("--normalise", required=True, help="As for 'kinprint craft'.")
+@click.option("--normalise", help="As for 'kinprint craft'.")
+@click.option("--preprocess", help="As for 'kinprint craft'.")
+@click.option("--ancestor", help="As for 'kinprint craft'.")
 @click.option("--images", multiple=True, required=True, type=_PATH, help="Likewise; repeatable.")
 @click.option("--classes", help="Class names in the model's order, comma-separated.")
 @click.option("--out", "folder", required=True, metavar="DIR", type=_PATH, help="Where they go.")
@@ -36,7 +38,9 @@ _PATH = click.Path(path_type=Path)
 def command(
     model: str,
     weights: Path | None,
-    normalise: str,
+    normalise: str | None,
+    preprocess: str | None,
+    ancestor: str | None,
     images: tuple[Path, ...],
     classes: str | None,
     folder: Path,
@@ -70,6 +74,8 @@ def command(
             model=model,
             weights=weights,
             normalise=normalise,
+            preprocess=preprocess,
+            ancestor=ancestor,
             images=images,
             classes=classes,
             folder=folder,
@@ -78,6 +84,7 @@ def command(
             max_images=max_images,
             device=device,
             on_step=lambda done, total: progress.show("references", done, total),
+            tell=progress.tell,
         )
     if ranks.is_first:
         click.echo(str(folder))

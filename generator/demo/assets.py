@@ -6,8 +6,10 @@ import safetensors
 
 from generator.demo import networks
 from generator.demo.plans import MEAN, PLANS, STD
-from generator.images.labelled import ImageSet, load_images
+from generator.images.labelled import ImageSet
+from generator.images.reading import load_images
 from generator.pools.references import PoolModel, torch_pool_model
+from generator.sources.contract import InputContract
 from generator.sources.source import Normalised, Source, ready, weights_digest
 
 HERE = Path(__file__).parent
@@ -50,8 +52,7 @@ def demo_source() -> Source:
         factory=getattr(networks, factory),
         architecture=f"generator.demo.networks:{factory}",
         weights_sha256=weights_digest(model.network),
-        mean=MEAN,
-        std=STD,
+        contract=InputContract(mean=MEAN, std=STD),
     )
 
 

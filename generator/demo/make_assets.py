@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from generator.demo import networks
 from generator.demo.plans import MEAN, PLANS, STD, NetworkPlan
-from generator.images.labelled import ImageSet, load_images
+from generator.images.labelled import ImageSet
+from generator.images.reading import load_images
 from generator.sources.source import Normalised
 from generator.training.loop import FreeAdversary, TrainingRecipe, to_unit_interval, train
 

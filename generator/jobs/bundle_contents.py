@@ -13,7 +13,6 @@ from audit.bundle.manifest import (
     Arrays,
     Manifest,
     ModelRecord,
-    Preprocessing,
     ProbeSettings,
     Scalar,
     ScoreName,
@@ -111,6 +110,15 @@ def model_records(
     return [model.record(use, control_accuracy_of(model, controls)) for model in models]
 
 
+def _ancestry(source: Source) -> dict[str, Scalar]:
+    if source.ancestor is None:
+        return {}
+    return {
+        "ancestor": source.ancestor.name,
+        "ancestor_weights_sha256": source.ancestor.weights_sha256,
+    }
+
+
 def make_manifest(
     source: Source,
     splits: Splits,
@@ -138,7 +146,7 @@ def make_manifest(
             channels=1 if channels == 1 else 3,
             class_names=splits.controls.class_names,
         ),
-        preprocessing=Preprocessing(mean=source.mean, std=source.std),
+        preprocessing=source.contract.for_channels(channels).record,
         source=SourceRecord(
             weights_sha256=source.weights_sha256,
             architecture=source.architecture,
@@ -150,6 +158,7 @@ def make_manifest(
             **facts,
             "num_training_images": len(splits.training),
             "num_candidates": len(splits.candidates),
+            **_ancestry(source),
         },
         default_score=default_score,
         epsilon=settings.epsilon,

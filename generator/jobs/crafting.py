@@ -1,21 +1,13 @@
-"""A crafting run as an owner describes it: options and TOML in, a signed bundle on disk out."""
+"""A crafting run as an owner describes it: options and a TOML file, joined and checked."""
 
-import os
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-import platformdirs
 from pydantic import ConfigDict, Field, ValidationError
 
-from audit.bundle.bundle_file import creation_time, write_bundle
-from audit.signing.keys import load_private_key
-from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
-from generator.images.labelled import ImageSet, load_images
-from generator.images.splits import Splits, split_images
 from generator.jobs.chosen_method import (
     MFUE,
     ChosenMethod,
@@ -23,19 +15,9 @@ from generator.jobs.chosen_method import (
     method_table,
     option_pairs,
 )
-from generator.jobs.mfue import Crafted, Report, craft
-from generator.jobs.remarks import remarks
-from generator.pools.given_references import load_references
-from generator.pools.references import PoolModel, train_references
 from generator.settings import CraftSettings
-from generator.sources.normalisation import parse_normalise
-from generator.sources.onnx_source import is_onnx, load_onnx_source
-from generator.sources.source import Source, load_source
-from generator.training.device import prepare_device
-from generator.training.ranks import current_ranks
+from generator.sources.programs import require_weights
 
-_MIN_WITH_GRADIENTS = 4
-"""Crafting against innocents needs some whose gradients can be had; ONNX files have none."""
 _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
 
 
@@ -51,7 +33,10 @@ class CraftJob(CraftSettings):
     model: str
     weights: Path | None = None
     """Left out where ``model`` is an ONNX file, which holds its weights."""
-    normalise: str
+    ancestor: str | None = None
+    """Public checkpoint that the model was fine-tuned from; ``none`` says that there is none."""
+    normalise: str | None = None
+    preprocess: str | None = None
     images: tuple[Path, ...]
     held_out: tuple[Path, ...] = ()
     classes: str | None = None
@@ -69,6 +54,9 @@ class CraftJob(CraftSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     created: Annotated[str, Field(pattern=_TIME)] | None = None
     work: Path | None = None
+    """Folder for what is finished; by default beside the bundle."""
+    budget: str | None = None
+    """Time that the run may take, such as ``2h``."""
 
     def settings(self) -> CraftSettings:
         """Return the part that shapes the bundle."""
@@ -101,13 +89,7 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
     fields |= given
     fields["method_options"] = fields.get("method_options", {}) | option_pairs(pairs)
     if "model" in fields:
-        has_weights, is_file = "weights" in fields, is_onnx(str(fields["model"]))
-        if is_file and has_weights:
-            raise GenerationError(
-                "weights: expected none with an ONNX file as --model, which holds its weights"
-            )
-        if not is_file and not has_weights:
-            raise GenerationError("weights: expected --weights, or weights in the TOML file")
+        require_weights(str(fields["model"]), "weights" in fields)
     try:
         job = CraftJob(**fields)
     except ValidationError as error:
@@ -118,161 +100,10 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
                 f"{field}: expected --{field.replace('_', '-')}, or {field} in the TOML file"
             ) from error
         raise GenerationError(f"{field}: {first['msg']}, got {first['input']!r}") from error
-    _chosen(job)  # wrong options are told before anything is computed
+    chosen_of(job)  # wrong options are told before anything is computed
     return job
 
 
-def _chosen(job: CraftJob) -> ChosenMethod | None:
+def chosen_of(job: CraftJob) -> ChosenMethod | None:
+    """Return the method that is not MFUE, with its options; None for MFUE."""
     return choose_method(job.method, job.method_options, given=job.model_fields_set)
-
-
-def run_job(job: CraftJob, *, report: Report, tell: Callable[[str], None]) -> str:
-    """Craft, sign and write the bundle.
-
-    Args:
-        job: What to do.
-        report: Progress by stage.
-        tell: Says what a user should know on the way.
-
-    Returns:
-        A summary in one line.
-
-    Raises:
-        GenerationError: Anything that stops crafting; nothing is written then.
-        AuditError: The key cannot be read, or the bundle cannot be written.
-    """
-    chosen = _chosen(job)
-    needs = chosen.method.needs if chosen else frozenset({"innocents"})
-    mean, std = parse_normalise(job.normalise)
-    key = load_private_key(job.key, _passphrase(job.passphrase_env))
-    if not job.out.absolute().parent.is_dir():
-        raise GenerationError(f"out: there is no folder {job.out.absolute().parent}")
-    device = prepare_device(job.device)
-    source: Source | None = None
-    if job.weights is not None:
-        source = load_source(job.model, job.weights, mean=mean, std=std)
-    rng = np.random.default_rng([job.seed, 0x1A6E5])
-    owner_images, held_out = _images(job, rng, tell)
-    splits = split_images(owner_images, held_out, max_training=job.max_images, rng=rng)
-    if source is None:
-        source = load_onnx_source(
-            Path(job.model),
-            splits.controls.images,
-            num_classes=len(owner_images.class_names),
-            mean=mean,
-            std=std,
-        )
-    source.model.to(device)
-    references = []
-    if job.references is not None:
-        references = load_references(
-            job.references, splits.controls, mean=mean, std=std, device=device, tell=tell
-        )
-    wanted = job.train_references
-    if wanted is None:
-        num_needed = innocents_needed(job.alpha)
-        if "innocents" in needs:  # half of them craft
-            num_needed *= 2
-            num_with_gradients = sum(reference.network is not None for reference in references)
-            num_needed = max(num_needed, len(references) + _MIN_WITH_GRADIENTS - num_with_gradients)
-        wanted = max(0, num_needed - len(references))
-    if wanted:
-        tell(f"Training {wanted} innocent references of the same architecture from scratch.")
-        references += train_references(
-            source,
-            splits.training,
-            num_references=wanted,
-            epochs=job.reference_epochs,
-            learning_rate=job.reference_learning_rate,
-            seed=job.seed,
-            on_step=lambda done, total: report("references", done, total),
-        )
-    work = job.work or platformdirs.user_cache_path("kinprint") / "craft"
-    work.mkdir(parents=True, exist_ok=True)
-    crafted = _crafted(job, chosen, source, splits, references, work, report)
-    if crafted.num_mimics_found:
-        tell(f"Went on from {crafted.num_mimics_found} mimics of an earlier run in {work}.")
-    for remark in remarks(crafted):
-        tell(f"{remark[0].upper()}{remark[1:]}.")
-    if not current_ranks().is_first:
-        return crafted.summary  # everybody has the same bundle; one writes it
-    digest = write_bundle(job.out, crafted.manifest, crafted.arrays, key)
-    return (
-        f"{crafted.summary}, {len(references)} references; bundle {digest[:16]}, signed by "
-        f"{key.public_key.key_id[:16]}"
-    )
-
-
-def _crafted(
-    job: CraftJob,
-    chosen: ChosenMethod | None,
-    source: Source,
-    splits: Splits,
-    references: Sequence[PoolModel],
-    work: Path,
-    report: Report,
-) -> Crafted:
-    name = job.name or (job.weights or Path(job.model)).stem
-    created = job.created or creation_time()
-    if chosen is None:
-        return craft(
-            source,
-            splits,
-            references,
-            job.settings(),
-            model_name=name,
-            owner=job.owner,
-            created=created,
-            work=work,
-            report=report,
-        )
-    from generator.jobs.fingerprint import craft_fingerprint
-
-    return craft_fingerprint(
-        source,
-        splits,
-        references,
-        job.settings(),
-        chosen.method,
-        chosen.options,
-        model_name=name,
-        owner=job.owner,
-        created=created,
-        work=work,
-        report=report,
-    )
-
-
-def _images(
-    job: CraftJob, rng: np.random.Generator, tell: Callable[[str], None]
-) -> tuple[ImageSet, ImageSet | None]:
-    names = job.classes.split(",") if job.classes else None
-    owner, skipped = load_images(job.images, class_names=names, skip_unreadable=job.skip_unreadable)
-    held_out = None
-    if job.held_out:
-        held_out, more = load_images(
-            job.held_out, class_names=owner.class_names, skip_unreadable=job.skip_unreadable
-        )
-        skipped += more
-        if held_out.images.shape[1:] != owner.images.shape[1:]:
-            raise GenerationError(
-                f"held-out: expected images of {list(owner.images.shape[1:])} as in --images, got "
-                f"{list(held_out.images.shape[1:])}"
-            )
-    else:
-        tell(
-            "No --held-out images: part of --images stands in. If the model was trained on them, "
-            "its accuracy on the control images is too good and verdicts are less certain."
-        )
-    if skipped:
-        tell(f"Skipped {len(skipped)} unreadable files, the first is {skipped[0]}.")
-    return owner, held_out
-
-
-def _passphrase(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    value = os.environ.get(variable)
-    if not value:
-        raise GenerationError(f"passphrase-env: {variable} is not set, or empty")
-    return value

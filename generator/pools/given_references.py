@@ -21,15 +21,16 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ConfigDict, ValidationError
 
-from adapters.onnx.input import RecipeOptions
 from adapters.onnx.opening import open_onnx
+from adapters.preprocessing import ColorOrder
 from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectError
 from audit.calibrating.lineages import declared_place, find_lineages, sentence
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel, torch_pool_model
-from generator.sources.normalisation import parse_normalise
+from generator.sources.contract import InputContract
+from generator.sources.preprocess import parse_normalise
 from generator.sources.source import load_source
 from generator.sources.torch_suspect import answer_all
 
@@ -48,6 +49,7 @@ class GivenReference(FrozenModel):
     normalise: str
     lineage: str | None = None
     """Network that it and others were made from: they count as one innocent."""
+    color_order: ColorOrder = "RGB"
     onnx: Path | None = None
     """The same model as an ONNX file, which is then not taken twice."""
 
@@ -64,8 +66,7 @@ def load_references(
     folder: Path,
     controls: ImageSet,
     *,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    contract: InputContract,
     device: torch.device,
     tell: Callable[[str], None],
 ) -> list[PoolModel]:
@@ -78,8 +79,7 @@ def load_references(
     Args:
         folder: Where the models are.
         controls: Labelled images of the task.
-        mean: Normalisation that ONNX files expect unless they say otherwise.
-        std: Likewise.
+        contract: What ONNX files expect.
         device: Where torch models compute.
         tell: Says what was left out, and why.
 
@@ -95,8 +95,8 @@ def load_references(
     # A model that is there as torch and as ONNX is taken once, in the form that has gradients.
     twins = {folder / given.onnx for given in listed if given.onnx is not None}
     for candidate in (
-        *_torch_models(folder, listed, device),
-        *_onnx_files(folder, twins, controls, mean=mean, std=std, tell=tell),
+        *_torch_models(folder, listed, controls, device),
+        *_onnx_files(folder, twins, controls, contract=contract, tell=tell),
     ):
         # Asked before it is taken: a model at chance would make every trained one look derived.
         labels = answer_all(candidate.suspect, controls.images).argmax(axis=1)
@@ -157,14 +157,21 @@ def _listing(folder: Path) -> tuple[GivenReference, ...]:
 
 
 def _torch_models(
-    folder: Path, listed: Sequence[GivenReference], device: torch.device
+    folder: Path, listed: Sequence[GivenReference], controls: ImageSet, device: torch.device
 ) -> Iterator[PoolModel]:
     for given in listed:
         mean, std = parse_normalise(given.normalise)
         model = given.model
         if model.rpartition(":")[0].endswith(".py"):
             model = str(folder / model)
-        source = load_source(model, folder / given.weights, mean=mean, std=std)
+        contract = InputContract(mean=mean, std=std, color_order=given.color_order)
+        source = load_source(
+            model,
+            folder / given.weights,
+            contract,
+            images=controls.images,
+            num_classes=len(controls.class_names),
+        )
         yield torch_pool_model(
             source.model.to(device),
             name=given.name,
@@ -180,8 +187,7 @@ def _onnx_files(
     twins: Collection[Path],
     controls: ImageSet,
     *,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    contract: InputContract,
     tell: Callable[[str], None],
 ) -> Iterator[PoolModel]:
     height, width, channels = controls.images.shape[1:]
@@ -190,7 +196,7 @@ def _onnx_files(
         try:
             suspect = open_onnx(
                 path,
-                recipe=RecipeOptions(mean=mean, std=std),
+                recipe=contract.recipe,
                 image_shape=(height, width, channels),
                 num_classes=len(controls.class_names),
             )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from torch import nn
 
 from generator.errors import GenerationError, SourceError
 from generator.images.labelled import ImageSet
@@ -104,6 +105,12 @@ def keeps_accuracy_mirrored(source: Source, controls: ImageSet) -> bool:
         for images in (controls.images, flipped)
     )
     return bool(mirrored >= _MIRRORED_SHARE * plain)
+
+
+def accuracy_of(network: nn.Module, controls: ImageSet) -> float:
+    """Return the share of the control images that a network gets right."""
+    labels = predict_logits(network, controls.images).argmax(axis=1)
+    return float((labels == controls.labels).mean())
 
 
 def control_accuracy_of(model: PoolModel, controls: ImageSet) -> float:

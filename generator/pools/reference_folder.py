@@ -17,7 +17,12 @@ from safetensors.torch import save_file
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.pools.given_references import LISTING
-from generator.pools.reference_kinds import KINDS, MadeReference, ReferenceRecipe, make_reference
+from generator.pools.reference_kinds import (
+    MadeReference,
+    ReferenceRecipe,
+    kind_of,
+    make_reference,
+)
 from generator.sources.onnx_export import export_onnx
 from generator.sources.source import Source
 from generator.training.ranks import current_ranks
@@ -60,10 +65,10 @@ def make_reference_folder(
     # The first process may have written them a moment ago; the others compare with that.
     if not ranks.is_first:
         _check_settings(folder / _SETTINGS, source, data, recipe)
-    num_found = sum(_path(folder, number).exists() for number in range(num_references))
+    num_found = sum(_path(folder, source, number).exists() for number in range(num_references))
     ranks.wait()  # everybody has counted before anybody makes one
     for number in ranks.mine(range(num_references)):
-        path = _path(folder, number)
+        path = _path(folder, source, number)
         if not path.exists():
 
             def report(step: int, total: int, number: int = number) -> None:
@@ -80,8 +85,8 @@ def make_reference_folder(
     return num_found
 
 
-def _path(folder: Path, number: int) -> Path:
-    kind = KINDS[number % len(KINDS)]
+def _path(folder: Path, source: Source, number: int) -> Path:
+    kind = kind_of(source, number)
     return folder / kind.stratum.replace(" ", "-") / f"reference-{number:03d}.onnx"
 
 
@@ -93,6 +98,8 @@ def _check_settings(path: Path, source: Source, data: ImageSet, recipe: Referenc
         "learning_rate": recipe.learning_rate,
         "seed": recipe.seed,
     }
+    if source.ancestor is not None:
+        settings["ancestor_sha256"] = source.ancestor.weights_sha256
     if not path.exists():
         path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
@@ -131,10 +138,12 @@ def _write_listing(folder: Path, num_references: int, factory: str, source: Sour
     location, _, attribute = factory.rpartition(":")
     if location.endswith(".py"):
         factory = f"{Path(location).absolute()}:{attribute}"
-    normalise = "/".join(",".join(map(repr, values)) for values in (source.mean, source.std))
+    normalise = "/".join(
+        ",".join(map(repr, values)) for values in (source.contract.mean, source.contract.std)
+    )
     entries = []
     for number in range(num_references):
-        path, kind = _path(folder, number), KINDS[number % len(KINDS)]
+        path, kind = _path(folder, source, number), kind_of(source, number)
         # Only what the owner's own function can build: others have no name for their architecture.
         if path.exists() and kind.architecture == "source":
             relative = path.relative_to(folder)
@@ -146,6 +155,7 @@ def _write_listing(folder: Path, num_references: int, factory: str, source: Sour
                 f"weights = {json.dumps(relative.with_suffix('.safetensors').as_posix())}\n"
                 f"onnx = {json.dumps(relative.as_posix())}\n"
                 f"normalise = {json.dumps(normalise)}\n"
+                f"color_order = {json.dumps(source.contract.color_order)}\n"
             )
     partial = folder / f"{LISTING}.part"
     partial.write_text("\n".join(entries), encoding="utf-8")

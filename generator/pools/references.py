@@ -4,10 +4,12 @@ Half of them shape the queries, the other half only sets thresholds.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import nn
 
 from adapters.suspect import Suspect
@@ -15,9 +17,15 @@ from audit.bundle.manifest import ModelRecord
 from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
-from generator.pools.reference_kinds import ReferenceRecipe, make_reference, untrained_reference
+from generator.pools.reference_kinds import (
+    MadeReference,
+    ReferenceRecipe,
+    make_reference,
+    untrained_reference,
+)
 from generator.sources.source import Source, weights_digest
 from generator.sources.torch_suspect import TorchSuspect
+from generator.training.checkpoints import restore, run_digest, store
 from generator.training.ranks import current_ranks
 
 Role = Literal["innocent", "derived"]
@@ -88,9 +96,17 @@ def train_references(
     epochs: float,
     learning_rate: float,
     seed: int,
+    judge: Callable[[nn.Module], float] = lambda model: 1.0,
+    floor: float = 0.0,
+    max_replaced: int = 6,
+    work: Path | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> list[PoolModel]:
     """Train innocents on the owner's images, from scratch (`generator.pools.reference_kinds`).
+
+    One that learns too little is trained again at a quarter of the rate, and then replaced by
+    another one.
 
     Args:
         source: Gives the architecture; its weights are not used.
@@ -99,37 +115,109 @@ def train_references(
         epochs: Of the full recipe.
         learning_rate: Peak rate of SGD.
         seed: Source of every random draw.
+        judge: Returns a model's accuracy.
+        floor: Least accuracy of one that takes part.
+        max_replaced: Replace so many that learn too little, at most.
+        work: Folder for finished ones; taken up again if they belong to the same run.
         on_step: Called with (steps done, steps in all).
+        tell: Says which ones were replaced.
+
+    Returns:
+        So many, or fewer if too many of them do not learn.
     """
     recipe = ReferenceRecipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
     ranks = current_ranks()
-    models = []
-    for number in range(num_references):
+    references: list[PoolModel] = []
+    # Numbers that nobody has used yet take the place of those that learnt nothing.
+    numbers, most = list(range(num_references)), num_references + max_replaced
+    while numbers:
+        trained: list[tuple[MadeReference, int]] = []
+        for place, number in enumerate(numbers):
 
-        def report(step: int, total: int, number: int = number) -> None:
-            if on_step is not None:
-                # In thousandths of a model, since kinds differ in their number of steps.
-                on_step(number * 1000 + 1000 * step // total, num_references * 1000)
+            def report(step: int, total: int, place: int = place, num: int = len(numbers)) -> None:
+                if on_step is not None:
+                    # In thousandths of a model, since kinds differ in their number of steps.
+                    done = (len(references) + place) * 1000 + 1000 * step // total
+                    on_step(done, (len(references) + num) * 1000)
 
-        if ranks.owner(number) == ranks.rank:
-            models.append(make_reference(source, data, number, recipe, on_step=report))
-        else:
-            # Another process trains it; here is the place that its weights come into.
-            models.append(untrained_reference(source, data, number, recipe))
-    references = []
-    for number, made in enumerate(models):
-        # Only when all are trained, so that nobody waits for one while there is another to train.
-        ranks.share(made.model, ranks.owner(number))
-        references.append(
-            torch_pool_model(
-                made.model,
-                name=f"reference-{number:02d}",
-                role="innocent",
-                stratum=made.kind.stratum,
-                provenance=made.provenance,
+            if ranks.owner(number) == ranks.rank:
+                trained.append(
+                    _trained(source, data, number, recipe, judge, floor, work=work, report=report)
+                )
+            else:
+                # Another process trains it; here is the place that its weights come into.
+                trained.append((untrained_reference(source, data, number, recipe), 0))
+        last, left = numbers[-1], 0
+        for number, (made, attempt) in zip(numbers, trained, strict=True):
+            # Only when all are trained, so that nobody waits for one while there is another.
+            ranks.share(made.model, ranks.owner(number))
+            attempt = int(ranks.add_up(torch.tensor(attempt)))
+            accuracy = judge(made.model)
+            if accuracy < floor:
+                tell(
+                    f"reference-{number:02d} ({made.kind.stratum}) learnt too little: "
+                    f"{accuracy:.0%} right, expected {floor:.0%}; another one takes its place."
+                )
+                left += 1
+                continue
+            rate = f", at {_RATES[attempt]:g} of the rate" if attempt else ""
+            references.append(
+                torch_pool_model(
+                    made.model,
+                    name=f"reference-{number:02d}",
+                    role="innocent",
+                    stratum=made.kind.stratum,
+                    provenance=made.provenance + rate,
+                )
             )
-        )
+        numbers = list(range(last + 1, min(last + 1 + left, most)))
     return references
+
+
+_RATES = (1.0, 0.25)
+"""Of the learning rate, tried in turn until a reference learns."""
+
+
+def _trained(
+    source: Source,
+    data: ImageSet,
+    number: int,
+    recipe: ReferenceRecipe,
+    judge: Callable[[nn.Module], float],
+    floor: float,
+    *,
+    work: Path | None,
+    report: Callable[[int, int], None],
+) -> tuple[MadeReference, int]:
+    """Return a reference, and by which of `_RATES` it learnt; the last one if by none."""
+    made, attempt = None, 0
+    for attempt, share in enumerate(_RATES):  # noqa: B007 (told with what is returned)
+        milder = replace(recipe, learning_rate=recipe.learning_rate * share)
+        made = _from_checkpoint_or_new(source, data, number, milder, work, report)
+        if judge(made.model) >= floor:
+            break
+    assert made is not None, "there is a rate"
+    return made, attempt
+
+
+def _from_checkpoint_or_new(
+    source: Source,
+    data: ImageSet,
+    number: int,
+    recipe: ReferenceRecipe,
+    work: Path | None,
+    report: Callable[[int, int], None],
+) -> MadeReference:
+    if work is None:
+        return make_reference(source, data, number, recipe, on_step=report)
+    found = untrained_reference(source, data, number, recipe)
+    told = [asdict(recipe), asdict(found.kind), number]
+    path = work / f"reference-{run_digest(found.model, data, told)[:16]}.safetensors"
+    if restore(found.model, path):
+        return found
+    made = make_reference(source, data, number, recipe, on_step=report)
+    store(made.model, path)
+    return made
 
 
 def split_for_use(

@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adapters.onnx.input import RecipeOptions
 from adapters.onnx.opening import open_onnx
 from adapters.onnx.suspect import OnnxSuspect
 from adapters.suspect import SuspectError
 from generator.errors import SourceError
+from generator.sources.contract import InputContract
+from generator.sources.gradients import has_gradients
 from generator.sources.onnx_conversion import (
     GIVE_A_FACTORY,
     ConvertedNetwork,
@@ -29,7 +30,7 @@ from generator.sources.onnx_conversion import (
     restore_batch_norms,
 )
 from generator.sources.onnx_preparation import parse_model
-from generator.sources.source import Normalised, Source, ready, reinitialised
+from generator.sources.source import Normalised, Source, reinitialised, with_contract
 from generator.sources.torch_suspect import predict_logits
 from generator.training.loop import to_unit_interval
 
@@ -51,8 +52,7 @@ def load_onnx_source(
     images: NDArray[np.uint8],
     *,
     num_classes: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
+    contract: InputContract,
 ) -> Source:
     """Convert the owner's ONNX file, and check that torch sees the same model as onnxruntime.
 
@@ -60,8 +60,7 @@ def load_onnx_source(
         path: The file; one input of float32 images, weights inside.
         images: Natural images, uint8 ``[N, H, W, C]``.
         num_classes: K.
-        mean: Normalisation per channel, in [0, 1] pixel units.
-        std: Normalisation per channel, in [0, 1] pixel units.
+        contract: How images become the network's input.
 
     Raises:
         SourceError: The file cannot be used or converted (names the operator), answers otherwise
@@ -76,7 +75,7 @@ def load_onnx_source(
     try:
         suspect = open_onnx(
             path,
-            recipe=RecipeOptions(mean=mean, std=std),
+            recipe=contract.recipe,
             image_shape=(images.shape[1], images.shape[2], images.shape[3]),
             num_classes=num_classes,
             device="cpu",
@@ -100,12 +99,11 @@ def load_onnx_source(
                 f"none that can be trained; {GIVE_A_FACTORY}"
             )
         source = Source(
-            model=ready(Normalised(network, mean, std)),
+            model=with_contract(network, contract),
             factory=partial(_untrained, network, path.name),
             architecture=path.name,
             weights_sha256=digest,
-            mean=mean,
-            std=std,
+            contract=contract,
         )
         natural = images[:NUM_COMPARED]
         noise = np.random.default_rng(0).integers(0, 256, natural.shape, dtype=np.uint8)
@@ -169,17 +167,7 @@ def _compare(source: Source, suspect: OnnxSuspect, images: NDArray[np.uint8], ki
 
 def _check_gradients(model: Normalised, images: NDArray[np.uint8], name: str) -> None:
     """Refuse a model whose logits do not tell how to change each image, or any weight."""
-    pixels = to_unit_interval(torch.from_numpy(np.ascontiguousarray(images))).requires_grad_()
-    logits = model(pixels)
-    # A direction in which no softmax can be flat: the logits of odd against even classes.
-    signs = 1.0 - 2.0 * (torch.arange(logits.shape[1]) % 2)
-    weights = list(model.parameters())
-    to_pixels, *to_weights = torch.autograd.grad(
-        (logits * signs).sum(), [pixels, *weights], allow_unused=True
-    )
-    found = [gradient for gradient in to_weights if gradient is not None]
-    is_finite = to_pixels is not None and all(g.isfinite().all() for g in (to_pixels, *found))
-    if not is_finite or not to_pixels.flatten(1).any(dim=1).all() or not any(map(torch.any, found)):
+    if not has_gradients(model, to_unit_interval(torch.from_numpy(np.ascontiguousarray(images)))):
         raise SourceError(
             f"model: expected finite gradients that are not zero from {name} after its conversion "
             f"to torch, got others; {GIVE_A_FACTORY}"

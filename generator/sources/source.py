@@ -5,19 +5,23 @@ also makes siblings (same architecture, another seed).
 """
 
 import hashlib
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from adapters.preprocessing import ColorOrder
 from generator.errors import SourceError
-from generator.sources.checkpoint import read_weights
+from generator.sources.ancestor import Ancestor
+from generator.sources.contract import InputContract
+from generator.sources.factories import build, find_architecture
+from generator.sources.outputs import NetworkForm, find_form, in_usual_form
+from generator.sources.weights import fill, read_weights
 
 
 class Normalised(nn.Module):
@@ -25,22 +29,33 @@ class Normalised(nn.Module):
 
     Args:
         network: Takes ``(pixels - mean) / std``, returns logits ``[N, K]``.
-        mean: Per channel, in [0, 1] pixel units.
-        std: Per channel, in [0, 1] pixel units.
+        mean: Per channel in RGB order, in [0, 1] pixel units.
+        std: Per channel in RGB order, in [0, 1] pixel units.
+        color_order: In which the network takes its channels.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        color_order: ColorOrder = "RGB",
+    ) -> None:
         super().__init__()
         self.network = network
+        self.color_order = color_order
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits ``[N, K]`` of pixels ``[N, C, H, W]`` in [0, 1]."""
-        logits: Tensor = self.network((pixels - self.mean) / self.std)
+        normalised = (pixels - self.mean) / self.std
+        if self.color_order == "BGR":
+            normalised = normalised.flip(1)
+        logits: Tensor = self.network(normalised)
         return logits
 
 
@@ -54,8 +69,11 @@ class Source:
     architecture: str
     """The factory as the owner named it, without folders."""
     weights_sha256: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    contract: InputContract
+    ancestor: Ancestor | None = None
+    """What the model was fine-tuned from, where the owner says so."""
+    notes: tuple[str, ...] = ()
+    """What the owner should know about how it was read, in sentences."""
 
     @property
     def num_parameters(self) -> int:
@@ -67,50 +85,95 @@ class Source:
         # Initialisers draw from the global generator; fork it so that nobody else notices.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = _build(self.factory, self.architecture)
-        return ready(Normalised(network, self.mean, self.std))
+            network = build(self.factory, self.architecture)
+        return with_contract(network, self.contract)
+
+    def descendant(self, seed: int) -> Normalised:
+        """Return the ancestor with a head drawn from ``seed``."""
+        assert self.ancestor is not None, "asked for only where there is one"
+        model = self.sibling(seed)
+        self.ancestor.begin(model.network)
+        return model
+
+
+def with_contract(network: nn.Module, contract: InputContract) -> Normalised:
+    """Return a network that takes images of its input size, ready to answer."""
+    return ready(Normalised(network, contract.mean, contract.std, contract.color_order))
 
 
 def load_source(
-    factory_name: str, weights: Path, *, mean: tuple[float, ...], std: tuple[float, ...]
+    name: str,
+    weights: Path | None,
+    contract: InputContract,
+    *,
+    images: NDArray[np.uint8] | None = None,
+    num_classes: int = 0,
 ) -> Source:
     """Build the owner's model and fill it.
 
     Args:
-        factory_name: ``package.module:factory`` or ``folder/file.py:factory``.
-        weights: ``.safetensors``, or a checkpoint of torch (`generator.sources.checkpoint`).
-        mean: Normalisation per channel, in [0, 1] pixel units.
-        std: Normalisation per channel, in [0, 1] pixel units.
+        name: As `generator.sources.factories.find_architecture` takes it.
+        weights: As `generator.sources.weights.read_weights` takes it; None where the architecture
+            brings its own.
+        contract: How images become the network's input.
+        images: Some that differ, uint8 ``[N, H, W, C]``, to find out what the network takes and
+            returns; without, it takes NCHW pixels and returns logits.
+        num_classes: K of the images.
 
     Raises:
-        SourceError: The factory cannot be found or raises, or the weights do not fit it.
+        SourceError: The factory cannot be found or raises, the weights do not fit it, or it does
+            not classify the images.
     """
-    factory = _find_factory(factory_name)
-    architecture = Path(factory_name).name
-    network = _build(factory, architecture)
-    expected = network.state_dict()
-    state = read_weights(weights, expected)
-    missing = sorted(set(expected) - set(state))
-    surplus = sorted(set(state) - set(expected))
-    if missing or surplus:
-        told = [f"missing {_some(missing)}"] if missing else []
-        told += [f"unknown {_some(surplus)}"] if surplus else []
-        raise SourceError(f"weights: {weights} does not fit {factory_name}: {'; '.join(told)}")
-    for name, tensor in expected.items():
-        if state[name].shape != tensor.shape:
-            raise SourceError(
-                f"weights: {name} in {weights}: expected shape {list(tensor.shape)} for "
-                f"{factory_name}, got {list(state[name].shape)}"
-            )
-    network.load_state_dict(state)
+    found = find_architecture(name, num_classes)
+    path = weights or found.weights
+    if path is not None:
+        network = found.build()
+        state = read_weights(path)
+        notes = fill(network, state, path=path, name=name, variants=found.variants)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    elif found.pretrained is not None:
+        network, notes = found.pretrained(), ()
+        digest = weights_digest(network)
+    else:
+        raise SourceError(f"weights: expected --weights for {name}")
+    form, is_fixed = NetworkForm(), _is_fixed(found.build)
+    if images is not None:
+        inputs = with_contract(nn.Identity(), contract)(_pixels(images))
+        form = find_form(network.eval(), inputs, num_classes=num_classes, name=found.name)
+    if is_fixed:
+        notes += (
+            f"{found.name} returns the same weights each time (pretrained, or drawn from a seed of "
+            "its own); innocents of its architecture are drawn afresh, layer by layer.",
+        )
     return Source(
-        model=ready(Normalised(network, mean, std)),
-        factory=factory,
-        architecture=architecture,
-        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        mean=mean,
-        std=std,
+        model=with_contract(in_usual_form(network, form), contract),
+        factory=partial(_untrained, found.build, form, is_fixed),
+        architecture=found.name,
+        weights_sha256=digest,
+        contract=contract,
+        notes=(*notes, *form.words),
     )
+
+
+def _untrained(factory: Callable[[], nn.Module], form: NetworkForm, is_fixed: bool) -> nn.Module:
+    network = in_usual_form(factory(), form)
+    return reinitialised(network) if is_fixed else network
+
+
+def _is_fixed(factory: Callable[[], nn.Module]) -> bool:
+    """Return whether a factory's weights do not follow the seed: they would make no innocents."""
+    drawn = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            drawn.append(list(factory().parameters()))
+    # Biases and scales begin alike anyway; matrices and filters do not.
+    pairs = [pair for pair in zip(*drawn, strict=True) if pair[0].dim() > 1]
+    return bool(pairs) and all(torch.equal(first, second) for first, second in pairs)
+
+
+def _pixels(images: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def reinitialised(network: nn.Module) -> nn.Module:
@@ -135,54 +198,3 @@ def ready(model: Normalised) -> Normalised:
     """Lay a model out for speed (channels last) and put it into evaluation mode."""
     # nn.Module.to knows memory_format at run time; its type hints do not.
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
-
-
-def _find_factory(name: str) -> Callable[[], nn.Module]:
-    location, colon, attribute = name.rpartition(":")
-    if not colon or not location or not attribute:
-        raise SourceError(
-            f"model: expected package.module:factory or file.py:factory, got {name!r}"
-        )
-    try:
-        if location.endswith(".py"):
-            module = _import_file(Path(location))
-        else:
-            module = importlib.import_module(location)
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(f"model: cannot import {location} ({error})") from error
-    factory = getattr(module, attribute, None)
-    if not callable(factory):
-        raise SourceError(f"model: {location} has no function {attribute!r}")
-    return factory  # type: ignore[no-any-return]  # what it returns is checked by _build
-
-
-def _import_file(path: Path) -> Any:
-    if not path.is_file():
-        raise SourceError(f"model: there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise SourceError(f"model: {path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _build(factory: Callable[[], nn.Module], name: str) -> nn.Module:
-    try:
-        network = factory()
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(f"model: {name} raised {type(error).__name__}: {error}") from error
-    if not isinstance(network, nn.Module):
-        raise SourceError(
-            f"model: expected {name} to return a torch.nn.Module, got {type(network).__name__}"
-        )
-    return network
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

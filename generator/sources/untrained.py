@@ -6,7 +6,7 @@ import torch
 
 from generator.images.labelled import ImageSet
 from generator.sources.architectures import PlainNet, ResNet8
-from generator.sources.source import Normalised, Source, ready
+from generator.sources.source import Normalised, Source, with_contract
 
 Architecture = Literal["source", "residual", "plain"]
 
@@ -29,4 +29,4 @@ def untrained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ResNet8(**shape) if architecture == "residual" else PlainNet(**shape)
-    return ready(Normalised(network, source.mean, source.std))
+    return with_contract(network, source.contract)

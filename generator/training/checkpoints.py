@@ -5,20 +5,29 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import nn
 
 from audit.atomic_file import write_atomically
+from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
+from generator.training.loop import to_unit_interval
+
+_NUM_ANSWERED = 8
 
 
 def run_digest(source: nn.Module, data: ImageSet, settings: Any) -> str:
     """Return the SHA-256, in hex, of everything that a trained network depends on.
 
+    The code of a network and its preprocessing are told by its layers and by what it answers to
+    some of the images: a changed function is another network.
+
     Args:
-        source: The owner's model.
+        source: The owner's model, or the untrained network.
         data: What is trained on.
         settings: Everything else, as JSON takes it.
     """
@@ -26,14 +35,26 @@ def run_digest(source: nn.Module, data: ImageSet, settings: Any) -> str:
     digest = hashlib.sha256(json.dumps(settings).encode())
     for tensor in _tensors(source).values():
         digest.update(tensor.numpy().tobytes())
+    digest.update(repr(source).encode())
+    digest.update(_answers(source, data).tobytes())
     digest.update(data.images.tobytes())
     digest.update(data.labels.tobytes())
     return digest.hexdigest()
 
 
 def store(model: nn.Module, path: Path) -> None:
-    """Write a network's weights, whole or not at all."""
-    write_atomically(path, [safetensors.torch.save(_tensors(model))])
+    """Write a network's weights, whole or not at all.
+
+    Raises:
+        GenerationError: It cannot be written; what is finished is kept.
+    """
+    try:
+        write_atomically(path, [safetensors.torch.save(_tensors(model))])
+    except OSError as error:
+        raise GenerationError(
+            f"work: cannot write {path}: {error.strerror}; finished models are kept, so make room "
+            "and start again, or name another folder with --work"
+        ) from error
 
 
 def restore(model: nn.Module, path: Path) -> bool:
@@ -47,3 +68,14 @@ def restore(model: nn.Module, path: Path) -> bool:
 
 def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def _answers(model: nn.Module, data: ImageSet) -> NDArray[np.float32]:
+    device = next(model.parameters()).device
+    images = torch.from_numpy(np.ascontiguousarray(data.images[:_NUM_ANSWERED])).to(device)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        answers: NDArray[np.float32] = model(to_unit_interval(images)).float().cpu().numpy()
+    model.train(was_training)
+    return answers

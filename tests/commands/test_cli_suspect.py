@@ -13,6 +13,7 @@ from worlds.in_process import Done, run
 from worlds.tiny_task import MEAN, STD, tiny_net
 from worlds.tiny_world import TinyWorld
 
+from generator.sources.contract import InputContract
 from generator.sources.onnx_export import export_onnx
 from generator.sources.source import load_source
 
@@ -41,7 +42,7 @@ def disguised(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -
     """A copy of the owner's model that wants its images in another way."""
     weights = tiny_world.folder / "source.safetensors"
     factory = f"{HERE / 'tiny_task.py'}:{tiny_net.__name__}"
-    source = load_source(factory, weights, mean=MEAN, std=STD)
+    source = load_source(factory, weights, contract=InputContract(mean=MEAN, std=STD))
     path: Path = tmp_path_factory.mktemp("disguised") / "disguised.onnx"
     export_onnx(WantsBgrBytes(source.model.network), path, image_shape=(12, 12, 3))
     return path

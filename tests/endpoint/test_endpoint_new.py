@@ -14,6 +14,7 @@ import adapters.wire
 from adapters.endpoint.description import EndpointDescription
 from adapters.http.endpoint_file import known_formats, read_endpoint_file
 from adapters.suspect import SuspectConfigError
+from audit.bundle.manifest import Preprocessing
 from audit.endpoint.template import endpoint_template, field_docstrings
 
 FORMATS = known_formats()
@@ -41,13 +42,15 @@ def test_a_new_file_can_be_read_as_it_is(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_bundles_classes_and_normalisation_stand_in_it(tmp_path: Path, name: str) -> None:
     path = tmp_path / "vendor.toml"
-    text = endpoint_template(name, ("cat", 'a "dog"', "Käfer"), ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    contract = Preprocessing(mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), color_order="BGR")
+    text = endpoint_template(name, ("cat", 'a "dog"', "Käfer"), contract)
     path.write_text(text, encoding="utf-8")
     description = read_endpoint_file(path)
     assert description.class_names == ("cat", 'a "dog"', "Käfer")
     tensor = tomllib.loads(text).get("request", {}).get("tensor")
     if tensor:
         assert (tensor["mean"], tensor["std"]) == ([0.1, 0.2, 0.3], [0.5, 0.6, 0.7])
+        assert tensor["color_order"] == "BGR"
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -7,7 +7,7 @@ from PIL import Image
 from worlds.tiny_task import CLASSES, tiny_images, write_images
 
 from generator.errors import ImagesError
-from generator.images.labelled import load_images
+from generator.images.reading import Reading, load_images
 from generator.images.splits import split_images
 
 
@@ -21,16 +21,13 @@ def test_a_folder_and_a_zip_of_it_give_the_same_pixels(folder: Path, tmp_path: P
     with zipfile.ZipFile(archive, "w") as opened:
         for path in folder.rglob("*.png"):
             opened.write(path, f"train/{path.relative_to(folder)}")
-            opened.write(path, f"test/{path.relative_to(folder)}")
     from_folder, _ = load_images([folder])
     from_zip, _ = load_images([archive / "train"])
-    both, _ = load_images([archive])
     assert from_folder.class_names == from_zip.class_names == CLASSES
     assert np.array_equal(from_folder.images, from_zip.images)
-    assert len(both) == 2 * len(from_zip)
 
 
-@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "bmp", "tif", "ppm"])
 def test_common_formats_are_read(tmp_path: Path, suffix: str) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -51,7 +48,7 @@ def test_an_unreadable_image_is_named_or_skipped(folder: Path) -> None:
     (folder / "red" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ImagesError, match=r"cannot read .*broken\.png .*--skip-unreadable"):
         load_images([folder])
-    data, skipped = load_images([folder], skip_unreadable=True)
+    data, skipped = load_images([folder], reading=Reading(skip_unreadable=True))
     assert len(data) == 12
     assert [Path(name).name for name in skipped] == ["broken.png"]
     assert data.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
@@ -59,7 +56,7 @@ def test_an_unreadable_image_is_named_or_skipped(folder: Path) -> None:
 
 def test_images_of_another_size_are_named(folder: Path) -> None:
     Image.new("RGB", (7, 9)).save(folder / "red" / "zz.png")
-    with pytest.raises(ImagesError, match=r"12x12 with 3 channels and .*zz\.png is 7x9"):
+    with pytest.raises(ImagesError, match=r"12x12 and .*zz\.png is 7x9; .*--preprocess"):
         load_images([folder])
 
 
@@ -90,7 +87,7 @@ def test_no_image_serves_two_purposes() -> None:
 
 
 def test_too_few_images_for_every_purpose_are_refused() -> None:
-    with pytest.raises(ImagesError, match="the controls part has images of 2 only"):
+    with pytest.raises(ImagesError, match=r"has images of 2 only.* of class '"):
         split_images(
             tiny_images(30, 0), tiny_images(9, 1), max_training=None, rng=np.random.default_rng(0)
         )

@@ -36,8 +36,11 @@ def test_a_run_that_is_killed_goes_on_says_so_and_gives_the_same_bytes(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not out.exists()
+    references = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("reference-*")}
+    assert len(references) == 19
     again = run(*tiny_world.craft_arguments(out))
     assert "Went on from" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in references} == references
     assert out.read_bytes() == tiny_world.bundle.read_bytes()
 
 
@@ -59,12 +62,12 @@ def test_a_toml_file_gives_the_same_bundle_and_options_override_it(
 
 BAD_INPUT = {
     "weights: there is no file": {"weights": "missing.safetensors"},
-    "expected shape [16, 3, 3, 3] for": {"weights": "{wrong_shape}"},
-    "weights: cannot read": {"weights": "{pickled}"},
+    "does not fit": {"weights": "{wrong_shape}"},
+    "reading it would run code of the file": {"weights": "{pickled}"},
     "model: bad_factory.py:broken raised ValueError: no luck": {"model": "{factory}:broken"},
     "to return a torch.nn.Module, got int": {"model": "{factory}:number"},
     "has no function 'nothing'": {"model": "{factory}:nothing"},
-    "expected package.module:factory or file.py:factory": {"model": "{factory}"},
+    "expected package.module:factory, file.py:factory": {"model": "{factory}"},
     "normalise: expected mean/std": {"normalise": "0.5"},
     "at least 2 class folders, found 1": {"images": "{one_class}"},
     "--skip-unreadable": {"images": "{unreadable}"},
@@ -75,7 +78,7 @@ BAD_INPUT = {
         "train_references": "4",
     },
     "num_probes: Input should be greater than or equal to 2": {"num_probes": "1"},
-    "near chance; check --normalise": {"classes": "red,blue,green", "train_references": "0"},
+    "--classes blue,green,red": {"classes": "red,blue,green", "train_references": "0"},
     "out: there is no folder": {"out": "nowhere/x.kinprint"},
     "expected a CUDA device, torch finds none": {"device": "cuda"},
 }
@@ -141,6 +144,7 @@ def test_state_dict_files_with_wrapper_prefixes_are_read(
 ) -> None:
     from safetensors.torch import load_file
 
+    from generator.sources.contract import InputContract
     from generator.sources.source import load_source, weights_digest
 
     state = load_file(tiny_world.folder / "source.safetensors")
@@ -148,7 +152,7 @@ def test_state_dict_files_with_wrapper_prefixes_are_read(
     torch.save({"state_dict": {f"module.{name}": t for name, t in state.items()}}, wrapped)
     factory = f"{HERE / 'tiny_task.py'}:tiny_net"
     sources = [
-        load_source(factory, path, mean=(0.5,) * 3, std=(0.25,) * 3)
+        load_source(factory, path, InputContract(mean=(0.5,) * 3, std=(0.25,) * 3))
         for path in (tiny_world.folder / "source.safetensors", wrapped)
     ]
     assert weights_digest(sources[0].model) == weights_digest(sources[1].model)

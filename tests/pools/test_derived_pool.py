@@ -13,6 +13,7 @@ from generator.pools.preconditions import comparable_models
 from generator.pools.references import torch_pool_model
 from generator.pools.students import CALIBRATION, SELECTION
 from generator.settings import CraftSettings
+from generator.sources.contract import InputContract
 from generator.sources.source import Source
 
 
@@ -23,8 +24,7 @@ def source() -> Source:
         factory=tiny_net,
         architecture="tiny",
         weights_sha256="",
-        mean=MEAN,
-        std=STD,
+        contract=InputContract(mean=MEAN, std=STD),
     )
 
 

@@ -13,9 +13,10 @@ from worlds.tiny_task import NORMALISE, tiny_net
 from worlds.tiny_world import HERE, TinyWorld
 
 from generator.errors import GenerationError
-from generator.images.labelled import load_images
+from generator.images.reading import load_images
 from generator.pools.given_references import load_references
 from generator.pools.reference_kinds import KINDS, ReferenceRecipe, make_reference
+from generator.sources.contract import InputContract
 from generator.sources.source import load_source
 from generator.sources.torch_suspect import predict_logits
 
@@ -77,7 +78,11 @@ def test_crafting_takes_each_model_once(tiny_world: TinyWorld, num: int, made: P
     controls, _ = load_images([tiny_world.folder / "held-out"])
     device = next(tiny_net().parameters()).device
     references = load_references(
-        made, controls, mean=(0.5,) * 3, std=(0.25,) * 3, device=device, tell=pytest.fail
+        made,
+        controls,
+        contract=InputContract(mean=(0.5,) * 3, std=(0.25,) * 3),
+        device=device,
+        tell=pytest.fail,
     )
     assert len(references) == num
     # gradients can be had of all that have the source's architecture
@@ -96,8 +101,7 @@ def test_a_number_gives_the_same_model_again(tiny_world: TinyWorld) -> None:
     source = load_source(
         f"{HERE / 'tiny_task.py'}:tiny_net",
         tiny_world.folder / "source.safetensors",
-        mean=(0.5,) * 3,
-        std=(0.25,) * 3,
+        contract=InputContract(mean=(0.5,) * 3, std=(0.25,) * 3),
     )
     recipe = ReferenceRecipe(epochs=2, learning_rate=0.02, seed=3)
     for number in (0, KINDS.index(next(kind for kind in KINDS if kind.is_distilled))):
@@ -114,7 +118,7 @@ def test_a_number_gives_the_same_model_again(tiny_world: TinyWorld) -> None:
 def test_weights_and_an_onnx_file_exclude_each_other(tiny_world: TinyWorld, tmp_path: Path) -> None:
     from generator.jobs.references import run_reference_job
 
-    with pytest.raises(GenerationError, match="weights: expected --weights with a factory"):
+    with pytest.raises(GenerationError, match=r"weights: expected none with copy\.onnx"):
         run_reference_job(
             model=str(tiny_world.folder / "copy.onnx"),
             weights=tiny_world.folder / "source.safetensors",

@@ -8,6 +8,7 @@ from worlds.tiny_task import MEAN, STD, tiny_images, tiny_net, trained_net
 from generator.crafting.contrast import contrast_objective
 from generator.crafting.queries import choose_queries
 from generator.pools.students import SELECTION, make_students
+from generator.sources.contract import InputContract
 from generator.sources.source import Source
 from generator.sources.torch_suspect import TorchSuspect, predict_logits
 
@@ -19,8 +20,7 @@ def source() -> Source:
         factory=tiny_net,
         architecture="tiny",
         weights_sha256="",
-        mean=MEAN,
-        std=STD,
+        contract=InputContract(mean=MEAN, std=STD),
     )
 
 

@@ -20,6 +20,7 @@ from worlds.tiny_world import TinyWorld
 from audit.bundle.bundle_file import read_bundle
 from audit.signing.keys import load_trust
 from generator.errors import SourceError
+from generator.sources.contract import InputContract
 from generator.sources.onnx_export import export_onnx
 from generator.sources.onnx_source import load_onnx_source
 from generator.sources.source import Normalised, Source
@@ -62,7 +63,9 @@ def trained() -> Normalised:
 
 
 def load(path: Path, images: NDArray[np.uint8] = IMAGES, num_classes: int = 3) -> Source:
-    return load_onnx_source(path, images, num_classes=num_classes, mean=MEAN, std=STD)
+    return load_onnx_source(
+        path, images, num_classes=num_classes, contract=InputContract(mean=MEAN, std=STD)
+    )
 
 
 def linear_model(*tail: onnx.NodeProto, opset: int = 17) -> onnx.ModelProto:
@@ -88,7 +91,7 @@ def test_a_bundle_crafted_from_the_file_holds_for_the_torch_model_and_finds_its_
 ) -> None:
     model, out = tmp_path / "residual.onnx", tmp_path / "from-onnx.kinprint"
     EXPORTERS[exporter](trained.network, model, image_shape=SHAPE)
-    arguments = tiny_world.craft_arguments(out, model=str(model), alpha="0.25", beta="0.25")
+    arguments = tiny_world.craft_arguments(out, model=str(model), alpha="0.2", beta="0.2")
     done = run(*(a for a in arguments if not a.startswith("--weights")))
     assert done.returncode == 0, done.stderr
     bundle = read_bundle(out, load_trust([tiny_world.public_key]))
@@ -257,4 +260,4 @@ def test_weights_belong_to_a_factory_and_not_to_a_file(
     model = str(tiny_world.folder / "copy.onnx")
     done = run(*tiny_world.craft_arguments(tmp_path / "x.kinprint", model=model))
     assert done.returncode == 2
-    assert "weights: expected none with an ONNX file as --model" in done.stderr
+    assert "weights: expected none with copy.onnx as --model" in done.stderr

@@ -18,6 +18,7 @@ from generator.pools.copies import CopyImages, make_copies
 from generator.pools.mimics import MimicSettings, make_mimics
 from generator.pools.references import train_references
 from generator.pools.students import SELECTION, make_students
+from generator.sources.contract import InputContract
 from generator.sources.source import Source
 from generator.training.device import prepare_device
 from generator.training.ranks import current_ranks, together
@@ -30,7 +31,11 @@ def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
     images = tiny_images(90, 1)
     model = trained_net(1, images)
     source = Source(
-        model=model, factory=tiny_net, architecture="tiny", weights_sha256="", mean=MEAN, std=STD
+        model=model,
+        factory=tiny_net,
+        architecture="tiny",
+        weights_sha256="",
+        contract=InputContract(mean=MEAN, std=STD),
     )
     settings = MimicSettings(num_mimics=3, batch_size=32)
     mimics, _ = make_mimics(model, images, settings, seed=0, work=folder)
