@@ -148,7 +148,9 @@ def result_data(
 def _models(
     bundle: BundleContents, answers: Mapping[str, Answer], score: ScoreOutcome
 ) -> tuple[tuple[ModelRecord, float], ...]:
-    """Return the calibration models as the verdict compared them."""
+    """Return the calibration models as the verdict compared them; none beside a line-up."""
+    if score.line_up is not None:
+        return ()
     found = compare(bundle, answers, score.name, num_first=score.stopped_after)
     return found.by_model(bundle)
 
