@@ -60,6 +60,7 @@ def check_line_up(record: LineUpRecord, arrays: LineUpArrays, sizes: dict[str, i
     if labels.size and not 0 <= labels.min() <= labels.max() < sizes["K"]:
         raise BundleError(f"line_up.model_labels: expected classes 0 to {sizes['K'] - 1}")
     _check_different(record, arrays)
+    _check_panel(record, arrays)
 
 
 def _check_record(record: LineUpRecord) -> None:
@@ -109,6 +110,17 @@ def _check_different(record: LineUpRecord, arrays: LineUpArrays) -> None:
                 raise BundleError(
                     f"line_up.members: {other} answers exactly like {one}; it is a copy of it, "
                     "and a sibling is another run of the training"
+                )
+
+
+def _check_panel(record: LineUpRecord, arrays: LineUpArrays) -> None:
+    """Refuse a panel that knows a member: its pull would be taken for everybody's."""
+    for model, answers in zip(record.panel, arrays.model_codes, strict=False):
+        for member, codes in zip(record.members, arrays.member_codes, strict=True):
+            if _is_copy(answers, codes):
+                raise BundleError(
+                    f"line_up.models: {model.name} of the panel answers exactly like "
+                    f"{member.name}; no member belongs into the panel, and no copy of one"
                 )
 
 

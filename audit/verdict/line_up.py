@@ -48,7 +48,7 @@ def judge_line_up(
     followed = follow_race(bundle, answers, stops_early=stops_early)
     scores = followed.scores
     lead = float(source_leads(scores, record.source) * followed.race.nats_per_step)
-    models = RacedModels.raced(line_up, followed, stops_early=stops_early)
+    models = RacedModels.raced(line_up, followed.told, stops_early=stops_early)
     fairness = fairness_of(bundle)
     assert fairness is not None
     smallest = 1 / len(record.members)

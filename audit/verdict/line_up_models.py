@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.bundle.line_up import LineUp
-from audit.scores.line_up import model_races, source_leads
+from audit.scores.line_up import ToldAnswers, model_races, source_leads
 from audit.verdict.line_up_outcome import Found
 from audit.verdict.line_up_race import LineUpRace
 
@@ -30,9 +30,15 @@ class RacedModels:
     stops_early: bool
 
     @classmethod
-    def raced(cls, line_up: LineUp, followed: LineUpRace, *, stops_early: bool) -> "RacedModels":
-        """Race all models of a line-up by the questions that a suspect answered."""
-        races, record = model_races(line_up, followed.told), line_up.record
+    def raced(cls, line_up: LineUp, told: ToldAnswers, *, stops_early: bool) -> "RacedModels":
+        """Race all models of a line-up.
+
+        Args:
+            line_up: Whose models.
+            told: Which questions, and how much is told of them.
+            stops_early: Whether a race ends when somebody leads by the bound.
+        """
+        races, record = model_races(line_up, told), line_up.record
         led_after = (
             races.first_lead(record.lead_bound)
             if stops_early
@@ -106,3 +112,13 @@ class RacedModels:
             kind: Found(num_models=int(there.sum()), num_found=int((there & is_found).sum()))
             for kind, there in chosen.items()
         }
+
+
+def power_of(line_up: LineUp) -> dict[str, Found]:
+    """Return how many of a line-up's derived models its questions find, by kind.
+
+    By labels alone, and by the rule that ends asking when somebody leads.
+    """
+    num = len(line_up.arrays.questions)
+    everything = ToldAnswers(questions=np.arange(num), labels=np.zeros(num, dtype=np.int64))
+    return RacedModels.raced(line_up, everything, stops_early=True).power()

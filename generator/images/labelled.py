@@ -106,6 +106,31 @@ def load_images(
     return ImageSet(pixels, labels[readable], names), skipped
 
 
+def load_unlabelled(
+    locations: Sequence[Path], *, skip_unreadable: bool = False
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Load images of which no class is needed, wherever in the folders they lie.
+
+    Args:
+        locations: As in `load_images`.
+        skip_unreadable: Likewise.
+
+    Returns:
+        Pixels ``[N, H, W, C]``, and the names of the files that were skipped.
+
+    Raises:
+        ImagesError: No images, an unreadable file or images of different sizes; names the file.
+    """
+    entries = [entry for location in locations for entry in _entries(location, needs_class=False)]
+    if not entries:
+        raise ImagesError(
+            f"images: expected {', '.join(sorted(IMAGE_SUFFIXES))} files in "
+            f"{', '.join(map(str, locations))}, found none"
+        )
+    pixels, _, skipped = _decode_all(entries, skip_unreadable=skip_unreadable)
+    return pixels, skipped
+
+
 @dataclass(frozen=True)
 class _Entry:
     name: str
@@ -118,7 +143,7 @@ class _Entry:
         return f"{self.archive}/{self.name}" if self.archive else self.name
 
 
-def _entries(location: Path) -> list[_Entry]:
+def _entries(location: Path, *, needs_class: bool = True) -> list[_Entry]:
     archive, inner = _split_archive(location)
     if archive is not None:
         try:
@@ -131,14 +156,16 @@ def _entries(location: Path) -> list[_Entry]:
             for name in names
             if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
             and name.startswith(inner)
-            and PurePosixPath(name).parent.name
+            and (PurePosixPath(name).parent.name or not needs_class)
         ]
     if not location.is_dir():
         raise ImagesError(f"images: {location} is neither a folder nor a ZIP file")
     return [
         _Entry(str(path), path.parent.name, path, None)
         for path in sorted(location.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.parent != location and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and (path.parent != location or not needs_class)
+        and path.is_file()
     ]
 
 
