@@ -22,8 +22,8 @@ from audit.report.data import ReportData
 from audit.report.score_words import SCORE_WORDS
 from audit.scores.comparison import compare
 from audit.verdict.early_stop import path_boundaries
+from audit.verdict.line_up import race_of
 from audit.verdict.line_up_outcome import LineUpOutcome
-from audit.verdict.line_up_race import follow_race
 from audit.verdict.outcome import ScoreOutcome, Verdict
 
 SCHEMA_VERSION = 2
@@ -142,10 +142,11 @@ def _figures(data: ReportData) -> dict[str, Markup]:
     figures: dict[str, str] = {}
     if data.bundle is not None and score.line_up is not None:
         rule = record_rule(data.record, data.bundle)
-        found = follow_race(data.bundle, data.record.answers, stops_early=bool(rule.stopping_error))
-        figures["race"] = race_figure(
-            found.race.leads, score.line_up.source, alternative=_race_in_words(score.line_up)
-        )
+        found = race_of(data.bundle, data.record.answers, score.name, rule)
+        if found is not None:
+            figures["race"] = race_figure(
+                found.race.leads, found.source, alternative=_race_in_words(score.line_up)
+            )
     elif data.bundle is not None:
         groups, num_innocent = _groups(data, score)
         figures["scores"] = scores_figure(

@@ -32,7 +32,7 @@ WEIGHT_BITS = 20
 """The weight that a suspect gives a class is kept in multiples of 2^-20."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ToldAnswers:
     """What somebody tells about n questions, as weights of the classes."""
 
@@ -59,7 +59,7 @@ class ToldAnswers:
         return "top-k" if num_told.min() < self.log_probabilities.shape[-1] else "probabilities"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Race:
     """How the members' scores grow over the questions."""
 

@@ -86,6 +86,23 @@ def judge_line_up(
     return result.model_copy(update={"reason": line_up_words(result, found, rule)})
 
 
+def race_of(
+    bundle: BundleContents, answers: Mapping[str, Answer], score: str, rule: DecisionRule
+) -> LineUpRace | None:
+    """Return the race of a line-up as it is judged; None for other scores, and without answers.
+
+    Args:
+        bundle: What was asked.
+        answers: By question id.
+        score: The name of one.
+        rule: Whether asking ends early.
+    """
+    if score != LINE_UP or bundle.line_up is None:
+        return None
+    found = follow_race(bundle, answers, stops_early=bool(rule.stopping_error))
+    return found if found.num_questions else None
+
+
 def _score_outcome(
     followed: LineUpRace,
     found: LineUpOutcome,

@@ -20,13 +20,17 @@ LINE_UP = "line-up"
 """The score's name, and the kind of its questions."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LineUpRace:
     """A suspect's race as it is judged and drawn."""
 
     told: ToldAnswers
     race: Race
     """``[T, n]``"""
+    source: int
+    """The source's place among the members."""
+    lead_bound: float
+    """Nats by which a member must lead."""
     led_after: int | None
     """Questions after which somebody led; None where nobody did, or nothing stops early."""
 
@@ -66,14 +70,17 @@ def follow_race(
     """
     line_up = line_up_of(bundle)
     told = told_answers(line_up, answers, in_order=stops_early)
-    whole = race(line_up, told)
-    stop = int(whole.first_lead(line_up.record.lead_bound)) if stops_early else 0
-    if not stop:
-        return LineUpRace(told=told, race=whole, led_after=None)
+    running = race(line_up, told)
+    stop = int(running.first_lead(line_up.record.lead_bound)) if stops_early else 0
+    if stop:
+        told = _first(told, stop)
+        running = Race(running=running.running[..., :stop], nats_per_step=running.nats_per_step)
     return LineUpRace(
-        told=_first(told, stop),
-        race=Race(running=whole.running[..., :stop], nats_per_step=whole.nats_per_step),
-        led_after=stop,
+        told=told,
+        race=running,
+        source=line_up.record.source,
+        lead_bound=line_up.record.lead_bound,
+        led_after=stop or None,
     )
 
 
