@@ -2,7 +2,7 @@
 
 The p-value holds at any bound that does not depend on who is the source. What it decides is how
 often an innocent names anybody at all, and how many questions a derived suspect takes. It is set by
-the panel: a lead that the most of its innocents reach for no member.
+the panel: a lead that half of its innocents reach for no member.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from audit.bundle.line_up import LineUp
 from audit.scores.line_up import ToldAnswers, model_races
 
-REACHED_BY = 0.25
+REACHED_BY = 0.5
 """Share of the panel's innocents for whom some member leads by the bound."""
 
 

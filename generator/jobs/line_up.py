@@ -44,7 +44,7 @@ class LineUpSettings:
 
     num_questions: int = 1000
     """Largest number of questions."""
-    form: Literal["ranks", "logarithms"] = "ranks"
+    form: Literal["ranks", "logarithms"] = "logarithms"
     epsilon: float = 0.02
     """Of the form ``logarithms``."""
     ranks_among_innocents: bool = False
