@@ -8,6 +8,10 @@ WHAT_WAS_ASKED = (
     "images, too, which no model of the line-up was trained on. Siblings of the source, trained in "
     "the same way but for the chance in it, stand beside it like the others in a line-up."
 )
+RESTS_ON_SIBLINGS = (
+    "It rests on siblings that were made like the source but for the chance in it, and on none "
+    "being left out: the owner says so, and what their accuracy can tell of it was checked."
+)
 
 
 def line_up_sureness(outcome: Outcome, score: ScoreOutcome, found: LineUpOutcome) -> list[str]:

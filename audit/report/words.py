@@ -6,7 +6,11 @@ Sentences say what the numbers carry and no more; each takes its numbers from th
 from dataclasses import dataclass
 
 from audit.records.record import Record, State
-from audit.report.line_up_sureness import WHAT_WAS_ASKED, line_up_sureness
+from audit.report.line_up_sureness import (
+    RESTS_ON_SIBLINGS,
+    WHAT_WAS_ASKED,
+    line_up_sureness,
+)
 from audit.report.score_words import SCORE_WORDS
 from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
@@ -103,8 +107,17 @@ def words(record: Record, agreement: Agreement | None = None) -> Words:
         headline=headline,
         found=tuple(found),
         sureness=tuple(sureness),
-        beyond=_BEYOND[outcome.verdict],
+        beyond=_beyond(outcome),
     )
+
+
+def _beyond(outcome: Outcome) -> tuple[str, ...]:
+    told = _BEYOND[outcome.verdict]
+    found = outcome.scores[0].line_up if outcome.scores else None
+    if outcome.verdict is Verdict.DERIVED and found is not None and found.basis == "line-up":
+        # Here the innocents' kinds play no part.
+        return (*told[:-1], RESTS_ON_SIBLINGS)
+    return told
 
 
 def _suspect(record: Record) -> str:

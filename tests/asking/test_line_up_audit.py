@@ -100,6 +100,8 @@ def test_the_race_of_a_record_is_run_again(
     page = render_html(data)
     assert "learnt from this model" in page
     assert 'id="race-alt"' in page
+    assert "siblings that were made like the source but for the chance in it" in page
+    assert "a kind that is missing there" not in page
     assert "Line-up of the source among its siblings" in page
 
 
