@@ -52,6 +52,7 @@ _COMMANDS = {
     "keygen": ("audit.commands.keygen", "Make a key pair that signs bundles and records."),
     "craft": ("generator.commands.craft", "Craft a signed trigger bundle from your model."),
     "references": ("generator.commands.references", "Train innocent models to compare with."),
+    "lineup": ("generator.commands.lineup", "Let the source stand among its siblings."),
     "calibrate": ("audit.commands.calibrate", "Add innocent and derived models to a bundle."),
     "inspect": ("audit.commands.inspect", "Show what is in a bundle and who signed it."),
     "probe": ("audit.commands.probe", "Say what an ONNX file is and how it wants its images."),

@@ -6,6 +6,7 @@ from audit.asking.class_order import ClassOrder
 from audit.journal.attempt_log import Spending
 from audit.scores.evidence import QueryEvidence
 from audit.verdict.conformal_path import Boundaries
+from audit.verdict.line_up_race import LineUpRace
 from audit.verdict.outcome import ControlCheck, Outcome, ScoreOutcome
 
 
@@ -41,6 +42,8 @@ class Standing:
     """Query by query, where that score has queries."""
     boundaries: Boundaries | None
     """What it is followed between, where the audit may stop early."""
+    race: LineUpRace | None = None
+    """Question by question, where that score is a line-up."""
 
 
 @dataclass(frozen=True, kw_only=True)

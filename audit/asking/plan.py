@@ -15,8 +15,9 @@ from audit.bundle.manifest import BundleContents
 from audit.bundle.probes import probes
 from audit.errors import AuditError
 from audit.scores.query_scores import QUERY_SCORES, can_score
+from audit.verdict.line_up_race import LINE_UP
 
-SCORES = (*QUERY_SCORES, "mfue-w", "mfue-b")
+SCORES = (*QUERY_SCORES, "mfue-w", "mfue-b", LINE_UP)
 """Scores that an audit can compute."""
 
 
@@ -25,7 +26,7 @@ class QuestionGroup:
     """Questions of one kind that stand in the bundle side by side."""
 
     kind: str
-    """``control``, ``query``, ``trigger`` or ``probe/<trigger>``."""
+    """``control``, ``query``, ``trigger``, ``line-up`` or ``probe/<trigger>``."""
     num_questions: int
     images: Callable[[], NDArray[np.uint8]]
     """Makes the images, ``[num_questions, H, W, C]``."""
@@ -99,6 +100,11 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
             )
     if "mfue-w" in scores and not len(arrays.triggers):
         raise AuditError("score: mfue-w needs triggers, but this bundle has none")
+    if LINE_UP in scores and bundle.line_up is None:
+        raise AuditError(
+            "score: line-up needs the source's siblings, but this bundle has no line-up; its owner "
+            "makes one with kinprint lineup"
+        )
     groups = [_stored("control", arrays.controls)]
     for score in scores:
         if score in QUERY_SCORES:
@@ -106,6 +112,8 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
                 groups.append(_stored("query", arrays.queries))
         elif score == "mfue-w":
             groups.append(_stored("trigger", arrays.triggers))
+        elif score == LINE_UP and bundle.line_up is not None:
+            groups.append(_stored(LINE_UP, bundle.line_up.arrays.questions))
         else:
             groups.extend(_probe_groups(bundle))
     return Plan(scores=tuple(scores), groups=tuple(groups))

@@ -22,7 +22,7 @@ from audit.asking.pause_and_stop import AuditControl
 from audit.asking.plan import QuestionGroup
 from audit.journal.attempt_log import AttemptLog
 from audit.journal.journal import Journal
-from audit.verdict.early_stop import Follower
+from audit.verdict.following import Follows
 
 _STOPPING_BATCH = 8
 """Largest paid batch of an audit that may stop early: what follows the stop is money lost."""
@@ -59,7 +59,7 @@ class QuestionLoop:
         self._clock_offset = time.time() - time.monotonic()
 
     def ask(
-        self, group: QuestionGroup, follower: Follower | None = None
+        self, group: QuestionGroup, follower: Follows | None = None
     ) -> Iterator[list[Answered]]:
         """Ask a group's questions until all are answered or the follower has seen enough.
 
@@ -161,7 +161,7 @@ class _Queue:
         group: QuestionGroup,
         book: AnswerBook,
         control: AuditControl,
-        follower: Follower | None,
+        follower: Follows | None,
         size: int,
         num_at_once: int,
     ) -> None:

@@ -41,7 +41,8 @@ from audit.journal.journal import AskedBundle, Journal
 from audit.library_versions import environment_versions
 from audit.scores.merged_classes import as_asked
 from audit.signing.canonical import canonical_bytes
-from audit.verdict.early_stop import Follower, follow_controls, follow_queries
+from audit.verdict.early_stop import follow_controls
+from audit.verdict.following import Follows, follow_score
 from audit.verdict.judge import check_controls, judge
 from audit.verdict.outcome import Outcome, Verdict
 
@@ -218,7 +219,7 @@ class AuditSession:
         return None
 
     def _ask(
-        self, loop: QuestionLoop, group: QuestionGroup, follower: Follower | None = None
+        self, loop: QuestionLoop, group: QuestionGroup, follower: Follows | None = None
     ) -> Iterator[AuditEvent]:
         assert self._book is not None
         for answered in loop.ask(group, follower):
@@ -231,7 +232,7 @@ class AuditSession:
     ) -> Iterator[AuditEvent]:
         """Ask the questions of the scores, until the one that decides has decided."""
         assert self._book is not None
-        follower = follow_queries(self._bundle, self._rule, self._plan.scores[0])
+        follower = follow_score(self._bundle, self._rule, self._plan.scores[0])
         for group in groups:
             yield from self._ask(loop, group, follower)
             if loop.is_cut or (follower is not None and follower.follow(self._book.answers)):

@@ -10,6 +10,7 @@ from audit.bundle.manifest import BundleContents
 from audit.scores.evidence import query_evidence
 from audit.verdict.early_stop import path_boundaries
 from audit.verdict.judge import judge
+from audit.verdict.line_up import race_of
 from audit.verdict.rule import DecisionRule
 
 _SHARE = 0.05
@@ -45,10 +46,11 @@ class Standings:
         given = dict(answers)
         outcome = judge(self._bundle, given, (self._score,), self._rule)
         evidence = query_evidence(self._bundle, given, self._score)
+        race = race_of(self._bundle, given, self._score, self._rule)
         end = time.monotonic()
         # Where judging is slow, telling it often would keep answers waiting.
         self._next = end + max(self._every_s, (end - start) / _SHARE)
         yield from (
-            Standing(score=score, evidence=evidence, boundaries=self._boundaries())
+            Standing(score=score, evidence=evidence, boundaries=self._boundaries(), race=race)
             for score in outcome.scores
         )

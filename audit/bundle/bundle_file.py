@@ -11,22 +11,27 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors_numpy
 
 from audit.atomic_file import write_atomically
 from audit.bundle.consistency import ARRAY_NAMES, check_consistency
+from audit.bundle.line_up import LineUp, LineUpArrays, LineUpRecord
+from audit.bundle.line_up_consistency import LINE_UP_ARRAY_NAMES
 from audit.bundle.manifest import Arrays, BundleContents, Manifest
-from audit.bundle.zip_layout import ARRAYS, MANIFEST, MAX_CONTAINER_BYTES, SIGNATURE, pack, unpack
-from audit.errors import AuditError, BundleError, SignatureInvalidError
+from audit.bundle.tensors import expect_digest, load_tensors, save_tensors
+from audit.bundle.zip_layout import (
+    ARRAYS,
+    LINE_UP,
+    MANIFEST,
+    MAX_CONTAINER_BYTES,
+    SIGNATURE,
+    pack,
+    unpack,
+)
+from audit.errors import AuditError, BundleError
 from audit.signing.canonical import (
     NotCanonicalError,
-    array_sha256,
     canonical_bytes,
-    little_endian,
     parse_canonical,
     sha256_hex,
 )
@@ -46,7 +51,13 @@ UNSEALED = "0" * 64
 """Stands for a digest in a manifest that is not written yet."""
 
 
-def write_bundle(path: Path, manifest: Manifest, arrays: Arrays, key: PrivateKey) -> str:
+def write_bundle(
+    path: Path,
+    manifest: Manifest,
+    arrays: Arrays,
+    key: PrivateKey,
+    line_up: LineUp | None = None,
+) -> str:
     """Write a signed bundle; the same inputs give the same bytes.
 
     Args:
@@ -55,6 +66,8 @@ def write_bundle(path: Path, manifest: Manifest, arrays: Arrays, key: PrivateKey
             here, whatever they hold (`UNSEALED`).
         arrays: The tensors.
         key: The owner's.
+        line_up: The source among its siblings, sealed here like the rest; the manifest's own
+            field is replaced.
 
     Returns:
         SHA-256 of the manifest's bytes, the bundle's identity.
@@ -63,22 +76,32 @@ def write_bundle(path: Path, manifest: Manifest, arrays: Arrays, key: PrivateKey
         BundleError: Manifest and arrays do not fit each other.
         AuditError: The file cannot be written.
     """
-    check_consistency(manifest, arrays)
-    tensors = {name: little_endian(getattr(arrays, name)) for name in ARRAY_NAMES}
-    arrays_bytes = safetensors_numpy.save(tensors)
+    record = None if line_up is None else line_up.record
+    manifest = manifest.model_copy(update={"line_up": record})
+    check_consistency(manifest, arrays, line_up)
+    members: dict[str, bytes] = {}
+    members[ARRAYS], digests = save_tensors({name: getattr(arrays, name) for name in ARRAY_NAMES})
+    if line_up is not None:
+        members[LINE_UP], own_digests = save_tensors(
+            {name: getattr(line_up.arrays, name) for name in LINE_UP_ARRAY_NAMES}
+        )
+        record = line_up.record.model_copy(
+            update={
+                "arrays": own_digests,
+                "arrays_file_sha256": sha256_hex(members[LINE_UP]),
+            }
+        )
     sealed = manifest.model_copy(
         update={
-            "arrays": {name: array_sha256(tensor) for name, tensor in tensors.items()},
-            "arrays_file_sha256": sha256_hex(arrays_bytes),
+            "line_up": record,
+            "arrays": digests,
+            "arrays_file_sha256": sha256_hex(members[ARRAYS]),
         }
     )
     manifest_bytes = _manifest_bytes(sealed)
     digest = sha256_hex(manifest_bytes)
-    members = {
-        MANIFEST: manifest_bytes,
-        ARRAYS: arrays_bytes,
-        SIGNATURE: sign_statement(MANIFEST, digest, BUNDLE_PREDICATE_TYPE, {}, key),
-    }
+    members[MANIFEST] = manifest_bytes
+    members[SIGNATURE] = sign_statement(MANIFEST, digest, BUNDLE_PREDICATE_TYPE, {}, key)
     pieces = pack(members)
     _contents(members, Trust(keys=(key.public_key,)))  # what is signed can be read again
     try:
@@ -150,14 +173,16 @@ def _contents(members: Mapping[str, bytes], trust: Trust | None) -> BundleConten
             predicate_type=BUNDLE_PREDICATE_TYPE,
         )
     manifest = _parse_manifest(members[MANIFEST])
-    _expect_digest(ARRAYS, manifest.arrays_file_sha256, sha256_hex(members[ARRAYS]))
+    expect_digest(ARRAYS, manifest.arrays_file_sha256, sha256_hex(members[ARRAYS]))
     arrays = _parse_arrays(members[ARRAYS], manifest.arrays)
-    check_consistency(manifest, arrays)
+    line_up = _parse_line_up(members.get(LINE_UP), manifest.line_up)
+    check_consistency(manifest, arrays, line_up)
     return BundleContents(
         manifest=manifest,
         arrays=arrays,
         manifest_sha256=digest,
         signer_key_id=statement.key.key_id,
+        line_up=line_up,
     )
 
 
@@ -193,25 +218,24 @@ def _parse_manifest(data: bytes) -> Manifest:
 
 
 def _parse_arrays(data: bytes, digests: Mapping[str, str]) -> Arrays:
-    try:
-        tensors: dict[str, NDArray[np.generic]] = safetensors_numpy.load(data)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise BundleError(f"{ARRAYS}: not safetensors with known types: {error}") from error
-    # Both ways: an array without a digest would not be signed, a digest without one not be there.
-    for found, where in ((tensors, ARRAYS), (digests, f"{MANIFEST}: arrays")):
-        if set(found) != set(ARRAY_NAMES):
-            odd = ", ".join(sorted(set(found) ^ set(ARRAY_NAMES)))
-            raise BundleError(f"{where}: missing or unknown: {odd}")
-    for name in ARRAY_NAMES:
-        _expect_digest(name, digests[name], array_sha256(tensors[name]))
-    return Arrays(**{name: tensors[name] for name in ARRAY_NAMES})  # type: ignore[arg-type]  # types are checked by check_consistency
+    tensors = load_tensors(data, digests, names=ARRAY_NAMES, file=ARRAYS, field="arrays")
+    return Arrays(**tensors)  # type: ignore[arg-type]  # types are checked by check_consistency
 
 
-def _expect_digest(name: str, expected: str, got: str) -> None:
-    if expected != got:
-        raise SignatureInvalidError(
-            f"{name}: expected SHA-256 {expected}, got {got}; changed after signing"
-        )
+def _parse_line_up(data: bytes | None, record: LineUpRecord | None) -> LineUp | None:
+    if (data is None) != (record is None):
+        there, missing = (LINE_UP, MANIFEST) if record is None else (MANIFEST, LINE_UP)
+        raise BundleError(f"line_up: {there} has one, {missing} does not; get the file again")
+    if data is None or record is None:
+        return None
+    expect_digest(LINE_UP, record.arrays_file_sha256, sha256_hex(data))
+    tensors = load_tensors(
+        data, record.arrays, names=LINE_UP_ARRAY_NAMES, file=LINE_UP, field="line_up.arrays"
+    )
+    return LineUp(
+        record=record,
+        arrays=LineUpArrays(**tensors),  # type: ignore[arg-type]  # check_consistency
+    )
 
 
 def creation_time() -> str:

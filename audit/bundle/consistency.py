@@ -11,6 +11,8 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.bundle.line_up import LineUp
+from audit.bundle.line_up_consistency import check_line_up
 from audit.bundle.manifest import Arrays, Manifest
 from audit.bundle.probes import ALPHA_ONE
 from audit.errors import BundleError
@@ -29,6 +31,7 @@ _NEEDED = {
     "rank-correlation": "D",
     "mfue-w": "N",
     "mfue-b": "M",
+    "line-up": "L",
 }
 """The size that must not be 0 for a score to have something to ask."""
 _ALL_OR_NONE = {
@@ -40,7 +43,8 @@ _ALL_OR_NONE = {
 
 # N triggers, A of them with probes, each with E ends and M probes; Q queries, V of them with
 # carriers, S with the source's probabilities, P with those of the likelihood ratio, D classes of
-# each in a ranking; C controls; B selection and R calibration models; K classes.
+# each in a ranking; C controls; B selection and R calibration models; K classes. L questions of a
+# line-up have a table of their own.
 _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
     "triggers": (np.uint8, "N height width channels"),
     "carriers": (np.uint8, "N height width channels"),
@@ -68,12 +72,13 @@ _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
 }
 
 
-def check_consistency(manifest: Manifest, arrays: Arrays) -> None:
+def check_consistency(manifest: Manifest, arrays: Arrays, line_up: LineUp | None = None) -> None:
     """Pass if manifest and arrays can be of one bundle.
 
     Args:
         manifest: Its digests are not looked at.
         arrays: Any shapes and types.
+        line_up: Its record is the manifest's; None without a line-up.
 
     Raises:
         BundleError: The first thing that does not fit, by field.
@@ -81,6 +86,9 @@ def check_consistency(manifest: Manifest, arrays: Arrays) -> None:
     _check_manifest(manifest)
     # Shapes first: the checks of values and probes index by sizes that are right by then.
     sizes = _check_shapes(manifest, arrays)
+    if line_up is not None:
+        check_line_up(line_up.record, line_up.arrays, sizes)
+    sizes["L"] = 0 if line_up is None else len(line_up.arrays.questions)
     _check_not_empty(manifest, sizes)
     _check_values(arrays, sizes)
     _check_accuracies(manifest, arrays)
@@ -141,7 +149,7 @@ def _check_shapes(manifest: Manifest, arrays: Arrays) -> dict[str, int]:
 
 
 def _check_not_empty(manifest: Manifest, sizes: dict[str, int]) -> None:
-    if not sizes["N"] + sizes["Q"]:
+    if not sizes["N"] + sizes["Q"] + sizes["L"]:
         raise BundleError("triggers, queries: expected at least one, got none; nothing to ask")
     if not sizes["C"]:
         raise BundleError("controls: expected at least one control image, got none")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from adapters.printable import json_text, printable
 from audit.bundle.bundle_file import read_bundle, unsafe_read_untrusted_bundle
+from audit.bundle.line_up import MADE_BY
+from audit.bundle.line_up_fairness import Fairness, fairness_of
 from audit.bundle.manifest import BundleContents, Preprocessing
 from audit.errors import SignatureInvalidError, UntrustedKeyError
 from audit.signing.keys import Trust
@@ -50,6 +52,7 @@ class Inspection:
             },
             "manifest_sha256": contents.manifest_sha256 if contents else None,
             "counts": _counts(contents) if contents else None,
+            **(_fairness_document(contents) if contents else {}),
             "manifest": contents.manifest.model_dump(mode="json") if contents else None,
         }
         return json_text(json.dumps(document, indent=2))
@@ -147,9 +150,58 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
             "probes",
             f"{probes.num_probes} per trigger, {probes.kind}" if probes else "none",
         ),
+        *_line_up_rows(contents),
         ("crafting", ", ".join(f"{key} = {value}" for key, value in manifest.crafting.items())),
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())),
     ]
+
+
+def _line_up_rows(contents: BundleContents) -> list[tuple[str, str]]:
+    if contents.line_up is None:
+        return []
+    record = contents.line_up.record
+    panel = {model.lineage for model in record.panel}
+    num_derived = len(record.models) - len(record.panel)
+    return [
+        (
+            "line-up",
+            f"the source among {record.num_siblings} siblings, smallest p "
+            f"{1 / len(record.members):.3g}; {len(contents.line_up.arrays.questions)} questions",
+        ),
+        ("siblings by", f"{MADE_BY[record.made_by]} ({record.made_how})"),
+        ("panel", f"{len(record.panel)} innocents of {len(panel)} networks"),
+        ("power told by", f"{num_derived} derived models"),
+        *_fairness_rows(fairness_of(contents)),
+    ]
+
+
+def _fairness_rows(fairness: Fairness | None) -> list[tuple[str, str]]:
+    assert fairness is not None, "a bundle with a line-up has its fairness"
+    figures = "; ".join(
+        f"{figure.name} {figure.source:.3g} (siblings {figure.siblings[0]:.3g} to "
+        f"{figure.siblings[1]:.3g})"
+        for figure in fairness.figures
+    )
+    told = fairness.reason or f"nothing speaks against it (p = {fairness.p_value:.3g})"
+    return [("fair", told), ("source", figures)]
+
+
+def _fairness_document(contents: BundleContents) -> dict[str, object]:
+    """Return what the document has beside a line-up, and not without one."""
+    fairness = fairness_of(contents)
+    if fairness is None or contents.line_up is None:
+        return {}
+    found = {
+        "questions": len(contents.line_up.arrays.questions),
+        "is_fair": fairness.is_fair,
+        "reason": fairness.reason,
+        "p_value": fairness.p_value,
+        "figures": {
+            figure.name: {"source": figure.source, "siblings": list(figure.siblings)}
+            for figure in fairness.figures
+        },
+    }
+    return {"line_up": found}
 
 
 def _queries(contents: BundleContents) -> str:

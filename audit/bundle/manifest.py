@@ -14,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from adapters.preprocessing import ColorOrder, Resampling
 from adapters.strict_model import FrozenModel
 from adapters.suspect import REFUSED
+from audit.bundle.line_up import LineUp, LineUpRecord
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -25,6 +26,7 @@ ScoreName = Literal[
     "rank-correlation",
     "mfue-w",
     "mfue-b",
+    "line-up",
 ]
 Scalar = str | int | float | bool
 MAX_RATE = 0.2
@@ -157,6 +159,9 @@ class Manifest(FrozenModel):
     models: Annotated[tuple[ModelRecord, ...], Field(strict=False)]
     """Selection models first, then calibration models in the order of the ``model_*`` arrays."""
     libraries: dict[str, str]
+    line_up: Annotated[LineUpRecord | None, Field(exclude_if=lambda one: one is None)] = None
+    """The source among its siblings. Written only where there is one, so that bundles without a
+    line-up are what they were."""
     arrays: dict[str, Sha256]
     """SHA-256 of each array's raw bytes (little endian, C order), by name."""
     arrays_file_sha256: Sha256
@@ -242,6 +247,8 @@ class BundleContents:
     """SHA-256 of the manifest's canonical bytes: the bundle's identity."""
     signer_key_id: str
     """Key id of the signature that was checked."""
+    line_up: LineUp | None = None
+    """The line-up with its numbers; None in a bundle without one."""
 
 
 def min_control_accuracy(bundle: BundleContents) -> float:

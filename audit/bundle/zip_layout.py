@@ -1,4 +1,6 @@
-"""The outer container of a bundle: one ZIP whose every byte follows from its three members.
+"""The outer container of a bundle: one ZIP whose every byte follows from its members.
+
+They are three, or four in a bundle with a line-up.
 
 Any ZIP tool opens it, but only this exact layout is read: stored members in a fixed order, fixed
 timestamps and attributes, no comment, no extra field, nothing before, between or after. A reader
@@ -14,14 +16,18 @@ from audit.errors import BundleError
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.safetensors"
+LINE_UP = "line-up.safetensors"
 SIGNATURE = "signature.json"
 
 MAX_MEMBER_BYTES: Mapping[str, int] = {
     MANIFEST: 16 * 2**20,
     ARRAYS: 2**30,
+    LINE_UP: 2**30,
     SIGNATURE: 64 * 2**10,
 }
 """Largest size of each member, in the order of the members in the file."""
+OPTIONAL = LINE_UP
+"""The only member that may be missing."""
 
 MAX_CONTAINER_BYTES = sum(MAX_MEMBER_BYTES.values()) + 2**10
 
@@ -41,7 +47,7 @@ def pack(members: Mapping[str, bytes]) -> list[bytes]:
     """Lay out the container.
 
     Args:
-        members: Bytes of the three members by name.
+        members: Bytes of the members by name.
 
     Returns:
         Pieces whose concatenation is the file.
@@ -52,6 +58,8 @@ def pack(members: Mapping[str, bytes]) -> list[bytes]:
     pieces: list[bytes] = []
     directory = _Directory()
     for name, max_bytes in MAX_MEMBER_BYTES.items():
+        if name == OPTIONAL and name not in members:
+            continue
         body = members[name]
         if len(body) > max_bytes:
             raise BundleError(_too_large(name, len(body)))
@@ -66,7 +74,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
         data: The whole file.
 
     Returns:
-        Bytes of the three members by name.
+        Bytes of the members by name.
 
     Raises:
         BundleError: Cut short, longer than it should be, or any byte differs from the layout.
@@ -77,6 +85,8 @@ def unpack(data: bytes) -> dict[str, bytes]:
     directory = _Directory()
     position = 0
     for name, max_bytes in MAX_MEMBER_BYTES.items():
+        if name == OPTIONAL and not _is_named(data, position, name):
+            continue  # whatever else stands here, the next member's header is compared with it
         body_at = position + _LOCAL.size + len(name)
         if len(data) < body_at:
             raise BundleError(_cut_short(name))
@@ -92,13 +102,18 @@ def unpack(data: bytes) -> dict[str, bytes]:
             raise BundleError(_changed(name))
         members[name] = body
         position = body_at + size
-    # ZIP tools trust the directory, not the headers: both must tell the same three members.
+    # ZIP tools trust the directory, not the headers: both must tell the same members.
     closing = directory.closing_bytes()
     if len(data) - position < len(closing):
         raise BundleError(_cut_short("the directory"))
     if data[position:] != closing:
         raise BundleError(_changed("the directory"))
     return members
+
+
+def _is_named(data: bytes, position: int, name: str) -> bool:
+    name_at = position + _LOCAL.size
+    return data[name_at : name_at + len(name)] == name.encode("ascii")
 
 
 class _Directory:

@@ -19,11 +19,13 @@ from adapters.suspect import Suspect, SuspectError
 from audit.asking.options import AuditOptions
 from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
+from audit.calibrating.line_up_picks import LineUpPicks, line_up_picks
 from audit.calibrating.model_folder import PanelRefusal, answered_labels, open_panel
 from audit.errors import AuditError
 from audit.journal.journal import Journal
 from audit.records.ask_again import MAX_DIFFERING
 from audit.scores.query_scores import can_score, query_table
+from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, Verdict
 from audit.verdict.p_values import binomial_tail, clopper_pearson
 
@@ -65,6 +67,8 @@ class Challenge:
     """The share that the bundle allows."""
     p_value: float
     """Probability of so many accusations at a true rate of alpha."""
+    picks: LineUpPicks | None
+    """Whom of the line-up they pick; None where the bundle has none."""
     faults: tuple[str, ...]
     """What is wrong with the bundle itself, each a sentence."""
 
@@ -98,6 +102,20 @@ def challenge(
                     models.append(found)
                     faults += _stored_answers_fault(bundle, suspect)
             on_step(done, len(paths))
+    picks = line_up_picks(
+        [
+            score.line_up
+            for model in models
+            for score in model.outcome.scores
+            if score.line_up is not None
+        ]
+    )
+    if picks is not None and picks.p_source < SIGNIFICANCE:
+        faults.append(
+            f"Of {len(models)} innocent models {picks.num_source} resemble the source more than "
+            f"its {len(picks.counts) - 1} siblings; by chance so many would with probability "
+            f"{picks.p_source:.3g}. The line-up is not fair."
+        )
     num_accused = sum(model.outcome.verdict is Verdict.DERIVED for model in models)
     alpha = bundle.manifest.alpha
     p_value = binomial_tail(num_accused, len(models), alpha)
@@ -112,6 +130,7 @@ def challenge(
         rate_interval=clopper_pearson(num_accused, len(models)) if models else (0.0, 1.0),
         alpha=alpha,
         p_value=p_value,
+        picks=picks,
         faults=tuple(faults),
     )
 
@@ -150,7 +169,9 @@ def _audited(
     bundle: BundleContents, suspect: Suspect, path: Path, journal: Path
 ) -> ChallengedModel | PanelRefusal:
     try:
-        options = AuditOptions(scores=(bundle.manifest.default_score,))
+        default = bundle.manifest.default_score
+        has_more = bundle.line_up is not None and default != LINE_UP
+        options = AuditOptions(scores=(default, LINE_UP) if has_more else (default,))
         with closing(Journal(journal)) as opened:
             outcome = run_audit(opened, bundle, suspect, options)
     except (SuspectError, AuditError) as error:

@@ -128,7 +128,7 @@ def command(
     )
     for joined in made.joined:
         click.echo(f"one lineage: {joined}", err=True)
-    digest = write_bundle(out, made.manifest, made.arrays, key)
+    digest = write_bundle(out, made.manifest, made.arrays, key, bundle.line_up)
     _print(made, digest, as_json=as_json)
 
 

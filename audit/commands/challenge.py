@@ -9,6 +9,7 @@ from adapters.printable import json_text, printable
 
 if TYPE_CHECKING:
     from audit.calibrating.challenge import Challenge
+    from audit.calibrating.line_up_picks import LineUpPicks
 
 SCHEMA_VERSION = 2
 """Of the JSON document."""
@@ -75,6 +76,7 @@ def _document(found: "Challenge", status: int) -> dict[str, object]:
         "rate_interval": found.rate_interval,
         "p_value": found.p_value,
         "faults": found.faults,
+        **({} if found.picks is None else {"line_up": _picks(found.picks)}),
         "models": [
             {
                 "path": str(model.path),
@@ -87,6 +89,15 @@ def _document(found: "Challenge", status: int) -> dict[str, object]:
             {"path": str(refusal.path), "reason": refusal.reason} for refusal in found.refusals
         ],
         "exit_code": status,
+    }
+
+
+def _picks(picks: "LineUpPicks") -> dict[str, object]:
+    return {
+        "counts": picks.counts,
+        "source": picks.source,
+        "p_source": picks.p_source,
+        "p_most": picks.p_most,
     }
 
 
@@ -132,5 +143,14 @@ def _print(found: "Challenge") -> None:
         markup=False,
         highlight=False,
     )
+    picks = found.picks
+    if picks is not None:
+        console.print(
+            f"Line-up: {picks.num_source} of {sum(picks.counts)} resemble the source most "
+            f"(p = {picks.p_source:.3g} if all {len(picks.counts)} members are as likely), and "
+            f"{max(picks.counts)} the member that is picked most (p = {picks.p_most:.3g}).",
+            markup=False,
+            highlight=False,
+        )
     for fault in found.faults:
         console.print(f"Fault: {fault}", markup=False, highlight=False)

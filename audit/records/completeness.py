@@ -10,7 +10,8 @@ from audit.errors import SignatureInvalidError
 from audit.records.against_bundle import question_ids, record_plan, record_rule
 from audit.records.check import Check, attempt, unchecked
 from audit.records.record import Record, State
-from audit.verdict.early_stop import Follower, follow_controls, follow_queries
+from audit.verdict.early_stop import follow_controls
+from audit.verdict.following import Follows, follow_score
 from audit.verdict.judge import check_controls, judge
 
 
@@ -40,11 +41,13 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
                     f"{further[0]}: expected no answer, because the control images end the audit"
                 )
         else:
-            queries = follow_queries(bundle, rule, record.opening.scores[0])
+            queries = follow_score(bundle, rule, record.opening.scores[0])
             is_decided = queries is not None and queries.follow(given)
             others = _asked_enough(plan.within(budget).groups[1:], queries, given)
             due = controls | (
-                {one for one in others if one.startswith("query/")} if is_decided else others
+                {one for one in others if one.startswith(f"{queries.kind}/")}
+                if queries is not None and is_decided
+                else others
             )
             due |= set(_due_again(record, bundle, plan, budget))
         missing = sorted(due - set(given))
@@ -85,7 +88,7 @@ def _due_again(
 
 
 def _asked_enough(
-    groups: Sequence[QuestionGroup], follower: Follower | None, given: Mapping[str, Answer]
+    groups: Sequence[QuestionGroup], follower: Follows | None, given: Mapping[str, Answer]
 ) -> set[str]:
     """Return the questions that had to be asked: those after an early stop had not."""
     has_stopped = follower is not None and follower.follow(given)

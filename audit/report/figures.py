@@ -152,6 +152,42 @@ def evidence_figure(
         return _svg(figure, "evidence", alternative)
 
 
+def race_figure(leads: NDArray[np.float64], source: int, *, alternative: str) -> str:
+    """Draw how a line-up's members do, question by question: the source and its siblings.
+
+    Args:
+        leads: Scores less their mean, nats, ``[T, n]``.
+        source: The source's place among the members.
+        alternative: See `scores_figure`.
+
+    Returns:
+        One ``<svg>`` element.
+    """
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": "race"}):
+        figure = Figure(figsize=(_WIDTH_IN, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        # Everybody starts at 0, before the first question.
+        lines = np.concatenate([np.zeros((len(leads), 1)), leads], axis=1)
+        count = np.arange(lines.shape[1])
+        for member in np.delete(np.arange(len(lines)), source):
+            axes.plot(count, lines[member], color=_COLOURS["muted"], linewidth=0.9, alpha=0.6)
+        axes.plot(count, lines[source], color=_COLOURS["derived"], linewidth=2.4)
+        axes.annotate(
+            "source",
+            (count[-1], lines[source, -1]),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=_COLOURS["derived"],
+            weight="bold",
+            va="center",
+            annotation_clip=False,
+        )
+        axes.set_xlabel("questions answered")
+        axes.set_ylabel("lead over the line-up's mean, nats")
+        axes.set_xlim(0, max(2, count[-1]))
+        return _svg(figure, "race", alternative)
+
+
 def strata_figure(p_values: Mapping[str, float], *, alpha: float, alternative: str) -> str:
     """Draw the p-value within each kind of innocent models.
 

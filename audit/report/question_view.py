@@ -44,6 +44,9 @@ def question_view(bundle: BundleContents, question: str) -> QuestionView:
         image = arrays.queries[index]
         if shows_carriers(arrays):
             clean = arrays.query_carriers[index]
+    elif kind == "line-up":
+        assert bundle.line_up is not None, "a question of a line-up needs a bundle with one"
+        image = bundle.line_up.arrays.questions[index]
     elif kind == "trigger":
         image, clean = arrays.triggers[index], arrays.carriers[index]
     else:
@@ -73,6 +76,11 @@ def source_label(bundle: BundleContents, question: str) -> int:
         return int(arrays.control_labels[index])
     if kind == "query":
         return int(arrays.source_query_labels[index])
+    if kind == "line-up":
+        assert bundle.line_up is not None, "a question of a line-up needs a bundle with one"
+        record, codes = bundle.line_up.record, bundle.line_up.arrays.member_codes
+        # The likeliest class has the smallest code.
+        return int(codes[record.source, index].argmin())
     if kind == "trigger":
         return int(arrays.source_trigger_log_probabilities[index].argmax())
     return int(arrays.source_probe_labels[index, asked.probe])

@@ -58,4 +58,8 @@ SCORE_WORDS: Mapping[str, ScoreWords] = {
         title="MFUE matching rate, from labels of probes",
         unit="matching rate",
     ),
+    "line-up": ScoreWords(
+        title="Line-up of the source among its siblings",
+        unit="lead of the source over its best sibling, nats",
+    ),
 }

@@ -6,7 +6,13 @@ Sentences say what the numbers carry and no more; each takes its numbers from th
 from dataclasses import dataclass
 
 from audit.records.record import Record, State
+from audit.report.line_up_sureness import (
+    RESTS_ON_SIBLINGS,
+    WHAT_WAS_ASKED,
+    line_up_sureness,
+)
 from audit.report.score_words import SCORE_WORDS
+from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 from audit.verdict.p_values import innocents_needed
 
@@ -101,8 +107,17 @@ def words(record: Record, agreement: Agreement | None = None) -> Words:
         headline=headline,
         found=tuple(found),
         sureness=tuple(sureness),
-        beyond=_BEYOND[outcome.verdict],
+        beyond=_beyond(outcome),
     )
+
+
+def _beyond(outcome: Outcome) -> tuple[str, ...]:
+    told = _BEYOND[outcome.verdict]
+    found = outcome.scores[0].line_up if outcome.scores else None
+    if outcome.verdict is Verdict.DERIVED and found is not None and found.basis == "line-up":
+        # Here the innocents' kinds play no part.
+        return (*told[:-1], RESTS_ON_SIBLINGS)
+    return told
 
 
 def _suspect(record: Record) -> str:
@@ -112,12 +127,16 @@ def _suspect(record: Record) -> str:
 
 def _what_was_done(record: Record) -> str:
     manifest = record.opening.bundle.manifest
+    asked = (
+        "Ordinary images come first, to see that it does the same task; the others are images on "
+        "which copies of the source answer differently from models that were built independently."
+    )
+    if record.opening.scores == (LINE_UP,):
+        asked = WHAT_WAS_ASKED
     return (
         f"The source is the image classifier “{manifest.model_name}” (owner: {manifest.owner}). "
         f"{_suspect(record)}, the suspect, was shown {len(record.rows)} images that the owner had "
-        "fixed and signed beforehand, and its answers were written down. Ordinary images come "
-        "first, to see that it does the same task; the others are images on which copies of the "
-        "source answer differently from models that were built independently."
+        f"fixed and signed beforehand, and its answers were written down. {asked}"
     )
 
 
@@ -139,6 +158,8 @@ def _what_came_back(score: ScoreOutcome, agreement: Agreement | None) -> str:
 
 
 def _how_sure(outcome: Outcome, score: ScoreOutcome) -> list[str]:
+    if score.line_up is not None:
+        return line_up_sureness(outcome, score, score.line_up)
     num = score.num_lineages
     if num == 0:
         return ["No innocent model was there to compare with, so no error rate can be stated."]

@@ -22,6 +22,8 @@ from audit.report.data import ReportData
 from audit.report.score_words import SCORE_WORDS
 from audit.scores.comparison import compare
 from audit.verdict.early_stop import path_boundaries
+from audit.verdict.line_up import race_of
+from audit.verdict.line_up_outcome import LineUpOutcome
 from audit.verdict.outcome import ScoreOutcome, Verdict
 
 SCHEMA_VERSION = 2
@@ -132,13 +134,20 @@ def verdict_of(data: ReportData) -> str:
 
 
 def _figures(data: ReportData) -> dict[str, Markup]:
-    from audit.report.figures import evidence_figure, scores_figure, strata_figure
+    from audit.report.figures import evidence_figure, race_figure, scores_figure, strata_figure
 
     if data.outcome is None or not data.outcome.scores:
         return {}
     score = data.outcome.scores[0]
     figures: dict[str, str] = {}
-    if data.bundle is not None:
+    if data.bundle is not None and score.line_up is not None:
+        rule = record_rule(data.record, data.bundle)
+        found = race_of(data.bundle, data.record.answers, score.name, rule)
+        if found is not None:
+            figures["race"] = race_figure(
+                found.race.leads, found.source, alternative=_race_in_words(score.line_up)
+            )
+    elif data.bundle is not None:
         groups, num_innocent = _groups(data, score)
         figures["scores"] = scores_figure(
             groups,
@@ -223,6 +232,16 @@ def _scores_in_words(score: ScoreOutcome, groups: dict[str, list[float]], num_in
     if score.derived_above is not None:
         told.append(f"Above {score.derived_above:.3f} a suspect counts as derived.")
     return " ".join(told)
+
+
+def _race_in_words(found: LineUpOutcome) -> str:
+    source = found.leads[found.source]
+    siblings = [lead for place, lead in enumerate(found.leads) if place != found.source]
+    return (
+        f"How {len(found.leads)} members of the line-up do as questions are answered. The source "
+        f"ends {source:+.1f} nats from their mean, its siblings {min(siblings):+.1f} to "
+        f"{max(siblings):+.1f}."
+    )
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from audit.asking.events import (
     Started,
     Stopped,
 )
+from audit.asking.options import AuditOptions
 from audit.bundle.manifest import BundleContents
 from audit.journal.attempt_log import Spending
 from audit.question import QuestionId
@@ -25,6 +26,8 @@ from audit.tui.widgets.query_grid import Mark
 from audit.tui.widgets.verdict_banner import BannerData
 from audit.tui.words import duration
 from audit.verdict.control_confusion import ControlConfusion, control_confusion
+from audit.verdict.line_up import race_of
+from audit.verdict.line_up_race import LineUpRace
 from audit.verdict.outcome import ControlCheck, ScoreOutcome, Verdict
 
 RATE_WINDOW_S = 10.0
@@ -140,6 +143,17 @@ class LiveState:
             return earlier
         evidence = query_evidence(self._bundle, self._answers, self._score.name)
         return curve_of(self._score, evidence, earlier)
+
+    def final_race(self, options: AuditOptions) -> LineUpRace | None:
+        """Return the race of an audit by a line-up that has ended; None for other scores.
+
+        Args:
+            options: Of the audit.
+        """
+        if self._score is None:
+            return None
+        rule = options.rule(self._bundle.manifest)
+        return race_of(self._bundle, self._answers, self._score.name, rule)
 
     def meters(self, now: float, spent: Spending | None) -> tuple[tuple[str, str], ...]:
         """Return the key figures.

@@ -6,7 +6,13 @@ from audit.question import QuestionId
 from audit.report.question_view import question_view
 from audit.tui.widgets.image_pair import Looked
 
-_NAMES = {"control": "control image", "query": "query", "trigger": "trigger", "probe": "probe"}
+_NAMES = {
+    "control": "control image",
+    "query": "query",
+    "trigger": "trigger",
+    "probe": "probe",
+    "line-up": "line-up image",
+}
 
 
 def looked_at(bundle: BundleContents, question: str, label: int | None) -> Looked:

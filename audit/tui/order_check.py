@@ -30,6 +30,7 @@ from audit.tui.library import Library, read_audits
 from audit.tui.running import Order
 from audit.tui.widgets.suspect_table import name_in_journal
 from audit.tui.words import size
+from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.rule import choose_rule
 
 
@@ -237,10 +238,15 @@ def _in_words(plan: Plan, order: Order) -> str:
     for group in others:
         kind = group.kind.partition("/")[0]
         counts[kind] = counts.get(kind, 0) + group.num_questions
-    words = {"query": "queries", "trigger": "triggers", "probe": "probes"}
+    words = {
+        "query": "queries",
+        "trigger": "triggers",
+        "probe": "probes",
+        "line-up": "line-up images",
+    }
     scored = " and ".join(f"{num} {words[kind]}" for kind, num in counts.items())
     told = f"{controls.num_questions} control images first, then {scored}"
-    stops = order.options.stop_early and plan.scores[0] in MEAN_SCORES
+    stops = order.options.stop_early and plan.scores[0] in (*MEAN_SCORES, LINE_UP)
     return f"{told}; stops as soon as the verdict is certain" if stops else told
 
 

@@ -24,6 +24,8 @@ from audit.tui.widgets.plots.evidence_plot import Curve, curve_of
 from audit.tui.widgets.plots.score_strip import StripData, strip_data
 from audit.verdict.control_confusion import ControlConfusion, control_confusion
 from audit.verdict.early_stop import path_boundaries
+from audit.verdict.line_up import race_of
+from audit.verdict.line_up_race import LineUpRace
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 
 
@@ -44,6 +46,8 @@ class ResultData:
     strips: tuple[StripData, ...]
     """One per score; empty without the bundle."""
     curve: Curve | None
+    race: LineUpRace | None
+    """Of the deciding score, where that is a line-up."""
     evidence: QueryEvidence | None
     confusion: ControlConfusion | None
     """Where the control images went wrong."""
@@ -112,6 +116,7 @@ def result_data(
     scores = outcome.scores if outcome is not None else ()
     strips = tuple[StripData, ...]()
     curve: Curve | None = None
+    race: LineUpRace | None = None
     evidence: QueryEvidence | None = None
     confusion = None
     if bundle is not None:
@@ -123,9 +128,11 @@ def result_data(
             )
             own = query_evidence(bundle, answers, scores[0].name, num_first=first)
             rule = record_rule(record, bundle)
-            curve = curve_of(
-                scores[0], own, boundaries=path_boundaries(bundle, rule, scores[0].name)
-            )
+            if scores[0].line_up is None:
+                curve = curve_of(
+                    scores[0], own, boundaries=path_boundaries(bundle, rule, scores[0].name)
+                )
+            race = race_of(bundle, answers, scores[0].name, rule)
         if outcome is not None and outcome.verdict is Verdict.NOT_COMPARABLE:
             confusion = control_confusion(bundle, answers)
     agreement = None
@@ -143,6 +150,7 @@ def result_data(
         answers=answers,
         strips=strips,
         curve=curve,
+        race=race,
         evidence=evidence,
         confusion=confusion,
     )
@@ -151,7 +159,9 @@ def result_data(
 def _models(
     bundle: BundleContents, answers: Mapping[str, Answer], score: ScoreOutcome
 ) -> tuple[tuple[ModelRecord, float], ...]:
-    """Return the calibration models as the verdict compared them."""
+    """Return the calibration models as the verdict compared them; none beside a line-up."""
+    if score.line_up is not None:
+        return ()
     found = compare(bundle, answers, score.name, num_first=score.stopped_after)
     return found.by_model(bundle)
 

@@ -21,7 +21,16 @@ from audit.scores.comparison import Comparison, compare
 from audit.scores.query_scores import QUERY_SCORES, can_score
 from audit.verdict.conformal_path import PathTest
 from audit.verdict.early_stop import control_test, path_test
-from audit.verdict.outcome import ControlCheck, Likeness, Outcome, Repeats, ScoreOutcome, Verdict
+from audit.verdict.line_up import judge_line_up
+from audit.verdict.line_up_race import LINE_UP
+from audit.verdict.outcome import (
+    ControlCheck,
+    Outcome,
+    Repeats,
+    ScoreOutcome,
+    Verdict,
+    likeness_of,
+)
 from audit.verdict.p_values import clopper_pearson, rank_p_value, smallest_p_value
 from audit.verdict.populations import Populations, populations
 from audit.verdict.random_answers import (
@@ -114,6 +123,8 @@ def score_thresholds(
 def _judge_score(
     bundle: BundleContents, answers: Mapping[str, Answer], rule: DecisionRule, name: str
 ) -> ScoreOutcome:
+    if name == LINE_UP:
+        return judge_line_up(bundle, answers, rule)
     path = path_test(bundle, rule, name, answers)
     stop = path.stop if path else None
     found = compare(bundle, answers, name, num_first=stop.num_values if stop else None)
@@ -145,7 +156,9 @@ def _judge_score(
         smallest_p_value=smallest_p_value(compared.num_lineages),
         p_derived=p_derived,
         smallest_p_derived=smallest_p_value(len(compared.derived_kinds)),
-        likeness=_likeness(p_value > rule.alpha, p_derived > rule.beta),
+        likeness=likeness_of(
+            may_be_innocent=p_value > rule.alpha, may_be_derived=p_derived > rule.beta
+        ),
         num_innocents=int(compared.is_innocent.sum()),
         num_lineages=compared.num_lineages,
         num_as_high=ranks.num_as_high,
@@ -187,12 +200,6 @@ class _ScoreRanks:
     def num_as_low(self) -> int:
         """Return the derived models that score at least as low."""
         return int((self._compared.derived(self._found.models) <= self._found.value).sum())
-
-
-def _likeness(may_be_innocent: bool, may_be_derived: bool) -> Likeness:
-    if may_be_innocent:
-        return Likeness.BOTH if may_be_derived else Likeness.INNOCENT
-    return Likeness.DERIVED if may_be_derived else Likeness.NEITHER
 
 
 @dataclass(frozen=True, kw_only=True)

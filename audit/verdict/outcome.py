@@ -1,8 +1,12 @@
 """What an audit finds: value types that a journal keeps, a record signs and a screen shows."""
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from adapters.strict_model import FrozenModel
+from audit.verdict.line_up_outcome import LineUpOutcome
 
 
 class Verdict(StrEnum):
@@ -21,6 +25,13 @@ class Likeness(StrEnum):
     DERIVED = "derived"
     NEITHER = "neither"
     BOTH = "both"
+
+
+def likeness_of(*, may_be_innocent: bool, may_be_derived: bool) -> Likeness:
+    """Return what two p-values together are compatible with."""
+    if may_be_innocent:
+        return Likeness.BOTH if may_be_derived else Likeness.INNOCENT
+    return Likeness.DERIVED if may_be_derived else Likeness.NEITHER
 
 
 class ControlCheck(FrozenModel):
@@ -104,6 +115,8 @@ class ScoreOutcome(FrozenModel):
     goes unseen."""
     strata: dict[str, float]
     """P-value within each stratum of innocents."""
+    line_up: Annotated[LineUpOutcome | None, Field(exclude_if=lambda one: one is None)] = None
+    """Where the source stood among its siblings; only the score ``line-up`` has it."""
     verdict: Verdict
     reason: str
 

@@ -107,6 +107,16 @@ def folder_entries(location: Path) -> list[ImageEntry]:
     )
 
 
+def loose_entries(location: Path) -> list[ImageEntry]:
+    """Return all images of a folder and its folders, without classes."""
+    found = sorted(path.relative_to(location) for path in location.rglob("*") if path.is_file())
+    return [
+        ImageEntry(Folder(), str(location / path), str(location / path), "unlabelled")
+        for path in found
+        if is_image(PurePosixPath(path))
+    ]
+
+
 def zip_entries(archive: Path, inner: str) -> list[ImageEntry]:
     """Return the images in the class folders of a ZIP file.
 

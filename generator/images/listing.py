@@ -14,6 +14,7 @@ from generator.images.entries import IMAGE_SUFFIXES, ImageEntry
 from generator.images.folders import (
     TAR_SUFFIXES,
     folder_entries,
+    loose_entries,
     other_files,
     tar_entries,
     zip_entries,
@@ -60,6 +61,26 @@ def list_images(
     return ImageList(
         entries, np.array([_index(entry, index) for entry in entries], dtype=np.int64), ordered
     )
+
+
+def list_unlabelled(locations: Sequence[Path]) -> ImageList:
+    """List images of which no class is needed, wherever in a folder they lie.
+
+    Args:
+        locations: As in `list_images`.
+
+    Raises:
+        ImagesError: No images, or a place that cannot be read; the message names it.
+    """
+    entries: list[ImageEntry] = []
+    for location in locations:
+        if location.is_dir() and not is_saved_data_set(location):
+            entries += loose_entries(location)
+        else:
+            entries += _entries(location)[0]
+    if not entries:
+        raise ImagesError(_nothing(locations))
+    return ImageList(entries, np.zeros(len(entries), dtype=np.int64), ("unlabelled",))
 
 
 def _entries(location: Path) -> tuple[list[ImageEntry], tuple[str, ...] | None]:

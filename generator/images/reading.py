@@ -20,7 +20,7 @@ from adapters.geometry import Geometry, apply_geometry
 from generator.errors import ImagesError
 from generator.images.decoding import UNREADABLE, ImageHeader, decode, read_header
 from generator.images.labelled import ImageList, ImageSet
-from generator.images.listing import list_images
+from generator.images.listing import list_images, list_unlabelled
 
 CACHED_BYTES = 1 << 25
 """Pixels that are kept on disk, from so many bytes on: less is decoded in a second or two."""
@@ -72,6 +72,25 @@ def load_images(
         listed = listed.take(np.sort(listed.balanced_order(rng)[:max_images]))
     (images,), skipped = read_images([listed], reading or Reading())
     return images, skipped
+
+
+def load_unlabelled(
+    locations: Sequence[Path], reading: Reading
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """List images of which no class is needed, and decode them.
+
+    Args:
+        locations: As `list_unlabelled` takes them.
+        reading: How.
+
+    Returns:
+        Pixels ``[N, H, W, C]``, and the names of the files that were skipped.
+
+    Raises:
+        ImagesError: As `list_unlabelled` and `read_images` do.
+    """
+    (images,), skipped = read_images([list_unlabelled(locations)], reading)
+    return images.images, skipped
 
 
 def read_images(lists: Sequence[ImageList], reading: Reading) -> tuple[list[ImageSet], list[str]]:

@@ -38,6 +38,17 @@ class InputContract:
             mean=self.mean, std=self.std, color_order=self.color_order, geometry=geometry
         )
 
+    @classmethod
+    def of(cls, signed: Preprocessing) -> "InputContract":
+        """Return the contract that a bundle was signed with."""
+        given = signed.geometry
+        return cls(
+            mean=signed.mean,
+            std=signed.std,
+            color_order=signed.color_order,
+            geometry=Geometry() if given is None else Geometry(**given.model_dump()),
+        )
+
     def for_channels(self, channels: int) -> "InputContract":
         """Return the same for images of so many channels: one value becomes one per channel.
 

@@ -224,7 +224,7 @@ def test_a_class_outside_the_bundle_stops_the_audit(journal: Journal) -> None:
 
 def test_an_unknown_score_names_the_known_ones(journal: Journal) -> None:
     suspect = KnownSuspect(lambda kind, index: 0)
-    with pytest.raises(AuditError, match=r"likelihood-ratio, matching-rate, .*mfue-b, got .auc."):
+    with pytest.raises(AuditError, match=r"likelihood-ratio, matching-rate, .*line-up, got .auc."):
         AuditSession(known_bundle(), suspect, journal, AuditOptions(scores=("auc",)))
 
 

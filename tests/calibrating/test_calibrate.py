@@ -5,13 +5,19 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from worlds.bundle_builder import OWNER_KEY
+from worlds.fingerprint_builder import line_up_bundle
 from worlds.in_process import run
+from worlds.record_builder import innocent_rule
+from worlds.screens.ui_desk import answering_model
 from worlds.tiny_onnx import write_onnx
 from worlds.tiny_task import tiny_images, trained_net
 from worlds.tiny_world import TinyWorld
 
 from audit.api import audit_suspect, open_bundle
+from audit.signing.keys import write_key_pair
 from audit.suspects.opening import open_file
 
 
@@ -120,3 +126,23 @@ def test_models_that_are_there_already_are_not_counted_twice(
     assert result.returncode == 2
     assert result.stderr.count("is in the bundle already, as 'model-") == 8
     assert "expected at least one new model" in result.stderr
+
+
+def test_a_line_up_stays_in_the_bundle(tmp_path: Path) -> None:
+    bundle, out = tmp_path / "b.kinprint", tmp_path / "c.kinprint"
+    before = line_up_bundle(bundle).line_up
+    write_key_pair(tmp_path / "owner.key", OWNER_KEY, None)
+    (tmp_path / "models").mkdir()
+    onnx.save(answering_model(innocent_rule), tmp_path / "models" / "stranger.onnx")
+    result = run(
+        "calibrate",
+        bundle,
+        *("--innocent", tmp_path / "models", "--report-share", "0"),
+        *("--key", tmp_path / "owner.key", "--out", out),
+    )
+    assert result.returncode == 0, result.stderr
+    after = open_bundle(out, trust=[tmp_path / "owner.pub"]).line_up
+    assert before is not None
+    assert after is not None
+    assert after.record == before.record
+    assert np.array_equal(after.arrays.member_codes, before.arrays.member_codes)

@@ -9,6 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.bundle.bundle_file import parse_bundle, write_bundle
+from audit.bundle.line_up import (
+    LineUp,
+    LineUpArrays,
+    LineUpMember,
+    LineUpModel,
+    LineUpRecord,
+    encode,
+)
 from audit.bundle.manifest import BundleContents
 from audit.signing.keys import Trust
 from worlds.bundle_builder import CHANNELS, OWNER_KEY, SIDE
@@ -89,3 +97,60 @@ def random_rule(kind: str, index: int, label: int) -> int:
 def _noise(num: int, name: str = "innocents") -> NDArray[np.int64]:
     given = hashlib.shake_128(name.encode()).digest(num * NUM_QUERIES)
     return np.frombuffer(given, np.uint8).reshape(num, NUM_QUERIES).astype(np.int64) % 4
+
+
+def line_up_bundle(path: Path, **changes: Any) -> BundleContents:
+    """Write a bundle whose line-up decides, asked with the images that `ui_desk`'s files know.
+
+    The source answers like itself, 19 siblings and 20 innocents each at random.
+    """
+    base = audited_contents()
+    labels = np.concatenate([base.arrays.source_query_labels[None], _noise(39, "line-up")])
+    controls = np.tile(base.arrays.control_labels, (39 + 1, 1))
+    controls[np.arange(20), np.arange(20) % 4] += np.arange(20) % 2  # one in two errs once
+    codes = encode(soft(labels))
+    record = LineUpRecord(
+        made_by="command",
+        made_how="python train.py --seed {seed} --out {weights}",
+        seed_commitment="cd" * 32,
+        source=0,
+        members=tuple(
+            LineUpMember(name=f"member-{i}", weights_sha256=_digest(f"m{i}"), seed=i)
+            for i in range(20)
+        ),
+        models=tuple(
+            LineUpModel(
+                name=f"stranger-{i}",
+                role="innocent",
+                kind="stranger",
+                lineage=f"stranger-{i}",
+                provenance="made up",
+                weights_sha256=_digest(f"s{i}"),
+            )
+            for i in range(20)
+        ),
+        form="ranks",
+        epsilon=0.02,
+        lead_bound=6.0,
+        arrays={},
+        arrays_file_sha256="0" * 64,
+    )
+    line_up = LineUp(
+        record=record,
+        arrays=LineUpArrays(
+            questions=base.arrays.queries,
+            member_codes=codes[:20],
+            member_control_codes=encode(soft(controls[:20] % 4)),
+            model_labels=labels[20:],
+            model_codes=codes[20:],
+        ),
+    )
+    manifest = base.manifest.model_copy(
+        update={"default_score": "line-up", "alpha": 0.05, "beta": 0.1, **changes}
+    )
+    write_bundle(path, manifest, base.arrays, OWNER_KEY, line_up)
+    return parse_bundle(path.read_bytes(), Trust(keys=(OWNER_KEY.public_key,)))
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()

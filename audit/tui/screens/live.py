@@ -27,7 +27,7 @@ from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.audit_log import AuditLog
 from audit.tui.widgets.confusion_table import ConfusionTable, likely_causes
 from audit.tui.widgets.image_pair import ImagePair
-from audit.tui.widgets.plots.evidence_plot import EvidencePlot, curve_of
+from audit.tui.widgets.plots.live_plot import LivePlot
 from audit.tui.widgets.plots.meters import Meters
 from audit.tui.widgets.query_grid import QueryGrid
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
@@ -95,7 +95,7 @@ connection at any time and go on later; nothing is asked twice.
         yield Meters(id="meters")
         yield Container(
             Vertical(
-                EvidencePlot(id="plot"),
+                LivePlot(id="plot"),
                 VerticalScroll(Static("", id="causes"), ConfusionTable(), id="confusion"),
                 classes="panel",
                 id="plot-panel",
@@ -178,18 +178,15 @@ connection at any time and go on later; nothing is asked twice.
             case Started():
                 self._show_marks(None)
             case Standing():
-                plot = self.query_one(EvidencePlot)
-                plot.curve = curve_of(
-                    event.score, event.evidence, plot.curve, boundaries=event.boundaries
-                )
+                self.query_one(LivePlot).show_standing(event)
             case Stopped():
                 self._show_marks(state.newest)
             case Finished():
                 self._show_marks(state.newest)
                 if event.outcome.verdict is Verdict.NOT_COMPARABLE:
                     self._show_confusion()
-                plot = self.query_one(EvidencePlot)
-                plot.curve = state.final_curve(plot.curve)
+                plot, options = self.query_one(LivePlot), self._order.options
+                plot.show(state.final_curve(plot.curve), state.final_race(options))
 
     def _show_confusion(self) -> None:
         """Show in the plot's place what became of the control images, and what may be wrong."""

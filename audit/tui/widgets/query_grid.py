@@ -59,6 +59,7 @@ _HEADINGS = {
     "query": "queries",
     "trigger": "triggers",
     "probe": "probes of the triggers",
+    "line-up": "line-up",
 }
 
 

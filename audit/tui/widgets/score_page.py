@@ -11,7 +11,9 @@ from adapters.printable import printable
 from audit.tui.result_data import ResultData
 from audit.tui.widgets.facts import Facts
 from audit.tui.widgets.plots.evidence_plot import EvidencePlot
+from audit.tui.widgets.plots.race_plot import RacePlot
 from audit.tui.widgets.plots.score_strip import ScoreStrip
+from audit.verdict.line_up_outcome import LineUpOutcome
 from audit.verdict.outcome import Likeness, ScoreOutcome
 
 
@@ -41,8 +43,10 @@ class ScorePage(VerticalScroll):
                 classes="prose",
             )
             yield Facts(score_facts(score), id=f"facts-{index}")
-            if data.strips:
+            if data.strips and score.line_up is None:
                 yield ScoreStrip(id=f"strip-{index}")
+            if index == 0 and data.race is not None:
+                yield RacePlot(id="result-race")
             if index == 0 and data.curve is not None:
                 yield EvidencePlot(id="result-plot")
         if not data.strips:
@@ -51,9 +55,13 @@ class ScorePage(VerticalScroll):
     def on_mount(self) -> None:
         """Draw the figures."""
         for index, strip in enumerate(self._data.strips):
+            if strip.score.line_up is not None:
+                continue
             self.query_one(f"#strip-{index}", ScoreStrip).data = strip
         if self._data.curve is not None:
             self.query_one(EvidencePlot).curve = self._data.curve
+        if self._data.race is not None:
+            self.query_one(RacePlot).race = self._data.race
 
 
 _LIKE = {
@@ -73,6 +81,8 @@ def _compared_with(score: ScoreOutcome) -> str:
 
 def score_facts(score: ScoreOutcome) -> tuple[tuple[str, str], ...]:
     """Return what a score says, as names and values."""
+    if score.line_up is not None:
+        return _line_up_facts(score, score.line_up)
     above, below = score.derived_above, score.independent_below
     rows = [
         ("score", f"{score.value:.4f}"),
@@ -88,4 +98,31 @@ def score_facts(score: ScoreOutcome) -> tuple[tuple[str, str], ...]:
         ("compared with", _compared_with(score)),
     ]
     rows += [(f"p, {stratum}", f"{value:.4g}") for stratum, value in score.strata.items()]
+    return tuple(rows)
+
+
+def _line_up_facts(score: ScoreOutcome, found: LineUpOutcome) -> tuple[tuple[str, str], ...]:
+    members = len(found.leads)
+    kinds = {"line-up": "rank among its siblings", "innocents": "rank among innocents"}
+    rows = [
+        (
+            "source",
+            f"number {found.rank} of {members}, {score.value:+.2f} nats to the best sibling",
+        ),
+        (
+            "p-value",
+            f"{score.p_value:.4g} ({kinds[found.basis]}), the smallest possible "
+            f"{score.smallest_p_value:.4g}",
+        ),
+        ("questions", f"{score.num_queries} of {score.num_in_bundle}, {score.num_refused} refused"),
+        (
+            "innocents",
+            f"{found.num_lineages_as_far} of {found.num_lineages} networks of the panel as far",
+        ),
+        ("fair", "nothing speaks against it" if found.unfair is None else found.unfair),
+    ]
+    rows += [
+        (f"found, {kind}", f"{one.num_found} of {one.num_models}")
+        for kind, one in found.power.items()
+    ]
     return tuple(rows)
