@@ -18,7 +18,7 @@ _MIN_EPOCH_MS = 1e12
 UNREADABLE_PAUSE_S = 15.0
 """Pause where a server asks for one in words that nobody understands, seconds."""
 _SECONDS = re.compile(r"(\d+(?:\.\d*)?)\s*(?:s|sec|secs|seconds?)?$", re.IGNORECASE)
-_LONGEST_S = 1e9
+_LONGEST_S = 999_999_999.0
 """31 years, which is long enough to be refused."""
 _MAX_CHARACTERS = 1000
 """Of one field; reading takes up to the square of its length."""

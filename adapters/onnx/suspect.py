@@ -1,8 +1,8 @@
 """An ONNX file of any origin as a suspect.
 
 The file is copied, hashed and loaded in a process of its own (`adapters.onnx.model`); this side
-imports no ONNX library. Made-up images tell which output holds the classes, whether it holds logits
-or probabilities, and whether answers repeat (`adapters.onnx.trial`).
+imports no ONNX library. Trying tells which output holds the classes and how, and whether answers
+repeat (`adapters.onnx.trial`).
 """
 
 import json

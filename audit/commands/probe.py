@@ -217,6 +217,8 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
         "operators": operators,
         "runs on": suspect.identity.details["provider"],
     }
+    if by_trying := _found_by_trying(suspect):
+        lines["by trying"] = "; ".join(by_trying)
     if classes:
         lines["class names"] = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
     width = max(map(len, lines))
@@ -242,6 +244,27 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
         console.print(
             "\nNone of them fits: the classes may be in another order, or the task is another one."
         )
+
+
+def _found_by_trying(suspect: "OnnxSuspect") -> list[str]:
+    """Say what the file leaves open in its declaration and is fixed inside."""
+    from adapters.onnx.input import find_image_input
+
+    declared = find_image_input(suspect.description.inputs, None)
+    found, told = suspect.image_input, []
+    if declared.recipe.size is None and found.recipe.size is not None:
+        height, width = found.recipe.size
+        told.append(f"declares any size, works at {height} by {width}")
+    if declared.fixed_batch is None and found.fixed_batch is not None:
+        told.append(f"declares any batch, works with {found.fixed_batch} images a run")
+    elif declared.fixed_batch is None and not suspect.trial.is_batch_free:
+        told.append("is asked one image at a time, others change its answer or do not fit")
+    if declared.recipe.layout != found.recipe.layout:
+        told.append(
+            f"its rows are {found.recipe.layout}, which gets more control images right than "
+            f"{declared.recipe.layout}"
+        )
+    return told
 
 
 def _form_text(suspect: "OnnxSuspect") -> str:

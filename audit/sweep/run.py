@@ -200,7 +200,6 @@ class Sweep:
         """
         self._num_done = self._num_asked = 0
         self._cpu_s = 0.0
-        self._has_new_names = False
         self._place = place.absolute() if place is not None and place.is_dir() else None
         taken = set[int]()
         listing = self.table.begin(

@@ -55,7 +55,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"Retry-After": "2.5"}, 2.5),
         ({"Retry-After": "299.997"}, 299.997),
         ({"Retry-After": "292.052427053"}, 292.052427053),
-        ({"Retry-After": "9" * 400}, 1e9),
+        ({"Retry-After": "9" * 400}, 999_999_999.0),
         ({"Retry-After": "5.0"}, 5.0),
         ({"Retry-After": "5, 7"}, 7.0),
         ({"Retry-After": "5s"}, 5.0),

@@ -8,6 +8,7 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from worlds.bundle_builder import GOLDEN, GOLDEN_PUBLIC_KEY, small_arrays
+from worlds.exporter_habits import batch_inside, flattened
 from worlds.onnx_builders import brightest_channel, nearest_color, save
 
 from adapters.onnx.suspect_file import open_suspect_file
@@ -96,3 +97,18 @@ def test_escape_sequences_of_a_file_do_not_reach_the_terminal(tmp_path: Path) ->
     assert "\x1b" not in result.output
     assert "\x07" not in result.output
     assert "producer" in result.stdout
+
+
+def test_what_is_fixed_inside_and_found_by_trying_is_said(tmp_path: Path) -> None:
+    side = small_arrays().controls.shape[1]
+    controls = small_arrays().controls.astype(np.float32).mean(axis=(1, 2)) / np.float32(255)
+    path = save(batch_inside(4, side)(nearest_color(controls, side=side)), tmp_path / "four.onnx")
+    bundle = ("--bundle", GOLDEN, "--trust", GOLDEN_PUBLIC_KEY)
+    result = probe("--onnx", path, *bundle)
+    assert result.exit_code == 0, result.output
+    assert "declares any batch, works with 4 images a run" in result.stdout
+    path = save(flattened(side, by_pixel=True)(nearest_color(controls, side=side)), path)
+    result = probe("--onnx", path, *bundle)
+    assert result.exit_code == 0, result.output
+    best = next(line for line in result.stdout.splitlines() if line.lstrip().startswith("1"))
+    assert "rows by pixel" in best or "(tie)" in best

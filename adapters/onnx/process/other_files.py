@@ -25,7 +25,7 @@ def what_it_is(data: bytes) -> str | None:
 
     Example:
         >>> what_it_is(b"<!DOCTYPE html><html>...")
-        "a web page; the download led to one, perhaps because it wants a login"
+        'a web page; the download led to one, perhaps because it wants a login'
     """
     for place, beginning, said in _BEGINNINGS:
         if data[place : place + len(beginning)] == beginning:
