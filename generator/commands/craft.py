@@ -64,7 +64,11 @@ _PATH = click.Path(path_type=Path)
     help="Which images may become queries (best).",
 )
 @click.option("--num-probes", type=int, help="Probes per trigger (100).")
-@click.option("--alpha", type=float, help="False-positive rate of the verdict (0.1).")
+@click.option(
+    "--alpha",
+    type=float,
+    help="False-positive rate of the verdict (0.05 if the innocents given carry it, else 0.1).",
+)
 @click.option("--beta", type=float, help="Miss rate of the verdict (0.1).")
 @click.option("--seed", type=int, help="Source of every random draw (0).")
 @click.option("--max-images", type=int, help="Train models on so many images.")

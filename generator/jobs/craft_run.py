@@ -41,7 +41,12 @@ from generator.jobs.plan import (
     plan_lines,
 )
 from generator.jobs.remarks import remarks
-from generator.jobs.run_references import held_back, num_wanted, with_trained
+from generator.jobs.run_references import (
+    held_back,
+    num_wanted,
+    with_trained,
+    with_usual_alpha,
+)
 from generator.jobs.work_folder import usual_work_folder, work_folder
 from generator.pools.given_references import load_references
 from generator.pools.reference_kinds import kinds_of
@@ -95,6 +100,7 @@ def run_job(job: CraftJob, *, report: Report, tell: Tell) -> str:
     place = job.work or usual_work_folder(job.out)
     with work_folder(place, is_locked=ranks.is_first) as work:
         prepared = _prepare(job, work, tell)
+        job = with_usual_alpha(job, prepared.references)
         job = _planned(job, prepared, tell)
         listed = prepared.listed
         if job.max_images is not None:
@@ -149,6 +155,7 @@ def plan_job(job: CraftJob, *, tell: Tell) -> list[str]:
         GenerationError: Anything that would stop crafting before it begins.
     """
     prepared = _prepare(job, None, tell)
+    job = with_usual_alpha(job, prepared.references)
     if job.budget is not None:
         job = _within_budget(job, prepared, tell)
     return plan_lines(_plan(job, prepared))

@@ -11,26 +11,46 @@ from generator.images.splits import Splits
 from generator.jobs.crafting import CraftJob, chosen_of
 from generator.jobs.mfue import Report
 from generator.pools.preconditions import accuracy_of
-from generator.pools.references import PoolModel, train_references
+from generator.pools.references import PoolModel, num_lineages, train_references
 from generator.sources.source import Source
 
 _MIN_WITH_GRADIENTS = 4
 """Crafting against innocents needs some whose gradients can be had; ONNX files have none."""
 _WITHIN_REACH = 0.5
 """Less far than this, from scratch, is a sign of an ancestor."""
+_CARRIED_ALPHA = 0.05
+"""One innocent in twenty: what a bundle states by itself where it can."""
 _MAX_REPLACED = 6
 """References that learnt nothing and are replaced, at most."""
 _LEARNT = 0.25
 """A reference takes part if it is so far on the way from chance to the source's accuracy."""
 
 
+def with_usual_alpha(job: CraftJob, references: Sequence[PoolModel]) -> CraftJob:
+    """Take the smaller usual rate where the innocents that are given carry it.
+
+    To train as many only for a smaller rate is the owner's to decide: it takes twice the time.
+    """
+    if "alpha" in job.model_fields_set:
+        return job
+    needed = innocents_needed(_CARRIED_ALPHA) * (2 if _are_halved(job) else 1)
+    if num_lineages(references) < needed:
+        return job
+    return job.model_copy(update={"alpha": _CARRIED_ALPHA})
+
+
+def _are_halved(job: CraftJob) -> bool:
+    """Return whether half of the innocents shape the queries."""
+    chosen = chosen_of(job)
+    return chosen is None or "innocents" in chosen.method.needs
+
+
 def num_wanted(job: CraftJob, references: Sequence[PoolModel]) -> int:
     """Return how many references are to be trained."""
     if job.train_references is not None:
         return job.train_references
-    chosen = chosen_of(job)
     num_needed = innocents_needed(job.alpha)
-    if chosen is None or "innocents" in chosen.method.needs:  # half of them craft
+    if _are_halved(job):
         num_needed *= 2
         num_with_gradients = sum(reference.network is not None for reference in references)
         num_needed = max(num_needed, len(references) + _MIN_WITH_GRADIENTS - num_with_gradients)
@@ -44,9 +64,8 @@ def held_back(
 ) -> tuple[list[PoolModel], list[PoolModel]]:
     """Cut off the innocent that neither crafts nor calibrates, where one was trained for that."""
     is_ours = job.train_references is None and len(references) > num_given
-    chosen = chosen_of(job)
     needed = innocents_needed(job.alpha)
-    if chosen is None or "innocents" in chosen.method.needs:
+    if _are_halved(job):
         needed *= 2
     if not is_ours or len(references) <= needed:
         return references, []
