@@ -18,12 +18,15 @@ LONG_SECONDS = 120.0
 """From here on a run tells its plan before it begins."""
 ALPHAS = (0.2, 0.1, 0.05, 0.01)
 
-_COPY_PASSES = 34.0
-"""Training passes of all changed copies together, each over half of the images to tune on."""
-_COPY_ASCENTS = 9.0
-"""The same of the adversaries of hardened copies."""
-_NUM_COPIES = 21
-_NUM_SELECTION_COPIES = 10
+_COPY_PASSES = 69.0
+"""Training passes of all tuned and pruned copies together (`generator.pools.copies`), each over
+half of the images to tune on."""
+_HARDENED = 7
+"""Radii of hardened copies and innocents; each takes passes over half of the training images, whose
+adversary comes with the gradients of training."""
+_NUM_COPIES = 46
+_NUM_SELECTION_COPIES = 19
+"""Copies, deployments and hardened innocents that shape queries, of all of them."""
 _SPARE_TRIGGERS, _SPARE_QUERIES = 1.3, 1.5
 _MAX_CANDIDATES = 4000
 _PROBE_ASKINGS = 6.0
@@ -128,9 +131,12 @@ def _stages(
         Stage(
             name="derived models",
             what=f"{_NUM_COPIES} changed copies",
-            seconds=sizes.num_tuning
+            seconds=speed.training
             / 2
-            * (_COPY_PASSES * speed.training + _COPY_ASCENTS * speed.input_gradient),
+            * (
+                _COPY_PASSES * sizes.num_tuning
+                + _HARDENED * settings.hardening_epochs * sizes.num_training
+            ),
         ),
     ]
     if settings.student_epochs:

@@ -37,8 +37,10 @@ def test_work_is_counted_in_passes_over_images() -> None:
     assert seconds["mimic pool"] == pytest.approx(3 * 7 * 100)
     # 1.3 triggers for each that is wanted, against 3 mimics, 4 steps each.
     assert seconds["triggers"] == pytest.approx(13 * 4 * 3 * 10)
-    # 1.5 for each of 20 queries, but there are 5 images to make them of; 11 models select.
-    assert seconds["contrast queries"] == pytest.approx(5 * 4 * 11 * 10)
+    # 1.5 for each of 20 queries, but there are 5 images to make them of; 20 models select.
+    assert seconds["contrast queries"] == pytest.approx(5 * 4 * 20 * 10)
+    # 69 passes over half of the 4 images to tune on; 7 times 3 over half of the 7 training ones.
+    assert seconds["derived models"] == pytest.approx((69 * 2 + 7 * 3 * 3.5) * 100)
     assert plan.seconds == pytest.approx(sum(seconds.values()))
     assert plan.disk_bytes == (2 + 3) * 11 + 3 * (7 + 4 + 5)
 
