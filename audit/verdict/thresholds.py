@@ -38,8 +38,9 @@ def conformal_thresholds(
     The innocents' bound is the largest innocent score but ``floor(alpha (n + 1)) - 1``, so that
     being above it is the same as `audit.verdict.p_values.rank_p_value` at most alpha; the derived
     models' bound mirrors it. "Derived" begins half-way from the innocents' bound to the typical
-    derived model of the kind that is nearest to it. "Independent" takes a score that is below both
-    bounds, and nearer to the median innocent than to the lowest derived model.
+    derived model of a kind that is nearer to it than three quarters of all kinds. "Independent"
+    takes a score that is below both bounds, and nearer to the median innocent than to the lowest
+    derived model.
 
     A kind whose typical model is within the innocents' bound pulls neither threshold: it is named
     instead. A single derived model at or below the median innocent likewise moves nothing but the
@@ -75,7 +76,10 @@ def conformal_thresholds(
     if not has_equals:
         # Never below the bound: there alpha would not hold.
         seen = [max(upper, float(np.median(derived_scores)))] if len(derived_scores) else []
-    above = (upper + min(seen)) / 2 if seen and np.isfinite(upper) else upper
+    # Not the nearest kind of all: one that is barely told apart would leave strangers no margin.
+    above = upper
+    if seen and np.isfinite(upper):
+        above = (upper + sorted(seen)[(len(seen) - 1) // 4]) / 2
     if not np.isfinite(lower) or not len(innocent_scores):
         return Thresholds(derived_above=above, independent_below=-np.inf, blind_kinds=blind)
     typical = float(np.median(innocent_scores))

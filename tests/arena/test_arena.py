@@ -101,30 +101,29 @@ num_queries = 30
 num_mimics = 3
 num_probes = 6
 max_steps = 10
-alpha = 0.25
-beta = 0.25
+alpha = 0.2
+beta = 0.2
 
 [[fingerprint]]
 name = "ipguard"
 method = "ipguard"
-options = { num_queries = 20, alpha = 0.25, beta = 0.25 }
+options = { num_queries = 20, alpha = 0.2, beta = 0.2 }
 
 [[fingerprint]]
 name = "sac"
 method = "sac"
-options = { num_queries = 20, alpha = 0.25, beta = 0.25 }
+options = { num_queries = 20, alpha = 0.2, beta = 0.2 }
 
 [[fingerprint]]
 name = "sac, labels"
 method = "sac"
 answers = "labels"
-options = { num_queries = 20, alpha = 0.25, beta = 0.25 }
+options = { num_queries = 20, alpha = 0.2, beta = 0.2 }
 """
 
 
 FEW = {
     "epochs = 8": "epochs = 5",
-    "count = 8\nepochs = 4": "count = 6\nepochs = 4",
     '["FTLL", "RTAL"]': '["FTLL"]',
     "adversarial_radii = [1]\n": "",
     '  { answers = "soft", images = "near", family = "resnet8", width = 8 },\n': "",

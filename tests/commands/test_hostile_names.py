@@ -190,9 +190,9 @@ def test_every_command_is_among_them(place: Place) -> None:
     assert set(leaves()) <= tried, "a new command: add a line of it to `everything`"
 
 
-@pytest.mark.parametrize(
-    "on_terminal", [False, pytest.param(True, marks=pytest.mark.long)], ids=["pipe", "terminal"]
-)
+@pytest.mark.parametrize("on_terminal", [False, True], ids=["pipe", "terminal"])
+# Each command twice. All that they write goes through one gate, which has tests of its own.
+@pytest.mark.long
 def test_no_command_writes_a_name_raw(tmp_path: Path, place: Place, on_terminal: bool) -> None:
     lines = everything(place)
     done = run_many(lines, tmp_path, on_terminal=on_terminal)

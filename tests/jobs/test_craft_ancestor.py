@@ -70,12 +70,15 @@ def test_copies_are_found_and_relatives_are_not_accused(
     rows: list[dict[str, Any]] = json.loads(audited.stdout)["audits"]
     verdicts = dict(zip(suspects, (row["outcome"]["verdict"] for row in rows), strict=True))
     assert verdicts["copy"] == "derived"
-    assert "derived" not in [verdict for name, verdict in verdicts.items() if name != "copy"]
+    relatives = [verdict for name, verdict in verdicts.items() if name != "copy"]
+    # At a stated rate of 0.1 one of three may well be; two would be by a chance of 0.028.
+    assert relatives.count("derived") <= 1
     shown = run("inspect", str(out), "--trust", str(tiny_world.public_key), "--json")
     manifest = json.loads(shown.stdout)["manifest"]
     assert manifest["crafting"]["ancestor"] == "public.pth"
     strata = {model["stratum"] for model in manifest["models"] if model["role"] == "innocent"}
-    assert strata == {"same ancestor, all layers", "same ancestor, head only"}
+    # The hardened ones are made from innocents that shape queries.
+    assert strata - {"hardened"} == {"same ancestor, all layers", "same ancestor, head only"}
 
 
 def test_a_source_that_training_from_scratch_does_not_reach_is_asked_for_its_ancestor(

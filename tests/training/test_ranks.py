@@ -32,7 +32,11 @@ def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         cwd=TESTS.parent,
-        env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}",
+            "OMP_NUM_THREADS": "1",
+        },
     )
 
 
