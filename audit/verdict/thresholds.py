@@ -39,8 +39,8 @@ def conformal_thresholds(
     being above it is the same as `audit.verdict.p_values.rank_p_value` at most alpha; the derived
     models' bound mirrors it. "Derived" begins half-way from the innocents' bound to the typical
     derived model of a kind that is nearer to it than three quarters of all kinds. "Independent"
-    takes a score that is below both bounds, and nearer to the median innocent than to the lowest
-    derived model.
+    takes a score that is below both bounds, and nearer to the median innocent than to the derived
+    models' bound.
 
     A kind whose typical model is within the innocents' bound pulls neither threshold: it is named
     instead. A single derived model at or below the median innocent likewise moves nothing but the
@@ -83,8 +83,10 @@ def conformal_thresholds(
     if not np.isfinite(lower) or not len(innocent_scores):
         return Thresholds(derived_above=above, independent_below=-np.inf, blind_kinds=blind)
     typical = float(np.median(innocent_scores))
-    told_apart = derived_scores[derived_scores > typical]
-    half_way = (typical + float(told_apart.min())) / 2 if len(told_apart) else typical
+    # Beyond the share beta that may be missed anyway; where the bound itself is among innocents,
+    # the lowest of those that are told apart.
+    near = derived_scores[derived_scores > max(typical, np.nextafter(lower, -np.inf))]
+    half_way = (typical + float(near.min())) / 2 if len(near) else typical
     # An innocent's score is not above the innocents' bound where it lies on it.
     below = min(half_way, lower, float(np.nextafter(upper, np.inf)))
     return Thresholds(derived_above=above, independent_below=below, blind_kinds=blind)

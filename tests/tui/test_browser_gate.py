@@ -6,7 +6,7 @@ The real server is asked with raw requests, as any program or page on this machi
 import base64
 import os
 import re
-import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -110,7 +110,10 @@ def _once_it_listens(process: "subprocess.Popen[bytes]", port: int) -> Served:
     assert process.stderr is not None
     told, patience = "", Patience()
     while not (address := re.search(rf"http://127\.0\.0\.1:{port}(/\S*)?", told)):
-        ready, _, _ = select.select([process.stderr], [], [], 1)
+        # select() itself takes no descriptor above 1,023, and other tests may hold as many.
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stderr, selectors.EVENT_READ)
+            ready = selector.select(timeout=1)
         told += os.read(process.stderr.fileno(), 4096).decode() if ready else ""
         assert not patience.is_over, f"nothing is told but {told!r}"
     while True:
