@@ -44,6 +44,7 @@ def test_a_run_that_is_killed_goes_on_says_so_and_gives_the_same_bytes(
     assert out.read_bytes() == tiny_world.bundle.read_bytes()
 
 
+@pytest.mark.long
 def test_a_toml_file_gives_the_same_bundle_and_options_override_it(
     tiny_world: TinyWorld, tmp_path: Path
 ) -> None:

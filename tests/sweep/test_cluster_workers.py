@@ -111,6 +111,7 @@ class _Deadly(WorkerPlugin):  # type: ignore[misc]  # distributed has no types o
         dask_engine._ask_one = ask_one
 
 
+@pytest.mark.long
 def test_a_suspect_that_takes_its_workers_along_leaves_the_others_of_its_group(
     world: World, cluster: LocalCluster
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_worker_that_dies_in_the_middle_loses_nothing(
     assert len({row["audit"] for row in rows}) == 12
 
 
+@pytest.mark.long
 def test_a_worker_that_joins_in_the_middle_gets_the_bundles(
     world: World, cluster: LocalCluster
 ) -> None:
@@ -162,6 +163,7 @@ def test_workers_of_another_version_are_refused_by_name(
             engine_of(sweep, cluster)
 
 
+@pytest.mark.long
 def test_a_worker_that_joins_with_another_version_is_sent_away(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_two_processes_craft_one_bundle(tiny_world: TinyWorld, tmp_path: Path) -
     assert made.arrays.queries.shape == alone.arrays.queries.shape
 
 
+@pytest.mark.long
 def test_two_processes_make_the_references_of_one(tiny_world: TinyWorld, tmp_path: Path) -> None:
     shared, alone = tmp_path / "shared", tmp_path / "alone"
     options = [
