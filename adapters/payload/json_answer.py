@@ -36,7 +36,7 @@ def read_json(body: bytes) -> Any:
         decoded = text.decode(json.detect_encoding(text), "surrogatepass")
         return _DECODER.decode(decoded.rstrip("\0 \t\r\n"))
     except json.JSONDecodeError as error:
-        # TensorFlow Serving before 1.10 writes 6e-07.0 (its issue 1014).
+        # TensorFlow Serving before 1.10 writes 6e-07.0.
         mended = _POINT_BEHIND_EXPONENT.sub(r"\1", error.doc)
         if mended != error.doc:
             return read_json(mended.encode())

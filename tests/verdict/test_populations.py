@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from worlds.audit_world import known_bundle
+from worlds.audit_world import NUM_CONTROLS, NUM_QUERIES, K, known_bundle
 
+from audit.answer import Answer
 from audit.bundle.manifest import ModelRecord
 from audit.verdict.judge import judge
+from audit.verdict.outcome import Verdict
 from audit.verdict.populations import populations
+from audit.verdict.rule import DecisionRule
 
 
 def with_lineages(*lineages: str | None) -> tuple[ModelRecord, ...]:
@@ -57,10 +60,20 @@ def test_an_innocent_within_five_points_of_the_source_is_its_equal(
     assert populations(known_bundle(models=models).manifest).has_equals is has_equals
 
 
-def test_too_few_lineages_never_accuse_however_many_files_there_are() -> None:
-    from worlds.audit_world import QUERY, KnownSuspect  # noqa: F401
-
-    bundle = known_bundle(models=with_lineages("a", "a"))
-    assert populations(bundle.manifest).num_lineages == 8
-    outcome = judge(bundle, {}, ("likelihood-ratio",))
-    assert outcome.scores == ()
+@pytest.mark.parametrize(
+    ("lineages", "verdict"), [(("a", "a"), Verdict.INCONCLUSIVE), (("a", "b"), Verdict.DERIVED)]
+)
+@pytest.mark.parametrize("stopping_error", [0.0, 0.01])
+def test_too_few_lineages_never_accuse_however_many_files_there_are(
+    lineages: tuple[str, str], verdict: Verdict, stopping_error: float
+) -> None:
+    # Alpha 0.1 takes nine: eight lineages of nine files give p = 1/9 at best.
+    bundle = known_bundle(models=with_lineages(*lineages))
+    given = {f"control/{index}": index % K for index in range(NUM_CONTROLS)}
+    given |= {f"query/{index}": 0 for index in range(NUM_QUERIES)}
+    answers = {name: Answer(label=one, log_probabilities=None) for name, one in given.items()}
+    rule = DecisionRule(alpha=0.1, beta=0.1, stopping_error=stopping_error)
+    (score,) = judge(bundle, answers, ("likelihood-ratio",), rule).scores
+    assert score.verdict is verdict
+    assert (score.derived_above is None) is (verdict is Verdict.INCONCLUSIVE)
+    assert score.smallest_p_value == score.p_value == 1 / (len(set(lineages)) + 8)
