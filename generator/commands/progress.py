@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 
 from rich.progress import (
     TaskID,
@@ -11,13 +10,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from audit.commands.terminal.consoles import Bars
+from audit.commands.terminal.consoles import Bars, WithBars
 
 MINUTE = 60.0
 """Seconds between lines where there is no terminal."""
 
 
-class StageProgress:
+class StageProgress(WithBars):
     """Shows one bar a stage, or writes lines where there is no terminal.
 
     Args:
@@ -37,18 +36,6 @@ class StageProgress:
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
         self._written = time.monotonic()
-
-    def __enter__(self) -> "StageProgress":
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
 
     def show(self, stage: str, done: int, total: int) -> None:
         """Show that a stage is ``done`` out of ``total``."""

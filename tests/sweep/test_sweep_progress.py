@@ -16,9 +16,9 @@ from audit.sweep.run import Listed, Noted, Progressed
 with SweepProgress(is_shown=True) as progress:
     progress.show(Listed(num_names=3, is_complete=True))
     progress.show(Progressed(num_done=1, num_names=3))
-    progress._bar.refresh()
+    progress._bars.refresh()
     progress.show(Noted(text="[a] word " + "that is longer than the terminal is wide " * 3 + "end"))
-    progress._bar.refresh()
+    progress._bars.refresh()
 """
 
 

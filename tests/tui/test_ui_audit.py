@@ -7,13 +7,20 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import AUDITOR_KEY
-from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, text_of, until
+from worlds.screens.ui_desk import (
+    choose_suspect,
+    drive,
+    make_desk,
+    make_folder,
+    shows,
+    text_of,
+    until,
+)
 
 from audit.records.verify import Result, verify_record
 from audit.signing.keys import Trust
 from audit.tui.app import KinprintApp
 from audit.tui.screens.home import HomeScreen
-from audit.tui.widgets.suspect_table import SuspectTable
 
 
 @pytest.fixture
@@ -23,12 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def choose(pilot: Pilot[None], suspect: str) -> None:
     """Put the cursor on a suspect and open the form."""
-    await shows(pilot, suspect)
-    table = pilot.app.screen.query_one(SuspectTable)
-    await pilot.press("2")
-    while table.current is None or table.current.path.name != suspect:
-        await pilot.press("down")
-    await pilot.press("enter")
+    await choose_suspect(pilot, suspect)
     await shows(pilot, "What happens")
 
 

@@ -6,11 +6,18 @@ import pytest
 from textual.pilot import Pilot
 from worlds.fingerprint_builder import SCORES, fingerprint_bundle
 from worlds.long_runs import first
-from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, text_of, until
+from worlds.screens.ui_desk import (
+    choose_suspect,
+    drive,
+    make_desk,
+    make_folder,
+    shows,
+    text_of,
+    until,
+)
 
 from audit.tui.app import KinprintApp
 from audit.tui.screens.inspector import InspectorScreen
-from audit.tui.widgets.suspect_table import SuspectTable
 
 
 @pytest.fixture(params=first(1, SCORES))
@@ -49,12 +56,7 @@ def test_an_audit_with_such_a_bundle_runs_and_its_result_can_be_looked_at(
     folder: Path, score: str
 ) -> None:
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await shows(pilot, "copy.onnx")
-        table = app.screen.query_one(SuspectTable)
-        await pilot.press("2")
-        while table.current is None or table.current.path.name != "copy.onnx":
-            await pilot.press("down")
-        await pilot.press("enter")
+        await choose_suspect(pilot, "copy.onnx")
         await shows(pilot, "8 control images first, then 24 queries")
         await pilot.press("ctrl+s")
         await shows(pilot, "DERIVED")

@@ -4,12 +4,19 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 from worlds.fingerprint_builder import line_up_bundle
-from worlds.screens.ui_desk import drive, make_desk, make_folder, shows, text_of, until
+from worlds.screens.ui_desk import (
+    choose_suspect,
+    drive,
+    make_desk,
+    make_folder,
+    shows,
+    text_of,
+    until,
+)
 
 from audit.tui.app import KinprintApp
 from audit.tui.screens.live import LiveScreen
 from audit.tui.widgets.plots.race_plot import RacePlot
-from audit.tui.widgets.suspect_table import SuspectTable
 
 
 def test_an_audit_is_a_race_of_source_and_siblings(tmp_path: Path) -> None:
@@ -17,12 +24,7 @@ def test_an_audit_is_a_race_of_source_and_siblings(tmp_path: Path) -> None:
     line_up_bundle(folder / "model.kinprint")
 
     async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
-        await shows(pilot, "copy.onnx")
-        table = app.screen.query_one(SuspectTable)
-        await pilot.press("2")
-        while table.current is None or table.current.path.name != "copy.onnx":
-            await pilot.press("down")
-        await pilot.press("enter")
+        await choose_suspect(pilot, "copy.onnx")
         await shows(pilot, "8 control images first, then 24 line-up images")
         await pilot.press("ctrl+s")
         await shows(pilot, "DERIVED")

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 
 import click
 from rich.progress import (
@@ -11,14 +10,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from audit.commands.terminal.consoles import Bars
+from audit.commands.terminal.consoles import Bars, WithBars
 from audit.sweep.run import Listed, Noted, PairDone, Progressed, SweepEvent
 
 LINE_EVERY_S = 30.0
 """Time between two lines where standard error is no terminal, seconds."""
 
 
-class SweepProgress:
+class SweepProgress(WithBars):
     """Follows the events of a sweep.
 
     Args:
@@ -27,40 +26,28 @@ class SweepProgress:
 
     def __init__(self, *, is_shown: bool) -> None:
         self._is_shown = is_shown
-        self._bar = Bars(
+        self._bars = Bars(
             MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), is_shown=is_shown
         )
-        self._is_terminal = self._bar.console.is_terminal
-        self._task = self._bar.add_task("listing", total=None)
+        self._is_terminal = self._bars.console.is_terminal
+        self._task = self._bars.add_task("listing", total=None)
         self._num_derived = self._num_failed = 0
         self._started = self._last_line = time.monotonic()
         self._first_done: int | None = None
-
-    def __enter__(self) -> "SweepProgress":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
     def show(self, event: SweepEvent) -> None:
         """Show one event."""
         match event:
             case Listed(num_names=num, is_complete=is_complete):
-                self._bar.update(self._task, description=f"{num} found")
+                self._bars.update(self._task, description=f"{num} found")
                 if is_complete:
-                    self._bar.reset(self._task, total=num, description="suspects")
+                    self._bars.reset(self._task, total=num, description="suspects")
                     self._started = time.monotonic()
             case PairDone(row=row):
                 self._num_derived += row.verdict == "derived"
                 self._num_failed += row.status in ("failed", "broken off")
             case Progressed(num_done=done, num_names=num):
-                self._bar.update(self._task, completed=done, description=self._told())
+                self._bars.update(self._task, completed=done, description=self._told())
                 self._line(done, num)
             case Noted(text=text):
                 self._say(text)
@@ -69,7 +56,7 @@ class SweepProgress:
 
     def _say(self, text: str) -> None:
         if self._is_terminal:  # above the bar, which is drawn again below
-            console = self._bar.console
+            console = self._bars.console
             console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
         else:
             click.echo(text, err=True)

@@ -7,7 +7,8 @@ gate (`audit.commands.terminal.output_gate`); each text that it is given does.
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO, cast
+from types import TracebackType
+from typing import Any, Self, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.file_proxy import FileProxy
@@ -55,6 +56,24 @@ def result_console() -> Console:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         return PrintableConsole(width=_WIDTH)
     return console
+
+
+class WithBars:
+    """Shows its bars within a ``with`` block."""
+
+    _bars: "Bars"
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
 
 
 class Bars(Progress):

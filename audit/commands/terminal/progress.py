@@ -6,10 +6,10 @@ from types import TracebackType
 from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from audit.asking.events import Answered, AuditEvent, ControlsChecked, Finished, Started
-from audit.commands.terminal.consoles import Bars
+from audit.commands.terminal.consoles import Bars, WithBars
 
 
-class AuditProgress:
+class AuditProgress(WithBars):
     """Follows the events of one audit.
 
     Args:
@@ -22,13 +22,9 @@ class AuditProgress:
         self.num_resumed = 0
         self.seconds = 0.0
         self._start = time.monotonic()
-        self._bar = Bars(MofNCompleteColumn(), TimeElapsedColumn(), is_shown=is_shown)
-        self._task = self._bar.add_task(name, total=None)
+        self._bars = Bars(MofNCompleteColumn(), TimeElapsedColumn(), is_shown=is_shown)
+        self._task = self._bars.add_task(name, total=None)
         self._name = name
-
-    def __enter__(self) -> "AuditProgress":
-        self._bar.start()
-        return self
 
     def __exit__(
         self,
@@ -37,20 +33,20 @@ class AuditProgress:
         traceback: TracebackType | None,
     ) -> None:
         self.seconds = time.monotonic() - self._start
-        self._bar.stop()
+        super().__exit__(kind, error, traceback)
 
     def show(self, event: AuditEvent) -> None:
         """Show one event."""
         match event:
             case Started():
                 self.num_resumed = event.num_answered
-                self._bar.update(
+                self._bars.update(
                     self._task, total=event.num_questions, completed=event.num_answered
                 )
             case Answered():
-                self._bar.update(self._task, completed=event.num_answered)
+                self._bars.update(self._task, completed=event.num_answered)
             case ControlsChecked():
                 told = f"{self._name} (controls {event.check.accuracy:.0%})"
-                self._bar.update(self._task, description=told)
+                self._bars.update(self._task, description=told)
             case Finished():
                 self.finished = event

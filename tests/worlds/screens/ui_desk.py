@@ -20,6 +20,7 @@ from audit.signing.keys import write_key_pair
 from audit.tui.app import KinprintApp
 from audit.tui.desk import Desk
 from audit.tui.preferences import Preferences
+from audit.tui.widgets.suspect_table import SuspectTable
 from worlds.bundle_builder import GOLDEN_PUBLIC_KEY
 from worlds.record_builder import (
     AUDITOR_KEY,
@@ -202,3 +203,13 @@ async def shows(pilot: Pilot[None], text: str) -> None:
         await until(pilot, lambda: text in text_of(app))
     except AssertionError:
         raise AssertionError(f"{text!r} is not on the screen:\n{text_of(app)}") from None
+
+
+async def choose_suspect(pilot: Pilot[None], name: str) -> None:
+    """Put the cursor of the home screen on a suspect and open it."""
+    await shows(pilot, name)
+    table = pilot.app.screen.query_one(SuspectTable)
+    await pilot.press("2")
+    while table.current is None or table.current.path.name != name:
+        await pilot.press("down")
+    await pilot.press("enter")

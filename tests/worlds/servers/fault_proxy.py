@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from worlds.servers.in_thread import in_thread
+
 UPSTREAM_TIMEOUT_S = 60.0
 _OF_ONE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
@@ -164,14 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
 def fault_proxy(port: int, faults: Faults) -> Iterator[FaultProxy]:
     """Stand in front of a port for the duration of a ``with`` block."""
     proxy = FaultProxy(port, faults)
-    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with in_thread(proxy):
         yield proxy
-    finally:
-        proxy.shutdown()
-        thread.join()
-        proxy.server_close()
 
 
 def at_random(rng: random.Random, share: float, kinds: Mapping[str, Fault]) -> Faults:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from worlds.servers.in_thread import in_thread
+
 BASE_FILE = """\
 format = "generic"
 url = "{url}"
@@ -141,14 +143,8 @@ def scripted_server(*replies: Reply, tls: ssl.SSLContext | None = None) -> Itera
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
         server.scheme = "https"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with in_thread(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def endpoint_file(folder: Path, url: str, fields: str = "", tables: str = "") -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from audit.bundle.manifest import BundleContents
+from worlds.servers.in_thread import in_thread
 from worlds.servers.vendor_server import Rule
 
 
@@ -128,11 +129,5 @@ def picky_vendor(
     server = PickyVendor(
         bundle, rule, answers, from_request, names or bundle.manifest.task.class_names
     )
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with in_thread(server):
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -20,6 +20,7 @@ from PIL import Image
 
 from audit.bundle.manifest import BundleContents
 from worlds.servers.fault_proxy import FaultProxy, Faults, fault_proxy
+from worlds.servers.in_thread import in_thread
 
 Rule = Callable[[str, int, int], int]
 """Label from kind (``control``, ``query``), index and the source's label."""
@@ -152,14 +153,7 @@ def vendor(
 ) -> Iterator[Vendor]:
     """Serve for the duration of a ``with`` block, behind a proxy if there are to be faults."""
     server = Vendor(bundle, rule, on_request)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        with ExitStack() as stack:
-            if faults is not None:
-                server.proxy = stack.enter_context(fault_proxy(server.port, faults))
-            yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with in_thread(server), ExitStack() as stack:
+        if faults is not None:
+            server.proxy = stack.enter_context(fault_proxy(server.port, faults))
+        yield server
