@@ -13,7 +13,7 @@ of innocents r that know of no member. A member's score is the sum over the ques
     S_t(n) = sum_{x <= n} (a_t(x, c) - mean_r a_t(x, c_r)).
 
 The rank of the source's score is an exact p-value, with ties against the source. Everything here
-treats the members alike; where the source stands is asked only at the very end (`rank_p_value`,
+treats the members alike; where the source stands is asked only at the very end (`source_p_value`,
 `source_leads`). Worths are integers, multiples of `GRID` nats: sums are the same everywhere.
 """
 
@@ -92,7 +92,7 @@ class Race:
         return np.where(is_led.any(axis=-1), is_led.argmax(axis=-1) + 1, 0)
 
 
-def rank_p_value(scores: NDArray[np.int64], source: int) -> NDArray[np.float64]:
+def source_p_value(scores: NDArray[np.int64], source: int) -> NDArray[np.float64]:
     """Return the share of members whose score is at least the source's, itself included.
 
     Args:
@@ -103,7 +103,7 @@ def rank_p_value(scores: NDArray[np.int64], source: int) -> NDArray[np.float64]:
         ``[...]`` in (0, 1]: at most a with probability at most a if the members are exchangeable.
 
     Example:
-        >>> rank_p_value(np.array([5, 7, 5, 1]), 0)
+        >>> source_p_value(np.array([5, 7, 5, 1]), 0)
         array(0.75)
     """
     num = (scores >= scores[..., source : source + 1]).sum(axis=-1)

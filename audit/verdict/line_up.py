@@ -17,7 +17,7 @@ from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.line_up_fairness import fairness_of
 from audit.bundle.manifest import BundleContents
-from audit.scores.line_up import rank_p_value, source_leads
+from audit.scores.line_up import source_leads, source_p_value
 from audit.verdict.line_up_models import RacedModels
 from audit.verdict.line_up_outcome import LineUpOutcome
 from audit.verdict.line_up_race import LINE_UP, LineUpRace, follow_race, line_up_of
@@ -66,7 +66,7 @@ def judge_line_up(
         is_led_by_source=is_first,
         basis="line-up" if fairness.is_fair and smallest <= rule.alpha + _ROUNDING else "innocents",
         unfair=fairness.reason,
-        rank_p_value=float(rank_p_value(scores, record.source)),
+        rank_p_value=float(source_p_value(scores, record.source)),
         smallest_p_value=smallest,
         innocents_p_value=(1 + len(as_far)) / (1 + models.num_panel_lineages),
         num_lineages=models.num_panel_lineages,

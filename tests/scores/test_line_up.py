@@ -17,9 +17,9 @@ from audit.scores.line_up import (
     class_weights,
     model_races,
     race,
-    rank_p_value,
     rank_worths,
     source_leads,
+    source_p_value,
     worth_table,
 )
 from audit.verdict.p_values import clopper_pearson
@@ -139,7 +139,7 @@ def test_eight_bits_keep_a_probability_within_three_percent() -> None:
 
 
 def test_ties_count_against_the_source() -> None:
-    assert rank_p_value(np.array([4, 4, 1, 0]), 0) == 0.5
+    assert source_p_value(np.array([4, 4, 1, 0]), 0) == 0.5
     assert source_leads(np.array([4, 4, 1, 0]), 0) == 0
 
 
@@ -167,7 +167,7 @@ def test_who_is_the_source_changes_no_question_and_no_stop(form: str, labels_onl
     assert moved.first_lead(10) == whole.first_lead(10)
     for source in range(20):
         place = int(np.flatnonzero(order == source)[0])
-        assert rank_p_value(moved.running[:, -1], place) == rank_p_value(
+        assert source_p_value(moved.running[:, -1], place) == source_p_value(
             whole.running[:, -1], source
         )
 
@@ -178,7 +178,7 @@ def test_a_suspect_that_is_a_sibling_picks_that_sibling() -> None:
         labels = world.members[sibling].argmax(axis=-1)
         running = race(world.line_up, told(labels)).running
         assert running[:, -1].argmax() == sibling
-        assert rank_p_value(running[:, -1], 0) > 0.05
+        assert source_p_value(running[:, -1], 0) > 0.05
 
 
 def simulated(num: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -209,7 +209,7 @@ def is_within_the_rate(num_picked: int) -> bool:
 
 
 def test_innocents_pick_the_source_once_in_twenty_line_ups(null: NDArray[np.int64]) -> None:
-    p_values = rank_p_value(null[..., -1], 0)
+    p_values = source_p_value(null[..., -1], 0)
     low, high = clopper_pearson(int((p_values <= 0.05).sum()), NUM_LINE_UPS, confidence=0.999)
     assert low <= 0.05 <= high
     # exact at every rate that twenty members can give
