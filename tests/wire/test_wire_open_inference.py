@@ -1,10 +1,10 @@
-"""Open Inference Protocol V2 and Triton's extensions: every byte, and what is learned first."""
+"""Open Inference Protocol V2: every byte, and what is learned first."""
 
 import gzip
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pytest_httpserver import HTTPServer
-from worlds.servers.wire_server import IMAGES, Seen, WireServer, opened, pixels, wire_server
+from worlds.servers.open_inference import ALL_SAID, PATH, answer, asking_v2, metadata
+from worlds.servers.wire_server import IMAGES, Ask, Seen, asking, opened, pixels
 
-from adapters.http.suspect import HttpEndpoint
 from adapters.suspect import (
     Capability,
     SuspectConfigError,
@@ -22,63 +22,22 @@ from adapters.suspect import (
     SuspectUnreachableError,
 )
 
-PATH = "/v2/models/m/infer"
-TABLES = "[request]\nbatch_size = 2\n{request}\n[request.tensor]\nscale = 1\n[answer]\n{answer}\n"
-ALL_SAID = 'input = "x"\ndatatype = "FP32"\nlayout = "NCHW"'
 PIXELS_0 = [0.0, 153.0, 51.0, 204.0, 102.0, 255.0]
 """The first image, flat, axes C, H, W."""
 PIXELS_1 = [255.0, 102.0, 204.0, 51.0, 153.0, 0.0]
 ONE_ID = hashlib.sha256(struct.pack("<6f", *PIXELS_0)).hexdigest()[:32]
 TWO_ID = hashlib.sha256(struct.pack("<12f", *PIXELS_0, *PIXELS_1)).hexdigest()[:32]
-Ask = Callable[..., tuple[HttpEndpoint, WireServer]]
-
-
-def metadata(
-    shape: list[int], datatype: str = "FP32", outputs: tuple[str, ...] = ("probs",)
-) -> bytes:
-    document = {
-        "name": "m",
-        "versions": ["1"],
-        "platform": "onnxruntime_onnx",
-        "inputs": [{"name": "x", "datatype": datatype, "shape": shape}],
-        "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, 3]} for name in outputs],
-    }
-    return json.dumps(document).encode()
-
-
-def answer(outputs: list[dict[str, Any]], **more: Any) -> Callable[[Seen], bytes]:
-    """Return what repeats the request's id beside the outputs."""
-
-    def reply(seen: Seen) -> bytes:
-        size = int(seen.headers.get("Inference-Header-Content-Length", len(seen.body)))
-        number = json.loads(seen.body[:size])["id"]
-        return json.dumps({"model_name": "m", "id": number, "outputs": outputs, **more}).encode()
-
-    return reply
-
-
-def scores(values: Any, shape: list[int], name: str = "probs") -> dict[str, Any]:
-    return {"name": name, "shape": shape, "datatype": "FP32", "data": values}
 
 
 @pytest.fixture
 def ask(tmp_path: Path, httpserver: HTTPServer) -> Iterator[Ask]:
-    """Return a function from a format and tables to an endpoint and the server behind it."""
-    endpoints: list[HttpEndpoint] = []
+    """Return a function from tables and an answer to endpoint and server."""
+    with asking(tmp_path, httpserver) as start:
+        yield asking_v2(start)
 
-    def start(
-        request: str = "", answer: str = "", name: str = "open_inference_v2", **settings: Any
-    ) -> tuple[HttpEndpoint, WireServer]:
-        server = wire_server(httpserver, **settings)
-        tables = TABLES.format(request=request, answer=answer)
-        endpoints.append(
-            opened(tmp_path, f'format = "{name}"\nurl = "{server.url}{PATH}"\n{tables}')
-        )
-        return endpoints[-1], server
 
-    yield start
-    for endpoint in endpoints:
-        endpoint.close()
+def scores(values: Any, shape: list[int], name: str = "probs") -> dict[str, Any]:
+    return {"name": name, "shape": shape, "datatype": "FP32", "data": values}
 
 
 def test_what_the_file_leaves_out_is_asked_of_the_server_once(ask: Ask) -> None:
@@ -387,74 +346,6 @@ def test_a_broken_tail_is_refused(
         return header + tail
 
     endpoint, server = ask(f"{ALL_SAID}\nbinary = true", reply=reply)
-    with pytest.raises(SuspectError, match=message):
-        endpoint.predict(IMAGES[:1])
-
-
-def test_triton_is_asked_for_the_best_classes(ask: Ask) -> None:
-    texts = ["0.5:1:hund", "0.25:0:katze", "0.75:2:pferd", "0.125:1:hund"]
-    output = {"name": "probs", "shape": [2, 2], "datatype": "BYTES", "data": texts}
-    endpoint, server = ask(
-        ALL_SAID,
-        'output = "probs"\nclasses = 2',
-        name="triton_classification",
-        reply=answer([output]),
-    )
-    assert endpoint.capability is Capability.TOP_K
-    predictions = endpoint.predict(IMAGES)
-    assert predictions.labels.tolist() == [1, 2]
-    told = predictions.log_probabilities
-    assert told is not None
-    assert np.exp(told) == pytest.approx(
-        np.array([[0.25, 0.5, np.nan], [np.nan, 0.125, 0.75]]), nan_ok=True
-    )
-    assert json.loads(server.seen[0].body)["outputs"] == [
-        {"name": "probs", "parameters": {"classification": 2, "binary_data": False}}
-    ]
-
-
-def test_tritons_values_that_are_no_probabilities_tell_the_best_class_only(ask: Ask) -> None:
-    output = {"name": "probs", "shape": [1, 2], "datatype": "BYTES", "data": ["7.5:1", "-3:0"]}
-    endpoint, _ = ask(ALL_SAID, "classes = 2", name="triton_classification", reply=answer([output]))
-    predictions = endpoint.predict(IMAGES[:1])
-    assert predictions.labels.tolist() == [1]
-    assert predictions.log_probabilities is not None
-    assert np.isnan(predictions.log_probabilities).all()
-
-
-def test_tritons_labels_may_be_names(ask: Ask) -> None:
-    output = {"name": "probs", "shape": [1, 1], "datatype": "BYTES", "data": ["12.5:0:dog:s"]}
-    described = metadata([-1, 3, 1, 2])
-    endpoint, _ = ask(
-        "",
-        'label = "name"',
-        name="triton_classification",
-        described=described,
-        reply=answer([output]),
-    )
-    assert endpoint.capability is Capability.LABELS
-    with pytest.raises(SuspectError, match="expected one of cat, dog, horse, got 'dog:s'"):
-        endpoint.predict(IMAGES[:1])
-
-
-@pytest.mark.parametrize(
-    ("text", "label", "message"),
-    [
-        ("0.5", "index", "expected value:index"),
-        ("cat:1", "index", "expected value:index"),
-        ("nan:1", "index", "expected value:index"),
-        ("0.5:-1", "index", "expected value:index"),
-        (3, "index", "expected value:index"),
-        ("0.5:1", "name", "answer.label: expected a name in '0.5:1', got none"),
-        ("0.5:3", "index", "label: expected a class from 0 to 2, got 3"),
-    ],
-)
-def test_texts_that_are_no_classes_are_refused(
-    ask: Ask, text: object, label: str, message: str
-) -> None:
-    output = {"name": "probs", "shape": [1, 1], "datatype": "BYTES", "data": [text]}
-    table = f'label = "{label}"'
-    endpoint, _ = ask(ALL_SAID, table, name="triton_classification", reply=answer([output]))
     with pytest.raises(SuspectError, match=message):
         endpoint.predict(IMAGES[:1])
 

@@ -3,9 +3,11 @@
 import base64
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +74,10 @@ class WireServer:
         return Response(body, self.status, self.headers, content_type=None)
 
 
+Ask = Callable[..., tuple[HttpEndpoint, WireServer]]
+"""From a format, a path, tables and what is answered to an endpoint and the server behind it."""
+
+
 def wire_server(httpserver: HTTPServer, **settings: object) -> WireServer:
     """Answer every request to the server."""
     server = WireServer(url=httpserver.url_for(""), **settings)  # type: ignore[arg-type]
@@ -104,3 +110,21 @@ def pixels(file: bytes) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(file)) as picture:
         assert picture.format == "PNG"
         return np.asarray(picture)
+
+
+@contextmanager
+def asking(folder: Path, httpserver: HTTPServer) -> Iterator[Ask]:
+    """Ask for the duration of a ``with`` block, with an endpoint file in the folder."""
+    endpoints: list[HttpEndpoint] = []
+
+    def start(
+        name: str, path: str, tables: str, **settings: Any
+    ) -> tuple[HttpEndpoint, WireServer]:
+        server = wire_server(httpserver, **settings)
+        text = f'format = "{name}"\nurl = "{server.url}{path}"\n{tables}\n'
+        endpoints.append(opened(folder, text))
+        return endpoints[-1], server
+
+    yield start
+    for endpoint in endpoints:
+        endpoint.close()
