@@ -23,6 +23,7 @@ from audit.suspects.found_files import FoundBundle, read_found_bundle
 from audit.tui.navigation import OpenNewAudit
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.facts import Facts
+from audit.tui.widgets.pages import lay_pages
 from audit.tui.widgets.plots.budget_plot import BudgetPlot
 from audit.tui.widgets.trigger_sheet import TriggerSheet
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
@@ -104,21 +105,21 @@ everything here is a claim.
         """Show it."""
         shown = event.inspected
         self.query_one(VerdictBanner).data = _banner(shown.found)
-        pages = self.query_one("#pages", TabbedContent)
-        await pages.clear_panes()
         contents = shown.found.contents
         if contents is None:
+            await lay_pages(self, ())
             return
         self.set_note(printable(contents.manifest.model_name))
-        await pages.add_pane(
-            TabPane("1 Manifest", VerticalScroll(Facts(shown.rows)), id="manifest")
-        )
-        await pages.add_pane(TabPane("2 Images", TriggerSheet(contents), id="images"))
-        await pages.add_pane(
-            TabPane("3 References", VerticalScroll(Static(_models(contents))), id="references")
-        )
         plot = BudgetPlot(id="budget-plot")
-        await pages.add_pane(TabPane("4 Queries", Vertical(plot), id="queries"))
+        await lay_pages(
+            self,
+            (
+                TabPane("1 Manifest", VerticalScroll(Facts(shown.rows)), id="manifest"),
+                TabPane("2 Images", TriggerSheet(contents), id="images"),
+                TabPane("3 References", VerticalScroll(Static(_models(contents))), id="references"),
+                TabPane("4 Queries", Vertical(plot), id="queries"),
+            ),
+        )
         plot.budget = shown.budget
         # Whoever leaves while the pages are made takes them along.
         for scroll in self.query("#manifest VerticalScroll"):

@@ -18,6 +18,7 @@ from audit.tui.result_data import ResultData, result_data
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.answer_page import AnswerPage
 from audit.tui.widgets.facts import Facts
+from audit.tui.widgets.pages import lay_pages
 from audit.tui.widgets.score_page import ScorePage
 from audit.tui.widgets.verdict_banner import BannerData, VerdictBanner
 from audit.tui.widgets.verdict_page import VerdictPage
@@ -97,25 +98,26 @@ innocent model, every answer, and where bundle, suspect and answers come from.
 
     async def on_loaded(self, event: Loaded) -> None:
         """Show it."""
-        pages = self.query_one("#pages", TabbedContent)
-        pages.loading = False
         banner = self.query_one(VerdictBanner)
         if event.data is None:
             banner.data = BannerData(headline=f"✗ {event.problem}", rests_on="Escape leaves.")
+            await lay_pages(self, ())
             return
         data = self.data = event.data
         self.set_place(f"Home / Result of {printable(data.record.opening.suspect.name)}")
         self.set_note(printable(data.record.opening.bundle.manifest.model_name))
         banner.data = banner_of(data)
-        for title, name, page in (
+        panes = (
             ("1 Verdict", "verdict", VerdictPage(data)),
             ("2 Scores", "scores", self._score_page(data)),
             ("3 Answers", "answers", self._answer_page(data)),
             ("4 Origin", "origin", self._origin_page(data)),
-        ):
-            await pages.add_pane(TabPane(title, page, id=name))
+        )
+        await lay_pages(self, (TabPane(title, page, id=name) for title, name, page in panes))
         self.refresh_bindings()
-        self.query_one("#verdict VerticalScroll").focus()
+        # Whoever leaves while the pages are made takes them along.
+        for scroll in self.query("#verdict VerticalScroll"):
+            scroll.focus()
 
     def _score_page(self, data: ResultData) -> Widget:
         if data.outcome is None or not data.outcome.scores:
