@@ -77,23 +77,27 @@ def check_commitment(
     except AuditError as error:
         return failed(name, str(error))
     first = seconds(record.rows[0].asked if record.rows else record.opening.started)
+    among = ""
+    if commitment.num_packs > 1:
+        among = f" (pack {commitment.pack} of {commitment.num_packs})"
     if commitment.timestamp is not None and certificates:
-        check, time = _checked(name, commitment.timestamp, bundle.manifest_sha256, certificates)
+        check, time = _checked(name, commitment.timestamp, commitment.subject_sha256, certificates)
         if time is None:
             return check
         if time > first:
             return failed(name, f"made at {utc(time)}, after the first question at {utc(first)}")
         return held(
             name,
-            f"The owner committed to this bundle {_days(first - time)} before the first question; "
-            f"a time-stamping authority saw it at {utc(time)}.",
+            f"The owner committed to this bundle{among} {_days(first - time)} before the first "
+            f"question; a time-stamping authority saw it at {utc(time)}.",
         )
     if claimed > first:
         return failed(name, f"made at {utc(claimed)}, after the first question at {utc(first)}")
     return unchecked(
         name,
-        f"The owner's signed commitment says {utc(claimed)}, {_days(first - claimed)} before the "
-        "first question. That date is the owner's word: ask where and when it was published.",
+        f"The owner's signed commitment{among} says {utc(claimed)}, {_days(first - claimed)} "
+        "before the first question. That date is the owner's word: ask where and when it was "
+        "published.",
     )
 
 

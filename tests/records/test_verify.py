@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from worlds.bundle_builder import GOLDEN, OWNER_KEY, STRANGER_KEY, small_contents
+from worlds.bundle_builder import GOLDEN, OWNER_KEY, small_contents
 from worlds.record_builder import (
     AUDITOR_KEY,
     GOLDEN_BUNDLE,
@@ -24,7 +24,6 @@ from worlds.record_builder import (
     signed,
 )
 
-from audit.bundle.commitment import commitment_bytes
 from audit.records.against_bundle import check_deciding_score, compare
 from audit.records.check import Status
 from audit.records.record import State, parse_record, utc
@@ -354,48 +353,7 @@ def test_queries_asked_of_a_suspect_that_cannot_be_compared_are_refused(tmp_path
     assert text == "query/0: expected no answer, because the control images end the audit"
 
 
-def test_a_commitment_before_the_audit_is_shown_as_the_owners_word(tmp_path: Path) -> None:
-    check = _commitment_check(tmp_path, utc(STARTED - 30 * 86400))
-    assert check[0] is Status.OPEN
-    assert "30 days before the first question. That date is the owner's word" in check[1]
-
-
-def test_a_commitment_after_the_first_question_is_refused(tmp_path: Path) -> None:
-    status, text = _commitment_check(tmp_path, utc(STARTED + 30))
-    assert status is Status.FAILED
-    assert "after the first question" in text
-
-
-def test_a_commitment_whose_time_names_no_zone_is_refused(tmp_path: Path) -> None:
-    status, text = _commitment_check(tmp_path, "2024-12-24T00:00:00")
-    assert status is Status.FAILED
-    assert text == "record: expected a time with its zone, got 2024-12-24T00:00:00"
-
-
-def test_a_commitment_that_the_owner_did_not_sign_is_refused(tmp_path: Path) -> None:
-    status, text = _commitment_check(tmp_path, utc(STARTED - 60), AUDITOR_KEY)
-    assert status is Status.FAILED
-    assert "expected the owner's key" in text
-
-
 def test_differences_between_outcomes_are_found_wherever_they_are() -> None:
     assert compare({"a": [1, {"b": "x"}]}, {"a": [1.25, {"b": "y"}]}) == ["a.0", "a.1.b"]
     assert compare({"a": 1}, {"b": 1}) == [""]
     assert compare([1], [1, 2]) == [""]
-
-
-def _commitment_check(
-    tmp_path: Path, committed: str, key: object = OWNER_KEY
-) -> tuple[Status, str]:
-    assert isinstance(key, type(STRANGER_KEY))
-    path = tmp_path / "test.kincommit"
-    path.write_bytes(
-        commitment_bytes(
-            audited_contents().manifest_sha256, key, committed=committed, timestamp=None
-        )
-    )
-    verification = verify_record(
-        GOLDEN_RECORD, GOLDEN_BUNDLE, TRUST, commitment_path=path, now=LATER
-    )
-    (check,) = [check for check in verification.checks if check.name == "commitment"]
-    return check.status, check.text
