@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from adapters.strict_model import FrozenModel
-from audit.bundle.manifest import MAX_RATE
+from audit.bundle.commitment import MAX_PACKS
+from audit.bundle.manifest import MAX_RATE, Scalar
 
 
 class CraftSettings(FrozenModel):
@@ -15,6 +16,9 @@ class CraftSettings(FrozenModel):
     """MFUE triggers, N."""
     num_queries: Annotated[int, Field(ge=20, le=10_000)] = 100
     """Queries of the likelihood ratio, Q; with another method its images or groups of images."""
+    num_packs: Annotated[int, Field(ge=1, le=MAX_PACKS)] = 1
+    """Bundles with triggers and queries of their own, each from its own part of the held-out
+    images: to use one in public leaves the others unknown."""
     probes: Literal["ascent", "noise"] = "ascent"
     """What probes are drawn towards: the source's ascent (paper) or noise (public code)."""
     num_probes: Annotated[int, Field(ge=2, le=1000)] = 100
@@ -52,3 +56,11 @@ class CraftSettings(FrozenModel):
     min_control_agreement: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Share of the source's control accuracy that a comparable suspect must reach."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    def facts_of_pack(self, pack: int) -> dict[str, Scalar]:
+        """Return what a bundle's manifest says about which pack it is.
+
+        Args:
+            pack: From 1 on.
+        """
+        return {"pack": pack} if self.num_packs > 1 else {}

@@ -61,7 +61,7 @@ def craft_bundles(
                 references = _references(population, workshop)
             tell(f"crafting {wanted.name}")
             try:
-                crafted = _craft(config, population, workshop, wanted, references, cache)
+                (crafted,) = _craft(config, population, workshop, wanted, references, cache)
             except GenerationError as error:
                 tell(f"{wanted.name} cannot be crafted: {error}")
                 continue
@@ -81,7 +81,7 @@ def _craft(
     wanted: Fingerprinting,
     references: Sequence[PoolModel],
     cache: Path,
-) -> Crafted:
+) -> tuple[Crafted, ...]:
     (source,) = population.of("source")
     model = load_network(population.folder, source.key, workshop)
     data = workshop.data

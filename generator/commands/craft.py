@@ -57,6 +57,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--student-learning-rate", type=float, help="Their peak learning rate (0.1).")
 @click.option("--triggers", "num_triggers", type=int, help="MFUE triggers (100).")
 @click.option("--queries", "num_queries", type=int, help="Queries, or images of the method (100).")
+@click.option(
+    "--packs",
+    "num_packs",
+    type=int,
+    help="Bundles with queries of their own, to use in public one by one (1).",
+)
 @click.option("--probes", type=click.Choice(["ascent", "noise"]), help="Kind of probes (ascent).")
 @click.option(
     "--candidates",
@@ -107,6 +113,6 @@ def command(config_path: Path | None, is_plan: bool, quiet: bool, **options: Any
             click.echo("\n".join(lines))
         return 0
     if ranks.is_first:
-        click.echo(str(job.out))
+        click.echo("\n".join(map(str, job.outputs)))
         click.echo(done, err=True)
     return 0

@@ -62,7 +62,7 @@ def make_bundle(folder: Path, report: Callable[[str, int, int], None]) -> tuple[
         max_training=None,
         rng=np.random.default_rng(SETTINGS.seed),
     )
-    crafted = craft(
+    (crafted,) = craft(
         source,
         splits,
         demo_references(),

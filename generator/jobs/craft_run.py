@@ -119,24 +119,25 @@ def run_job(job: CraftJob, *, report: Report, tell: Tell) -> str:
         )
         references, spare = held_back(job, references, len(prepared.references))
         crafted = _crafted(job, chosen, prepared.source, splits, references, work, report)
-        if crafted.num_mimics_found:
-            tell(f"Went on from {crafted.num_mimics_found} mimics of an earlier run in {work}.")
-        for remark in remarks(crafted):
+        if crafted[0].num_mimics_found:
+            tell(f"Went on from {crafted[0].num_mimics_found} mimics of an earlier run in {work}.")
+        # What is true of the pools is true of every pack: said once.
+        for remark in dict.fromkeys(remark for pack in crafted for remark in remarks(pack)):
             tell(f"{remark[0].upper()}{remark[1:]}.")
         if not ranks.is_first:
-            return crafted.summary  # everybody has the same bundle; one writes it
-        audit_own_source(
-            crafted.manifest,
-            crafted.arrays,
-            key,
-            prepared.source,
-            spare,
-            report=report,
-            tell=tell,
-        )
-        digest = write_bundle(job.out, crafted.manifest, crafted.arrays, key)
+            return crafted[0].summary  # everybody has the same bundles; one writes them
+        # All of them before any is written: packs are one set.
+        for pack in crafted:
+            audit_own_source(
+                pack.manifest, pack.arrays, key, prepared.source, spare, report=report, tell=tell
+            )
+        digests = [
+            write_bundle(path, pack.manifest, pack.arrays, key)[:16]
+            for path, pack in zip(job.outputs, crafted, strict=True)
+        ]
+    bundles = f"bundle {digests[0]}" if len(digests) == 1 else f"packs {', '.join(digests)}"
     return (
-        f"{crafted.summary}, {len(references)} references; bundle {digest[:16]}, signed by "
+        f"{crafted[0].summary}, {len(references)} references; {bundles}, signed by "
         f"{key.public_key.key_id[:16]}"
     )
 
@@ -264,7 +265,7 @@ def _crafted(
     references: Sequence[PoolModel],
     work: Path,
     report: Report,
-) -> Crafted:
+) -> tuple[Crafted, ...]:
     name = job.name or (job.weights or Path(job.model)).stem
     created = job.created or creation_time()
     if chosen is None:

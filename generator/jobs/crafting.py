@@ -58,6 +58,14 @@ class CraftJob(CraftSettings):
     budget: str | None = None
     """Time that the run may take, such as ``2h``."""
 
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Return the bundles to write: ``out``, or ``out`` with the number of each pack."""
+        if self.num_packs == 1:
+            return (self.out,)
+        numbers = range(1, self.num_packs + 1)
+        return tuple(self.out.with_stem(f"{self.out.stem}-{number}") for number in numbers)
+
     def settings(self) -> CraftSettings:
         """Return the part that shapes the bundle."""
         return CraftSettings(**{name: getattr(self, name) for name in CraftSettings.model_fields})

@@ -18,6 +18,8 @@ from audit.scores.rank_correlation import top_classes
 from audit.verdict.rule import MIN_QUERIES
 from generator.crafting.fingerprint import Fingerprint, FingerprintMethod, Pools
 from generator.errors import GenerationError
+from generator.images.labelled import ImageSet
+from generator.images.packs import deal
 from generator.images.splits import Splits
 from generator.jobs.bundle_contents import control_answers, make_manifest, model_records
 from generator.jobs.mfue import Crafted, Report
@@ -37,6 +39,7 @@ from generator.sources.torch_suspect import TorchSuspect, answer_all
 
 _SHARED_SETTINGS = (
     "num_queries",
+    "num_packs",
     "num_mimics",
     "mimic_radius",
     "mimic_learning_rate",
@@ -64,8 +67,8 @@ def craft_fingerprint(
     created: str,
     work: Path | None = None,
     report: Report = lambda stage, done, total: None,
-) -> Crafted:
-    """Craft a bundle's contents with one method.
+) -> tuple[Crafted, ...]:
+    """Craft the contents of a bundle with one method, or of each of its packs.
 
     Args:
         source: As in `generator.jobs.mfue.craft`, like the rest but for method and options.
@@ -114,11 +117,80 @@ def craft_fingerprint(
         report=report,
     )
     followers = [*derived.copies, *derived.students]
+    judged = [*calibration, *derived.calibration]
+    selected = [*selection, *followers]
+    records = [
+        *model_records("selection", selected, splits.controls),
+        *model_records("calibration", judged, splits.controls),
+    ]
+    packs = deal(
+        splits.candidates,
+        settings.num_packs,
+        np.random.default_rng([settings.seed, 0x9AC5]),
+    )
+    made = []
+    for pack, images in enumerate(packs, start=1):
+        found = _found(
+            source,
+            images,
+            Pools(derived=networks(followers), innocents=networks(selection)),
+            settings,
+            method,
+            options,
+            report,
+        )
+        arrays = _arrays(source, splits, settings, method, found, selected, judged, report)
+        facts: dict[str, Scalar] = {
+            **{name: getattr(settings, name) for name in _SHARED_SETTINGS},
+            **settings.facts_of_pack(pack),
+            **{f"option_{name}": _scalar(value) for name, value in options.model_dump().items()},
+            **{f"found_{name}": value for name, value in found.findings.items()},
+        }
+        manifest = make_manifest(
+            source,
+            splits,
+            settings,
+            facts,
+            records,
+            method=method.name,
+            default_score=method.score,
+            probes=None,
+            model_name=model_name,
+            owner=owner,
+            created=created,
+            control_accuracy=control_accuracy,
+        )
+        told = ", ".join(f"{name} {value}" for name, value in found.findings.items())
+        num_groups = len(np.unique(found.groups))
+        grouped = f" in {num_groups} groups" if num_groups < len(found.groups) else ""
+        made.append(
+            Crafted(
+                manifest=manifest,
+                arrays=arrays,
+                num_mimics_found=num_found,
+                summary=f"{len(arrays.queries)} {method.name} images{grouped} "
+                f"({told or 'no findings'})",
+                left_out=derived.left_out,
+            )
+        )
+    return tuple(made)
+
+
+def _found(
+    source: Source,
+    images: ImageSet,
+    pools: Pools,
+    settings: CraftSettings,
+    method: FingerprintMethod,
+    options: FrozenModel,
+    report: Report,
+) -> Fingerprint:
+    """Let the method craft a pack from its images."""
     found = method.craft(
         source.model,
-        splits.candidates.images,
-        splits.candidates.labels,
-        Pools(derived=networks(followers), innocents=networks(selection)),
+        images.images,
+        images.labels,
+        pools,
         options,
         num_images=settings.num_queries,
         rng=np.random.default_rng([settings.seed, 0xF19E2]),
@@ -131,41 +203,7 @@ def craft_fingerprint(
             f"got {len(found.images)} of {settings.num_queries} ({told}); give more images with "
             "--held-out, or other options"
         )
-    judged = [*calibration, *derived.calibration]
-    selected = [*selection, *followers]
-    arrays = _arrays(source, splits, settings, method, found, selected, judged, report)
-    facts: dict[str, Scalar] = {
-        **{name: getattr(settings, name) for name in _SHARED_SETTINGS},
-        **{f"option_{name}": _scalar(value) for name, value in options.model_dump().items()},
-        **{f"found_{name}": value for name, value in found.findings.items()},
-    }
-    manifest = make_manifest(
-        source,
-        splits,
-        settings,
-        facts,
-        [
-            *model_records("selection", selected, splits.controls),
-            *model_records("calibration", judged, splits.controls),
-        ],
-        method=method.name,
-        default_score=method.score,
-        probes=None,
-        model_name=model_name,
-        owner=owner,
-        created=created,
-        control_accuracy=control_accuracy,
-    )
-    told = ", ".join(f"{name} {value}" for name, value in found.findings.items())
-    num_groups = len(np.unique(found.groups))
-    grouped = f" in {num_groups} groups" if num_groups < len(found.groups) else ""
-    return Crafted(
-        manifest=manifest,
-        arrays=arrays,
-        num_mimics_found=num_found,
-        summary=f"{len(arrays.queries)} {method.name} images{grouped} ({told or 'no findings'})",
-        left_out=derived.left_out,
-    )
+    return found
 
 
 def _innocents(

@@ -5,7 +5,6 @@
 Every draw comes from the one seed, by purpose; on a CPU the same inputs give the same bytes.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,14 @@ from adapters.suspect import Suspect
 from audit.bundle.manifest import Arrays, Manifest
 from generator.crafting.contrast import craft_contrast, runner_up
 from generator.crafting.descent import DescentSettings
-from generator.crafting.probing import find_probes
 from generator.crafting.queries import choose_queries
 from generator.crafting.views import views_of
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
+from generator.images.packs import deal
 from generator.images.splits import Splits
 from generator.jobs.bundle_contents import collect_arrays, make_manifest, model_records
-from generator.methods.mfue import craft_triggers
+from generator.jobs.pack_triggers import craft_pack_triggers
 from generator.pools.copies import HARDENED
 from generator.pools.derived import DerivedPool, make_derived_pool
 from generator.pools.mimics import MimicSettings, make_mimics
@@ -38,21 +37,18 @@ from generator.pools.references import (
 )
 from generator.settings import CraftSettings
 from generator.sources.source import Source
-from generator.sources.torch_suspect import predict_logits
 
 Report = Callable[[str, int, int], None]
 """Called with (stage, done, in all)."""
 
-_SPARE_TRIGGERS = 1.3
-"""Triggers crafted per trigger wanted: some have no usable probes."""
-_SPARE_QUERIES = 1.5
+SPARE_QUERIES = 1.5
 """Contrast queries crafted per query wanted: the best are kept."""
-_MAX_CANDIDATES = 4000
+MAX_CANDIDATES = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crafted:
-    """What `craft` made, ready for `audit.bundle.bundle_file.write_bundle`."""
+    """One bundle that `craft` made, ready for `audit.bundle.bundle_file.write_bundle`."""
 
     manifest: Manifest
     arrays: Arrays
@@ -75,8 +71,8 @@ def craft(
     created: str,
     work: Path | None = None,
     report: Report = lambda stage, done, total: None,
-) -> Crafted:
-    """Craft a bundle's contents.
+) -> tuple[Crafted, ...]:
+    """Craft the contents of a bundle, or of each of its packs.
 
     Args:
         source: The owner's model, on the device that computes.
@@ -113,32 +109,15 @@ def craft(
         work=work,
         on_step=lambda done, total: report("mimic pool", done, total),
     )
-    carriers = _carriers(source, splits.candidates, settings.num_triggers, rng)
-    descent = DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps)
-    triggers = craft_triggers(
-        mimics,
-        carriers.images,
-        carriers.labels,
-        descent,
-        on_step=lambda done, total: report("triggers", done, total),
+    packs = deal(
+        splits.candidates,
+        settings.num_packs,
+        np.random.default_rng([settings.seed, 0x9AC5]),
     )
-    usable = find_probes(
-        source.model,
-        triggers.images,
-        carriers.labels,
-        kind=settings.probes,
-        num_probes=settings.num_probes,
-        num_wanted=settings.num_triggers,
-        seed=_probe_seed(source, settings.seed),
-        rng=rng,
-        on_step=lambda done, total: report("probes", done, total),
-    )
-    if not len(usable.kept):
-        raise GenerationError(
-            f"triggers: none of {len(carriers)} has an alpha at which half of its "
-            f"{settings.probes} probes cross the source's boundary; try --probes noise or more "
-            "triggers"
-        )
+    triggers = [
+        craft_pack_triggers(source, images, mimics, settings, pack, rng, report)
+        for pack, images in enumerate(packs, start=1)
+    ]
     derived = make_derived_pool(
         source,
         mimics,
@@ -150,66 +129,64 @@ def craft(
         report=report,
     )
     shaping = [*selection, *derived.hardened_innocents]
-    candidates = _candidates(
-        source,
-        splits.candidates,
-        triggers.images[usable.kept],
-        derived,
-        selection,
-        settings,
-        rng,
-        report,
-    )
-    report("queries", 0, 1)
-    queries = choose_queries(
-        candidates,
-        [_suspects(group) for group in (derived.copies, derived.students) if group],
-        _suspects(derived.deployments),
-        _suspects(shaping),
-        num_queries=settings.num_queries,
-        epsilon=settings.epsilon,
-        rng=rng,
-    )
-    report("queries", 1, 1)
     judged = [*calibration, *derived.calibration]
     selected = [*shaping, *derived.copies, *derived.deployments, *derived.students]
-    arrays = collect_arrays(
-        source,
-        splits,
-        carriers.take(usable.kept),
-        triggers.images[usable.kept],
-        usable,
-        queries,
-        selected,
-        judged,
-        report,
-    )
     records = [
         *model_records("selection", selected, splits.controls),
         *model_records("calibration", judged, splits.controls),
     ]
-    manifest = make_manifest(
-        source,
-        splits,
-        settings,
-        settings.model_dump(),
-        records,
-        method="mfue",
-        default_score="likelihood-ratio",
-        probes=usable.settings,
-        model_name=model_name,
-        owner=owner,
-        created=created,
-        control_accuracy=control_accuracy,
-    )
-    return Crafted(
-        manifest=manifest,
-        arrays=arrays,
-        num_mimics_found=num_found,
-        summary=f"{len(arrays.triggers)} triggers ({triggers.steps.mean():.0f} steps each), "
-        f"{len(arrays.queries)} queries",
-        left_out=derived.left_out,
-    )
+    made = []
+    for pack, (images, own) in enumerate(zip(packs, triggers, strict=True), start=1):
+        candidates = _candidates(
+            source, images, own.images, derived, selection, settings, rng, report
+        )
+        report("queries", 0, 1)
+        queries = choose_queries(
+            candidates,
+            [_suspects(group) for group in (derived.copies, derived.students) if group],
+            _suspects(derived.deployments),
+            _suspects(shaping),
+            num_queries=settings.num_queries,
+            epsilon=settings.epsilon,
+            rng=rng,
+        )
+        report("queries", 1, 1)
+        arrays = collect_arrays(
+            source,
+            splits,
+            own.carriers,
+            own.images,
+            own.probes,
+            queries,
+            selected,
+            judged,
+            report,
+        )
+        manifest = make_manifest(
+            source,
+            splits,
+            settings,
+            settings.model_dump() | settings.facts_of_pack(pack),
+            records,
+            method="mfue",
+            default_score="likelihood-ratio",
+            probes=own.probes.settings,
+            model_name=model_name,
+            owner=owner,
+            created=created,
+            control_accuracy=control_accuracy,
+        )
+        made.append(
+            Crafted(
+                manifest=manifest,
+                arrays=arrays,
+                num_mimics_found=num_found,
+                summary=f"{len(arrays.triggers)} triggers ({own.mean_steps:.0f} steps each), "
+                f"{len(arrays.queries)} queries",
+                left_out=derived.left_out,
+            )
+        )
+    return tuple(made)
 
 
 def _candidates(
@@ -223,12 +200,12 @@ def _candidates(
     report: Report,
 ) -> list[NDArray[np.uint8]]:
     """Return the images among which queries are chosen by kind, each ``[N, H, W, C]``."""
-    natural = images.take(images.balanced_order(rng)[:_MAX_CANDIDATES])
+    natural = images.take(images.balanced_order(rng)[:MAX_CANDIDATES])
     if settings.candidates == "natural":
         return [natural.images]
     if settings.candidates == "triggers":
         return [triggers]
-    clean = natural.take(np.arange(min(len(natural), round(_SPARE_QUERIES * settings.num_queries))))
+    clean = natural.take(np.arange(min(len(natural), round(SPARE_QUERIES * settings.num_queries))))
     contrast = craft_contrast(
         [networks(group) for group in _groups(derived)],
         [group for group in map(networks, (innocents, derived.hardened_innocents)) if group],
@@ -257,21 +234,3 @@ def _groups(derived: DerivedPool) -> list[list[PoolModel]]:
 
 def _suspects(models: Sequence[PoolModel]) -> list[Suspect]:
     return [model.suspect for model in models]
-
-
-def _carriers(
-    source: Source, candidates: ImageSet, num_triggers: int, rng: np.random.Generator
-) -> ImageSet:
-    """Take clean images that the source gets right, class-balanced, with spares."""
-    right = predict_logits(source.model, candidates.images).argmax(axis=1) == candidates.labels
-    usable = candidates.take(np.flatnonzero(right))
-    if len(usable) < num_triggers:
-        raise GenerationError(
-            f"images: {num_triggers} triggers need as many held-out images that the source gets "
-            f"right, found {len(usable)}; give more images or fewer --triggers"
-        )
-    return usable.take(usable.balanced_order(rng)[: round(_SPARE_TRIGGERS * num_triggers)])
-
-
-def _probe_seed(source: Source, seed: int) -> bytes:
-    return hashlib.sha256(f"{source.weights_sha256}/{seed}".encode()).digest()

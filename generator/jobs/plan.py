@@ -10,6 +10,8 @@ from typing import Any
 
 from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
+from generator.jobs.mfue import MAX_CANDIDATES, SPARE_QUERIES
+from generator.jobs.pack_triggers import SPARE_TRIGGERS
 from generator.pools.reference_kinds import KINDS, ReferenceKind
 from generator.settings import CraftSettings
 from generator.training.speed import Speed
@@ -27,8 +29,6 @@ adversary comes with the gradients of training."""
 _NUM_COPIES = 46
 _NUM_SELECTION_COPIES = 19
 """Copies, deployments and hardened innocents that shape queries, of all of them."""
-_SPARE_TRIGGERS, _SPARE_QUERIES = 1.3, 1.5
-_MAX_CANDIDATES = 4000
 _PROBE_ASKINGS = 6.0
 """Bisections of alpha until about half of the probes cross, on average."""
 _ASCENT_STEPS = 48
@@ -114,8 +114,9 @@ def _stages(
     epoch = sizes.num_training * speed.training
     selected = _NUM_SELECTION_COPIES + (sizes.num_given + sizes.num_trained) // 2
     judged = (_NUM_COPIES - _NUM_SELECTION_COPIES) + (sizes.num_given + sizes.num_trained + 1) // 2
-    num_triggers = round(_SPARE_TRIGGERS * settings.num_triggers)
-    probes = settings.num_triggers * settings.num_probes
+    num_packs = settings.num_packs
+    num_triggers = round(SPARE_TRIGGERS * settings.num_triggers) * num_packs
+    probes = settings.num_triggers * settings.num_probes * num_packs
     stages = [
         Stage(
             name="references",
@@ -163,9 +164,9 @@ def _stages(
             + probes * (_PROBE_ASKINGS + judged) * speed.forward,
         ),
     ]
-    num_natural = min(_MAX_CANDIDATES, sizes.num_candidates)
+    num_natural = min(MAX_CANDIDATES * num_packs, sizes.num_candidates)
     if settings.candidates not in ("natural", "triggers"):
-        crafted = min(num_natural, round(_SPARE_QUERIES * settings.num_queries))
+        crafted = min(num_natural, round(SPARE_QUERIES * settings.num_queries) * num_packs)
         stages.append(
             Stage(
                 name="contrast queries",
