@@ -1,12 +1,15 @@
 """What an owner can choose about crafting."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from adapters.strict_model import FrozenModel
 from audit.bundle.commitment import MAX_PACKS
 from audit.bundle.manifest import MAX_RATE, Scalar
+
+CraftedScore = Literal["likelihood-ratio", "rank-correlation", "mfue-w", "mfue-b"]
+"""Scores that a bundle of MFUE can be judged by."""
 
 
 class CraftSettings(FrozenModel):
@@ -16,6 +19,9 @@ class CraftSettings(FrozenModel):
     """MFUE triggers, N."""
     num_queries: Annotated[int, Field(ge=20, le=10_000)] = 100
     """Queries of the likelihood ratio, Q; with another method its images or groups of images."""
+    scores: Annotated[tuple[CraftedScore, ...], Field(strict=False)] = get_args(CraftedScore)
+    """What MFUE's bundle is made for. Triggers serve ``mfue-w``, their probes ``mfue-b``: whoever
+    leaves these out spares most of the questions to every calibration model."""
     num_packs: Annotated[int, Field(ge=1, le=MAX_PACKS)] = 1
     """Bundles with triggers and queries of their own, each from its own part of the held-out
     images: to use one in public leaves the others unknown."""
@@ -56,6 +62,38 @@ class CraftSettings(FrozenModel):
     min_control_agreement: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Share of the source's control accuracy that a comparable suspect must reach."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @field_validator("scores", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        return given.split(",") if isinstance(given, str) else given
+
+    @field_validator("scores")
+    @classmethod
+    def _with_the_deciding_one(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if "likelihood-ratio" not in given:
+            raise ValueError("expected likelihood-ratio among them, which decides")
+        return given
+
+    @model_validator(mode="after")
+    def _with_what_it_chooses_from(self) -> Self:
+        if self.candidates == "triggers" and not self.has_triggers:
+            raise ValueError("candidates: triggers need mfue-w or mfue-b among the scores")
+        return self
+
+    @property
+    def has_probes(self) -> bool:
+        """Whether triggers get probes."""
+        return "mfue-b" in self.scores
+
+    @property
+    def has_triggers(self) -> bool:
+        """Whether there are triggers."""
+        return self.has_probes or "mfue-w" in self.scores
+
+    def facts(self) -> dict[str, Scalar]:
+        """Return the settings as a manifest has them, which knows no lists."""
+        return self.model_dump() | {"scores": ",".join(self.scores)}
 
     def facts_of_pack(self, pack: int) -> dict[str, Scalar]:
         """Return what a bundle's manifest says about which pack it is.

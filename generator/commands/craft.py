@@ -58,6 +58,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--triggers", "num_triggers", type=int, help="MFUE triggers (100).")
 @click.option("--queries", "num_queries", type=int, help="Queries, or images of the method (100).")
 @click.option(
+    "--scores",
+    metavar="NAMES",
+    help="What MFUE's bundle is made for, such as likelihood-ratio,rank-correlation (all).",
+)
+@click.option(
     "--packs",
     "num_packs",
     type=int,

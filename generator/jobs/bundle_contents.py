@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.suspect import Suspect
 from audit.bundle.bundle_file import UNSEALED
 from audit.bundle.manifest import (
     Arrays,
@@ -38,7 +39,7 @@ def collect_arrays(
     splits: Splits,
     carriers: ImageSet,
     triggers: NDArray[np.uint8],
-    usable: UsableProbes,
+    usable: UsableProbes | None,
     queries: Queries,
     selected: Sequence[PoolModel],
     judged: Sequence[PoolModel],
@@ -49,33 +50,23 @@ def collect_arrays(
     ``selected`` are the selection models in the manifest's order, ``judged`` those that calibrate.
     """
     asked, num_classes = TorchSuspect("source", source.model), len(carriers.class_names)
-    settings = usable.settings
-    query_answers, losses, hits = [], [], np.zeros((len(judged), len(triggers)), dtype=np.int64)
-    for model in judged:
+    query_answers, losses = [], []
+    for done, model in enumerate(judged, start=1):
         query_answers.append(answer_all(model.suspect, queries.images))
-        losses.append(cross_entropy(answer_all(model.suspect, triggers), carriers.labels))
-    for index in range(len(triggers)):
-        images = make_probes(
-            index,
-            triggers[index],
-            usable.ends[index],
-            int(usable.alphas[index]),
-            kind=settings.kind,
-            num_probes=settings.num_probes,
-            seed=bytes.fromhex(settings.seed),
-        )
-        for row, model in enumerate(judged):
-            given = answer_all(model.suspect, images).argmax(axis=1)
-            hits[row, index] = probe_hits(given[None], carriers.labels[index : index + 1])[0]
-        report("calibration", index + 1, len(triggers))
+        answers = _answers(model.suspect, triggers, num_classes)
+        losses.append(cross_entropy(answers, carriers.labels))
+        report("calibration", done, len(judged))
+    hits = _all_probe_hits(carriers.labels, triggers, usable, judged, report)
     return Arrays(
         triggers=triggers,
         carriers=carriers.images,
         trigger_labels=carriers.labels,
-        source_trigger_log_probabilities=answer_all(asked, triggers),
-        probe_alphas=usable.alphas,
-        probe_ends=usable.ends,
-        source_probe_labels=usable.source_labels,
+        source_trigger_log_probabilities=_answers(asked, triggers, num_classes),
+        probe_alphas=np.empty(0, np.int64) if usable is None else usable.alphas,
+        probe_ends=triggers[:, None][:, :0] if usable is None else usable.ends,
+        source_probe_labels=np.empty((len(triggers), 0), np.int64)
+        if usable is None
+        else usable.source_labels,
         queries=queries.images,
         source_query_labels=answer_all(asked, queries.images).argmax(axis=1),
         query_groups=np.arange(len(queries.images)),
@@ -95,6 +86,40 @@ def collect_arrays(
         model_trigger_losses=np.array(losses, dtype=np.float64),
         model_probe_hits=hits,
     )
+
+
+def _answers(model: Suspect, images: NDArray[np.uint8], num_classes: int) -> NDArray[np.float64]:
+    """Return the log-probabilities ``[N, K]`` of some images, or of none."""
+    return answer_all(model, images) if len(images) else np.empty((0, num_classes))
+
+
+def _all_probe_hits(
+    labels: NDArray[np.int64],
+    triggers: NDArray[np.uint8],
+    usable: UsableProbes | None,
+    judged: Sequence[PoolModel],
+    report: Callable[[str, int, int], None],
+) -> NDArray[np.int64]:
+    """Return how many probes of each trigger each model gives its class, ``[R, N]``."""
+    hits = np.zeros((len(judged), len(triggers)), dtype=np.int64)
+    if usable is None:
+        return hits
+    settings = usable.settings
+    for index in range(len(triggers)):
+        images = make_probes(
+            index,
+            triggers[index],
+            usable.ends[index],
+            int(usable.alphas[index]),
+            kind=settings.kind,
+            num_probes=settings.num_probes,
+            seed=bytes.fromhex(settings.seed),
+        )
+        for row, model in enumerate(judged):
+            given = answer_all(model.suspect, images).argmax(axis=1)
+            hits[row, index] = probe_hits(given[None], labels[index : index + 1])[0]
+        report("probes of calibration models", index + 1, len(triggers))
+    return hits
 
 
 def control_answers(models: Sequence[PoolModel], controls: ImageSet) -> NDArray[np.int64]:

@@ -166,11 +166,11 @@ def craft(
             source,
             splits,
             settings,
-            settings.model_dump() | settings.facts_of_pack(pack),
+            settings.facts() | settings.facts_of_pack(pack),
             records,
             method="mfue",
             default_score="likelihood-ratio",
-            probes=own.probes.settings,
+            probes=None if own.probes is None else own.probes.settings,
             model_name=model_name,
             owner=owner,
             created=created,
@@ -181,8 +181,7 @@ def craft(
                 manifest=manifest,
                 arrays=arrays,
                 num_mimics_found=num_found,
-                summary=f"{len(arrays.triggers)} triggers ({own.mean_steps:.0f} steps each), "
-                f"{len(arrays.queries)} queries",
+                summary=own.summary + f"{len(arrays.queries)} queries",
                 left_out=derived.left_out,
             )
         )

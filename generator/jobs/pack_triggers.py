@@ -23,13 +23,15 @@ SPARE_TRIGGERS = 1.3
 
 @dataclass(frozen=True, kw_only=True)
 class PackTriggers:
-    """A pack's triggers that have probes, N of them."""
+    """A pack's triggers, N of them; none where no score asks for them."""
 
     images: NDArray[np.uint8]
     """``[N, H, W, C]``"""
     carriers: ImageSet
-    probes: UsableProbes
-    mean_steps: float
+    probes: UsableProbes | None
+    """None where no score asks for them."""
+    summary: str
+    """What was made, for a line on the screen; empty without triggers."""
 
 
 def craft_pack_triggers(
@@ -55,6 +57,9 @@ def craft_pack_triggers(
     Raises:
         GenerationError: Too few images, or no trigger has usable probes.
     """
+    if not settings.has_triggers:
+        none = images.take(np.arange(0))
+        return PackTriggers(images=none.images, carriers=none, probes=None, summary="")
     carriers = _carriers(source, images, settings.num_triggers, rng)
     crafted = craft_triggers(
         mimics,
@@ -63,6 +68,15 @@ def craft_pack_triggers(
         DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps),
         on_step=lambda done, total: report("triggers", done, total),
     )
+    told = f" triggers ({crafted.steps.mean():.0f} steps each), "
+    if not settings.has_probes:
+        first = np.arange(min(settings.num_triggers, len(carriers)))
+        return PackTriggers(
+            images=crafted.images[first],
+            carriers=carriers.take(first),
+            probes=None,
+            summary=f"{len(first)}{told}",
+        )
     usable = find_probes(
         source.model,
         crafted.images,
@@ -84,7 +98,7 @@ def craft_pack_triggers(
         images=crafted.images[usable.kept],
         carriers=carriers.take(usable.kept),
         probes=usable,
-        mean_steps=float(crafted.steps.mean()),
+        summary=f"{len(usable.kept)}{told}",
     )
 
 

@@ -150,7 +150,7 @@ def _stages(
         )
     if not is_mfue:
         return tuple(stages)
-    stages += [
+    trigger_stages = [
         Stage(
             name="triggers",
             what=f"{num_triggers} images, at most {settings.max_steps} steps against "
@@ -164,6 +164,7 @@ def _stages(
             + probes * (_PROBE_ASKINGS + judged) * speed.forward,
         ),
     ]
+    stages += trigger_stages[: settings.has_triggers + settings.has_probes]
     num_natural = min(MAX_CANDIDATES * num_packs, sizes.num_candidates)
     if settings.candidates not in ("natural", "triggers"):
         crafted = min(num_natural, round(SPARE_QUERIES * settings.num_queries) * num_packs)
@@ -204,6 +205,12 @@ def _passes(kind: ReferenceKind, epochs: float) -> float:
 CONCESSIONS: tuple[tuple[str, Any, str], ...] = (
     ("num_probes", 20, "20 instead of 100 probes a trigger: MFUE's rate is coarser"),
     ("num_triggers", 40, "40 instead of 100 MFUE triggers"),
+    (
+        "scores",
+        ("likelihood-ratio", "rank-correlation", "mfue-w"),
+        "no probes: MFUE judges files only",
+    ),
+    ("scores", ("likelihood-ratio", "rank-correlation"), "no MFUE triggers and scores"),
     ("max_steps", 40, "at most 40 instead of 100 steps for triggers and queries"),
     ("max_images", 4000, "models train on at most 4000 images"),
     ("reference_epochs", 6.0, "innocents train for 6 instead of 12 epochs"),
