@@ -20,6 +20,7 @@ the same function, so that the descent knows when it has stopped improving.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,8 +28,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from generator.crafting.descent import Descended, DescentSettings, Objective, descend
+from generator.crafting.descent import Descended, DescentSettings, Objective
 from generator.crafting.ensemble import added_up, frozen, micro_batches
+from generator.crafting.kept_blocks import KeptBlocks, descend_in_blocks, objective_digest
 from generator.crafting.views import View, keep
 from generator.sources.torch_suspect import predict_logits
 from generator.training.loop import to_unit_interval
@@ -53,6 +55,7 @@ def craft_contrast(
     *,
     epsilon: float,
     views: Sequence[View] = (keep,),
+    work: Path | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Descended:
     """Make contrast queries.
@@ -65,10 +68,18 @@ def craft_contrast(
         settings: Radius, steps, stopping.
         epsilon: As in the score; bounds what one query can say.
         views: What models may be shown instead of the image; each counts the same.
+        work: Folder for blocks of queries that are finished.
         on_step: Called with (queries finished, queries in all) after every step.
     """
     objective = contrast_objective(derived, innocents, epsilon=epsilon, views=views)
-    return descend(objective, carriers, targets, settings, on_step=on_step)
+    kept = None
+    if work is not None:
+        # What a view does is told by what it makes of an image.
+        sample = torch.linspace(0, 1, 192).reshape(1, 3, 8, 8)
+        told = [view(sample).flatten().tolist() for view in views]
+        digest = objective_digest([*derived, *innocents], settings, [len(derived), epsilon, told])
+        kept = KeptBlocks(work, "query", digest)
+    return descend_in_blocks(objective, carriers, targets, settings, kept=kept, on_step=on_step)
 
 
 def contrast_objective(

@@ -82,7 +82,7 @@ def craft(
         model_name: How the owner calls the model.
         owner: Who the owner is.
         created: UTC time as ``YYYY-MM-DDTHH:MM:SSZ``.
-        work: Folder for checkpoints of mimics and students.
+        work: Folder for what is finished: mimics, copies, students, blocks of images.
         report: Progress.
 
     Raises:
@@ -115,7 +115,7 @@ def craft(
         np.random.default_rng([settings.seed, 0x9AC5]),
     )
     triggers = [
-        craft_pack_triggers(source, images, mimics, settings, pack, rng, report)
+        craft_pack_triggers(source, images, mimics, settings, pack, rng, report, work)
         for pack, images in enumerate(packs, start=1)
     ]
     derived = make_derived_pool(
@@ -138,7 +138,7 @@ def craft(
     made = []
     for pack, (images, own) in enumerate(zip(packs, triggers, strict=True), start=1):
         candidates = _candidates(
-            source, images, own.images, derived, selection, settings, rng, report
+            source, images, own.images, derived, selection, settings, rng, report, work
         )
         report("queries", 0, 1)
         queries = choose_queries(
@@ -197,6 +197,7 @@ def _candidates(
     settings: CraftSettings,
     rng: np.random.Generator,
     report: Report,
+    work: Path | None,
 ) -> list[NDArray[np.uint8]]:
     """Return the images among which queries are chosen by kind, each ``[N, H, W, C]``."""
     natural = images.take(images.balanced_order(rng)[:MAX_CANDIDATES])
@@ -213,6 +214,7 @@ def _candidates(
         DescentSettings(radius=settings.query_radius, max_steps=settings.max_steps),
         epsilon=settings.epsilon,
         views=views_of(is_mirrored=derived.is_mirrored),
+        work=work,
         on_step=lambda done, total: report("contrast queries", done, total),
     )
     if settings.candidates == "contrast":

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ def craft_pack_triggers(
     pack: int,
     rng: np.random.Generator,
     report: Callable[[str, int, int], None],
+    work: Path | None = None,
 ) -> PackTriggers:
     """Craft the triggers of a pack, and find their probes.
 
@@ -53,6 +55,7 @@ def craft_pack_triggers(
         pack: From 1 on; its probes have a seed of their own.
         rng: Source of every draw.
         report: Progress.
+        work: Folder for what is finished.
 
     Raises:
         GenerationError: Too few images, or no trigger has usable probes.
@@ -66,6 +69,7 @@ def craft_pack_triggers(
         carriers.images,
         carriers.labels,
         DescentSettings(radius=settings.trigger_radius, max_steps=settings.max_steps),
+        work=work,
         on_step=lambda done, total: report("triggers", done, total),
     )
     told = f" triggers ({crafted.steps.mean():.0f} steps each), "

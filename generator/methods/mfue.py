@@ -6,13 +6,15 @@ over the whole pool in every step.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from generator.crafting.descent import Descended, DescentSettings, descend
+from generator.crafting.descent import Descended, DescentSettings
 from generator.crafting.ensemble import Ensemble
+from generator.crafting.kept_blocks import KeptBlocks, descend_in_blocks, objective_digest
 
 
 def craft_triggers(
@@ -21,6 +23,7 @@ def craft_triggers(
     labels: NDArray[np.int64],
     settings: DescentSettings,
     *,
+    work: Path | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Descended:
     """Minimise the pool's mean loss around each carrier.
@@ -30,10 +33,16 @@ def craft_triggers(
         carriers: Clean images ``[N, H, W, C]``.
         labels: Their true classes ``[N]``.
         settings: The paper's radius is 8 levels.
+        work: Folder for blocks of triggers that are finished.
         on_step: Called with (triggers finished, triggers in all) after every step.
 
     Returns:
         Triggers with their mean cross-entropy over the pool in nats.
     """
     ensemble = Ensemble(pool)
-    return descend(ensemble.losses_and_gradients, carriers, labels, settings, on_step=on_step)
+    kept = None
+    if work is not None:
+        kept = KeptBlocks(work, "trigger", objective_digest([pool], settings, "mean loss"))
+    return descend_in_blocks(
+        ensemble.losses_and_gradients, carriers, labels, settings, kept=kept, on_step=on_step
+    )

@@ -7,6 +7,8 @@ a setting, so that a calibration model is never a copy of a selection model.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -22,6 +24,7 @@ from generator.pools.removal import (
     quantise_weights,
     round_to_half,
 )
+from generator.training.checkpoints import kept_or_made, run_digest
 from generator.training.device import seeded
 from generator.training.ranks import current_ranks
 
@@ -50,6 +53,17 @@ class _Job:
     names: tuple[str, ...]
     stratum: str
     make: Callable[[], list[nn.Module]]
+    training: tuple[ImageSet, Any] | None = None
+    """Images and settings on which its copies depend besides the source; None where they are made
+    at once and need not be kept."""
+
+    def paths(self, source: nn.Module, work: Path | None) -> list[Path]:
+        """Return where its copies are kept."""
+        if work is None or self.training is None:
+            return []
+        images, settings = self.training
+        run = run_digest(source, images, [*self.names, settings])[:16]
+        return [work / f"copy-{name}-{run}.safetensors" for name in self.names]
 
 
 def make_copies(
@@ -60,6 +74,7 @@ def make_copies(
     seed: int,
     hardening_epochs: float,
     with_selection: bool = True,
+    work: Path | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> tuple[list[PoolModel], list[PoolModel]]:
     """Make copies for selection and for calibration.
@@ -71,6 +86,7 @@ def make_copies(
         seed: Source of every random draw.
         hardening_epochs: Passes over half of the training images for each radius; 0 hardens none.
         with_selection: Whether to make those for selection; without, there are none.
+        work: Folder for copies that were trained.
         on_step: Called with (models done, models in all).
     """
     tuning, training = (halves(part, seed) for part in (images.tuning, images.training))
@@ -111,7 +127,7 @@ def make_copies(
         second.rounded(8),
         _Job(names=("half",), stratum="half precision", make=lambda: [round_to_half(source)]),
     ]
-    made = _make([*(selection if with_selection else []), *calibration], source, on_step)
+    made = _make([*(selection if with_selection else []), *calibration], source, work, on_step)
     num_selecting = sum(len(job.names) for job in selection) if with_selection else 0
     return made[:num_selecting], made[num_selecting:]
 
@@ -137,7 +153,12 @@ class _Thief:
             draws = seeded(self.seed, name)
             return [fine_tune(self.source, self.tuning, generator=draws, **options)]  # type: ignore[arg-type]  # options of `fine_tune`
 
-        return _Job(names=(name,), stratum="fine-tuned", make=make)
+        return _Job(
+            names=(name,),
+            stratum="fine-tuned",
+            make=make,
+            training=(self.tuning, [self.seed, options]),
+        )
 
     def pruned(self, percent: int, epochs: float = 0) -> _Job:
         name, rate = f"pruned-{percent}", percent / 100
@@ -148,7 +169,12 @@ class _Thief:
             draws = seeded(self.seed, name, "tuned")
             return [prune_and_tune(self.source, rate, self.tuning, generator=draws, epochs=epochs)]
 
-        return _Job(names=(f"{name}-tuned",), stratum="pruned, fine-tuned", make=make)
+        return _Job(
+            names=(f"{name}-tuned",),
+            stratum="pruned, fine-tuned",
+            make=make,
+            training=(self.tuning, [self.seed, epochs]),
+        )
 
     def hardened(self, radii: Sequence[int]) -> list[_Job]:
         if not self.hardening_epochs:
@@ -164,7 +190,14 @@ class _Thief:
                 epochs=self.hardening_epochs,
             )
 
-        return [_Job(names=names, stratum=HARDENED, make=make)]
+        return [
+            _Job(
+                names=names,
+                stratum=HARDENED,
+                make=make,
+                training=(self.training, [self.seed, self.hardening_epochs]),
+            )
+        ]
 
     def noisy(self, percent: int) -> _Job:
         name = f"noise-{percent}"
@@ -184,17 +217,20 @@ class _Thief:
 
 
 def _make(
-    jobs: Sequence[_Job], source: nn.Module, on_step: Callable[[int, int], None] | None
+    jobs: Sequence[_Job],
+    source: nn.Module,
+    work: Path | None,
+    on_step: Callable[[int, int], None] | None,
 ) -> list[PoolModel]:
     """Do the jobs, each in one of the processes, and share what comes out."""
     ranks = current_ranks()
     models: list[list[nn.Module]] = []
     for number, job in enumerate(jobs):
+        # Somebody else's are places of the right shape, which `share` fills.
+        some = [copy.deepcopy(source) for _ in job.names]
         if ranks.owner(number) == ranks.rank:
-            models.append(job.make())
-        else:
-            # Somebody else's are places of the right shape, which `share` fills.
-            models.append([copy.deepcopy(source) for _ in job.names])
+            some = kept_or_made(some, job.paths(source, work), job.make)
+        models.append(some)
         if on_step is not None:
             on_step(number + 1, len(jobs))
     made = []

@@ -66,7 +66,7 @@ def make_derived_pool(
         with_copies: Whether copies shape queries.
         with_pairs: Whether innocents are hardened as copies are.
         with_students: Whether students do, if the settings make any.
-        work: Folder for finished students.
+        work: Folder for finished copies and students.
         report: Progress.
 
     Raises:
@@ -81,6 +81,7 @@ def make_derived_pool(
         seed=settings.seed,
         hardening_epochs=settings.hardening_epochs,
         with_selection=with_copies,
+        work=work,
         on_step=lambda done, total: report("derived models", done, total),
     )
     deployments, served = make_deployments(
@@ -97,6 +98,7 @@ def make_derived_pool(
             splits.controls,
             epochs=settings.hardening_epochs,
             seed=settings.seed,
+            work=work,
         )
     left_out: list[str] = []
 

@@ -6,6 +6,7 @@ hardened learns to tell hardening, and a thief's hardened copy looks like any ha
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import nn
 
@@ -14,6 +15,7 @@ from generator.pools.copies import SELECTION_RADII
 from generator.pools.preconditions import control_accuracy_of
 from generator.pools.references import PoolModel, torch_pool_model
 from generator.pools.removal import harden_in_steps
+from generator.training.checkpoints import kept_or_made, run_digest
 from generator.training.device import seeded
 from generator.training.ranks import current_ranks
 
@@ -25,6 +27,7 @@ def harden_innocents(
     *,
     epochs: float,
     seed: int,
+    work: Path | None = None,
 ) -> list[PoolModel]:
     """Harden the most accurate innocent as the selection's copies are hardened.
 
@@ -34,6 +37,7 @@ def harden_innocents(
         controls: Say who is accurate.
         epochs: As the copies'; 0 hardens none.
         seed: Source of every random draw.
+        work: Folder for those that are finished.
 
     Returns:
         One model for each of `SELECTION_RADII`; none where no innocent has gradients.
@@ -46,14 +50,23 @@ def harden_innocents(
     names = [f"{chosen.name}-hardened-{radius}" for radius in SELECTION_RADII]
     ranks = current_ranks()
     made: list[nn.Module] = [copy.deepcopy(chosen.network) for _ in names]
-    if ranks.is_first:
-        made = harden_in_steps(
-            chosen.network,
+    network = chosen.network
+
+    def harden() -> list[nn.Module]:
+        return harden_in_steps(
+            network,
             images,
             [radius / 255 for radius in SELECTION_RADII],
             generator=seeded(seed, "hardened innocents"),
             epochs=epochs,
         )
+
+    if ranks.is_first:
+        paths = []
+        if work is not None:
+            run = run_digest(network, images, [*SELECTION_RADII, epochs, seed])[:16]
+            paths = [work / f"innocent-hardened-{one}-{run}.safetensors" for one in SELECTION_RADII]
+        made = kept_or_made(made, paths, harden)
     for model in made:
         ranks.share(model, owner=0)
     return [

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,29 @@ def run_digest(source: nn.Module, data: ImageSet, settings: Any) -> str:
     digest.update(data.images.tobytes())
     digest.update(data.labels.tobytes())
     return digest.hexdigest()
+
+
+def kept_or_made(
+    places: Sequence[nn.Module],
+    paths: Sequence[Path],
+    make: Callable[[], list[nn.Module]],
+) -> list[nn.Module]:
+    """Take networks from disk if all are there, else make them and put them there.
+
+    Args:
+        places: Networks of the right shape, which are filled and returned.
+        paths: Where each is kept; none keeps nothing.
+        make: Makes them all.
+
+    Raises:
+        GenerationError: One cannot be written.
+    """
+    if paths and all(restore(one, path) for one, path in zip(places, paths, strict=True)):
+        return list(places)
+    made = make()
+    for one, path in zip(made, paths, strict=False):
+        store(one, path)
+    return made
 
 
 def store(model: nn.Module, path: Path) -> None:

@@ -29,18 +29,28 @@ def test_a_run_that_is_killed_goes_on_says_so_and_gives_the_same_bytes(
 ) -> None:
     out = tmp_path / "resumed.kinprint"
     arguments = [sys.executable, "-m", "kinprint", *tiny_world.craft_arguments(out)]
-    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
-    while len(list((tmp_path / "work").glob("mimic-*"))) < 3:
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not out.exists()
+    work = tmp_path / "work"
+    for what, num in (("mimic-*", 3), ("copy-*", 2), ("query-*", 1)):
+        process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+        while len(list(work.glob(what))) < num:
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not out.exists()
+    finished = {
+        path: path.stat().st_mtime_ns
+        for what in ("mimic-*", "copy-*", "innocent-*", "trigger-*", "query-*")
+        for path in work.glob(what)
+    }
+    # Two radii shape queries, three set thresholds.
+    assert len([path for path in finished if path.name.startswith("copy-hardened")]) == 5
     references = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").glob("reference-*")}
     assert len(references) == 19
     again = run(*tiny_world.craft_arguments(out))
     assert "Went on from" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in references} == references
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert out.read_bytes() == tiny_world.bundle.read_bytes()
 
 
