@@ -27,6 +27,7 @@ from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectError
 from audit.calibrating.lineages import declared_place, find_lineages, sentence
 from generator.errors import GenerationError
+from generator.images.guessing import near_chance
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel, torch_pool_model
 from generator.sources.contract import InputContract
@@ -100,10 +101,10 @@ def load_references(
     ):
         # Asked before it is taken: a model at chance would make every trained one look derived.
         labels = answer_all(candidate.suspect, controls.images).argmax(axis=1)
-        accuracy = float(np.mean(labels == controls.labels))
+        is_right = labels == controls.labels
         reason = ""
-        if accuracy < 2 / len(controls.class_names):
-            reason = f"{accuracy:.0%} of the controls right, which is near chance"
+        if near_chance(is_right, controls.labels):
+            reason = f"{is_right.mean():.0%} of the controls right, which is near chance"
         elif candidate.weights_sha256 in seen:
             reason = f"the same weights as {seen[candidate.weights_sha256]}"
         if reason:

@@ -6,13 +6,14 @@ import numpy as np
 from torch import nn
 
 from generator.errors import GenerationError, SourceError
+from generator.images.guessing import near_chance
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel
 from generator.sources.source import Source
 from generator.sources.torch_suspect import answer_all, predict_logits
 
 _CHANCE = 1.2
-"""What gets less than so many times one K-th of the control images right is at chance."""
+"""Nothing that gets less than so many times one K-th of the control images right is compared."""
 _MIRRORED_SHARE = 0.9
 """Of the accuracy that mirrored images must keep; 200 control images say it to some per cent."""
 
@@ -37,9 +38,9 @@ def check_source(source: Source, controls: ImageSet) -> float:
             f"model: expected logits [N, {num_classes}] for the {num_classes} class folders, got "
             f"{list(logits.shape)}"
         )
-    accuracy = float((logits.argmax(axis=1) == controls.labels).mean())
-    # With two classes 2 / K is 1, which only a perfect source would reach.
-    if accuracy < 2 / num_classes and accuracy < 0.9:
+    is_right = logits.argmax(axis=1) == controls.labels
+    accuracy = float(is_right.mean())
+    if near_chance(is_right, controls.labels):
         raise SourceError(
             f"model: only {accuracy:.0%} of {len(controls)} control images are classified right, "
             "which is near chance; check --normalise and the order of the classes (--classes)"
@@ -54,11 +55,11 @@ def require_trained(innocents: Sequence[PoolModel], controls: ImageSet) -> None:
         GenerationError: Names the first one.
     """
     for model in innocents:
-        accuracy = control_accuracy_of(model, controls)
-        if accuracy < _CHANCE / len(controls.class_names):
+        is_right = answer_all(model.suspect, controls.images).argmax(axis=1) == controls.labels
+        if near_chance(is_right, controls.labels):
             raise GenerationError(
-                f"references: {model.name} gets {accuracy:.0%} of the control images right, which "
-                "is chance; give a trained one, or more --reference-epochs or images"
+                f"references: {model.name} gets {is_right.mean():.0%} of the control images right, "
+                "which is near chance; give a trained one, or more --reference-epochs or images"
             )
 
 

@@ -19,6 +19,7 @@ from adapters.suspect import Predictions
 from audit.asking.class_order import confusion
 from audit.suspects.preprocessing_search import RankedPreprocessing, rank_preprocessings, sign_test
 from generator.errors import SourceError
+from generator.images.guessing import near_chance
 from generator.images.labelled import ImageSet
 from generator.sources.contract import InputContract
 from generator.sources.gradients import has_gradients
@@ -55,12 +56,6 @@ class SourceCheck:
     """Of one image, on this machine."""
 
 
-def near_chance(accuracy: float, num_classes: int) -> bool:
-    """Return whether a model is hardly better than a draw."""
-    # With two classes 2 / K is 1, which only a perfect source would reach.
-    return accuracy < 2 / num_classes and accuracy < 0.9
-
-
 def check_on_images(source: Source, images: ImageSet) -> SourceCheck:
     """Check a source on labelled images.
 
@@ -81,8 +76,7 @@ def check_on_images(source: Source, images: ImageSet) -> SourceCheck:
     require_gradients(source, images.images[:_ONE_OF])
     is_correct = logits.argmax(axis=1) == images.labels
     accuracy = float(is_correct.mean())
-    num_classes = len(images.class_names)
-    is_poor = near_chance(accuracy, num_classes)
+    is_poor = near_chance(is_correct, images.labels)
     notes = list(source.notes)
     searches = [_other_order]
     expected = forward_seconds * min(_NUM_TRIED, len(images)) * _NUM_CANDIDATES
