@@ -50,6 +50,7 @@ _PACKAGES = ("adapters", "audit", "generator")
 
 _COMMANDS = {
     "keygen": ("audit.commands.keygen", "Make a key pair that signs bundles and records."),
+    "trust": ("audit.commands.trust", "Trust keys for good, list them, take them out."),
     "craft": ("generator.commands.craft", "Craft a signed trigger bundle from your model."),
     "references": ("generator.commands.references", "Train innocent models to compare with."),
     "lineup": ("generator.commands.lineup", "Let the source stand among its siblings."),
@@ -68,6 +69,10 @@ _COMMANDS = {
     "demo": ("generator.commands.demo", "Craft, sign and audit the embedded example."),
     "bench": ("generator.commands.bench", "Run the benchmarks of a checkout."),
 }
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> Any:

@@ -19,19 +19,23 @@ from audit.verdict.outcome import Outcome
 __all__ = ["audit_suspect", "open_bundle", "open_described", "open_file", "open_remote"]
 
 
-def open_bundle(path: str | Path, *, trust: Iterable[str | Path] = ()) -> BundleContents:
+def open_bundle(
+    path: str | Path, *, trust: str | Path | Iterable[str | Path] = ()
+) -> BundleContents:
     """Read a bundle and check its signature.
 
     Args:
         path: A ``.kinprint`` file.
-        trust: Public key files that may have signed it, besides those in the trust folder.
+        trust: A public key file that may have signed it, or several, besides those in the trust
+            folder.
 
     Raises:
         BundleError: It is no bundle.
         SignatureInvalidError: Its bytes are not those that were signed.
         UntrustedKeyError: It is signed by a key that nobody told us to trust.
     """
-    return read_bundle(Path(path), load_trust([Path(key) for key in trust]))
+    keys = (trust,) if isinstance(trust, str | Path) else trust
+    return read_bundle(Path(path), load_trust([Path(key) for key in keys]))
 
 
 def audit_suspect(

@@ -19,7 +19,7 @@ def command(out: Path, passphrase: bool, passphrase_env: str | None) -> None:
     Files that exist are never overwritten. The key id goes to standard output. Nobody trusts the
     key yet, this machine included: hand OUT.pub to the auditors.
     """
-    from audit.signing.keys import PrivateKey, trusted_folder, write_key_pair
+    from audit.signing.keys import PrivateKey, write_key_pair
 
     secret = _passphrase(passphrase, passphrase_env)
     key = PrivateKey.generate()
@@ -28,8 +28,8 @@ def command(out: Path, passphrase: bool, passphrase_env: str | None) -> None:
     click.echo(f"private key: {out} (keep it; whoever has it signs in your name)", err=True)
     click.echo(f"public key:  {public_path} (hand it to the auditors)", err=True)
     click.echo(
-        f"To trust it, an auditor gives --trust {public_path.name}, or copies it to "
-        f"{trusted_folder()}",
+        f"To trust it, an auditor gives --trust {public_path.name}, or for good: kinprint trust "
+        f"add {public_path.name}",
         err=True,
     )
 

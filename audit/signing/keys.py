@@ -172,12 +172,15 @@ def load_private_key(path: Path, passphrase: str | None = None) -> PrivateKey:
         passphrase: Needed if the key is encrypted, unused if not.
 
     Raises:
-        AuditError: No such file, no Ed25519 private key, or a missing or wrong passphrase.
+        AuditError: No such file, no Ed25519 private key, a missing or wrong passphrase, or a file
+            that others may read.
     """
     try:
-        return PrivateKey.from_pem(_read(path), passphrase)
+        key = PrivateKey.from_pem(_read(path), passphrase)
     except AuditError as error:
         raise AuditError(f"{error} ({path})") from error
+    _require_secrecy(path)
+    return key
 
 
 def load_public_key(path: Path) -> PublicKey:
@@ -211,6 +214,18 @@ def load_trust(paths: Iterable[Path], folder: Path | None = None) -> Trust:
     files = [*paths, *sorted(folder.glob("*.pub"))]
     # Each key once: a refusal says how many are trusted.
     return Trust(keys=tuple(dict.fromkeys(load_public_key(file) for file in files)))
+
+
+def _require_secrecy(path: Path) -> None:
+    """Refuse a private key that others may read, as ssh does: its signatures prove nothing."""
+    if os.name != "posix":
+        return
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise AuditError(
+            f"key: others may read {path} (mode {mode:04o}); chmod 600 it, and make a new one if "
+            "others had access"
+        )
 
 
 def _read(path: Path) -> bytes:

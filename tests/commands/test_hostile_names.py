@@ -138,6 +138,9 @@ def everything(place: Place) -> list[list[str]]:
     asked = ["audit", bundle, "--trust", file("owner.pub"), "--device", "cpu", *journal]
     return [
         ["keygen", file("new.key")],
+        ["trust", "add", file("owner.pub")],
+        ["trust", "list"],
+        ["trust", "remove", ALL],
         ["inspect", bundle, *trust, "--images", file(".png")],
         ["inspect", bundle, "--json"],
         ["inspect", bundle],
