@@ -127,6 +127,13 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write a JUnit file: a test case per suspect, which fails where it is derived.",
 )
+@click.option(
+    "--sarif",
+    "sarif_path",
+    metavar="OUT.sarif",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a SARIF file, for code scanning.",
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
     "--fail-on",
@@ -186,7 +193,7 @@ def command(
                     unwritten = recording.write(journal, rows[-1]["run"]["audit"])
         except Exception as error:
             code = code_for_error(error)
-            is_alone = len(suspects.paths) == 1 and not (output.as_json or output.junit_path)
+            is_alone = len(suspects.paths) == 1 and not output.has_document
             if code is None or is_alone:
                 raise
             rows.append({"suspect": {"path": str(path)}, "error": str(error), "exit_code": code})
@@ -195,8 +202,7 @@ def command(
     status = gravest([ExitCode(row["exit_code"]) for row in rows], output.fail_on)
     if unwritten is not None:
         status = code_for_error(unwritten) or ExitCode.UNEXPECTED
-    if output.junit_path is not None:
-        _write_junit(output.junit_path, bundle, rows, output.fail_on)
+    _write_files(output, _told_bundle(bundle), rows)
     _print(bundle, rows, as_json=output.as_json, status=status)
     if unwritten is not None:
         raise unwritten
@@ -250,17 +256,25 @@ def _audited(
     )
 
 
-def _write_junit(
-    path: Path, bundle: "BundleContents", rows: list[dict[str, Any]], fail_on: str
-) -> None:
+def _write_files(output: OutputOptions, bundle: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    if output.junit_path is not None:
+        from audit.report.junit import junit_bytes
+
+        _write("junit", output.junit_path, junit_bytes(bundle, rows, output.fail_on))
+    if output.sarif_path is not None:
+        from audit.report.sarif import findings_of, sarif_bytes
+
+        _write("sarif", output.sarif_path, sarif_bytes(findings_of(bundle, rows)))
+
+
+def _write(option: str, path: Path, data: bytes) -> None:
     from audit.atomic_file import write_atomically
     from audit.errors import AuditError
-    from audit.report.junit import junit_bytes
 
     try:
-        write_atomically(path, [junit_bytes(_told_bundle(bundle), rows, fail_on)])
+        write_atomically(path, [data])
     except OSError as error:
-        raise AuditError(f"junit: cannot write {path}: {error.strerror}") from error
+        raise AuditError(f"{option}: cannot write {path}: {error.strerror}") from error
 
 
 def _print(

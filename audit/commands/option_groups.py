@@ -183,5 +183,11 @@ class OutputOptions:
 
     as_json: bool
     junit_path: Path | None
+    sarif_path: Path | None
     quiet: bool
     fail_on: str
+
+    @property
+    def has_document(self) -> bool:
+        """Whether a program reads what came of each suspect, errors included."""
+        return self.as_json or self.junit_path is not None or self.sarif_path is not None

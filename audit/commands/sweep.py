@@ -135,6 +135,13 @@ DAY_S = 86400.0
     help="Share of innocents among the accused that the report allows (Benjamini-Hochberg).",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON line per pair, as they come.")
+@click.option(
+    "--sarif",
+    "sarif_path",
+    metavar="OUT.sarif",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a SARIF file of all pairs at the end, for code scanning.",
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option(
     "--fail-on",
@@ -175,6 +182,7 @@ def command(
     passphrase_env: str | None,
     fdr: float,
     as_json: bool,
+    sarif_path: Path | None,
     quiet: bool,
     fail_on: str,
 ) -> int:
@@ -279,6 +287,8 @@ def command(
                 _write_page(sweep, folder, fdr)
             raise
         page = _write_page(sweep, folder, fdr)
+        if sarif_path is not None:
+            _write_sarif(sweep.table, sarif_path)
         status = _status(sweep.table, fail_on)
         num_unasked = 0 if swept is None else swept.num_unasked
         _print(sweep.table, page, fdr, num_unasked, as_json=as_json, status=status)
@@ -343,6 +353,18 @@ def _write_page(sweep: "Sweep", folder: Path, fdr: float) -> Path:
     except OSError as error:
         raise AuditError(f"page: cannot write {page}: {error.strerror}") from error
     return page
+
+
+def _write_sarif(table: "SweepTable", path: Path) -> None:
+    from audit.atomic_file import write_atomically
+    from audit.commands.sweeping.findings import findings_of_sweep
+    from audit.errors import AuditError
+    from audit.report.sarif import sarif_bytes
+
+    try:
+        write_atomically(path, [sarif_bytes(findings_of_sweep(table))])
+    except OSError as error:
+        raise AuditError(f"sarif: cannot write {path}: {error.strerror}") from error
 
 
 def _status(table: "SweepTable", fail_on: str) -> int:
