@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from adapters.class_map import ClassMap
 from adapters.onnx.answers import Output, OutputKind, check_finite, class_labels, class_scores
-from adapters.onnx.readings import ClassAnswers, Reading, read, readings_of
+from adapters.onnx.class_answers import ClassAnswers, read
+from adapters.onnx.readings import Reading, readings_of
 from adapters.suspect import REFUSED, OtherTaskError, SuspectConfigError
 
 _ORDER: dict[OutputKind, int] = {
@@ -100,12 +101,7 @@ def class_outputs(
         if answers is None or (truth is not None and (answers.labels == REFUSED).all()):
             continue
         one = ClassOutput(reading=reading, answers=answers)
-        is_guessed = (
-            reading.form == "scores"
-            and wanted.num_classes is not None
-            and (reading.columns is not None and len(reading.columns) == wanted.num_classes + 1)
-        )
-        if is_guessed and (truth is None or _share_right(one, truth) < MIN_RIGHT):
+        if reading.is_guess and (truth is None or _share_right(one, truth) < MIN_RIGHT):
             continue
         rival = found.get(one.name)
         if rival is None or (truth is not None and _is_better(one, rival, truth)):
@@ -133,7 +129,9 @@ def require_class_outputs(
         if wanted.output not in {output.name for output in outputs}:
             raise SuspectConfigError(f"output: expected one of {listed}; got {wanted.output!r}")
         found = [one for one in found if wanted.output in one.reading.outputs]
-    if any(_is_of_kind(one, wanted.kind) for one in found):
+    fitting = [one for one in found if _is_of_kind(one, wanted.kind)]
+    if fitting:
+        _require_known_classes(fitting, wanted)
         return found
     if found:
         raise SuspectConfigError(f"output_kind: expected what {listed} can hold, got {wanted.kind}")
@@ -151,6 +149,20 @@ def require_class_outputs(
             f"got {listed}; class_names under [model] of a suspect file says which is which"
         )
     raise SuspectConfigError(f"output: expected one score per class [N, K], got {listed}")
+
+
+def _require_known_classes(fitting: Sequence[ClassOutput], wanted: Wanted) -> None:
+    """Refuse numbers of classes that the bundle does not have, where there is nothing else."""
+    num_classes, first = wanted.num_classes, fitting[0]
+    if num_classes is not None and all(
+        one.answers.scores is None and one.answers.labels.max() >= num_classes for one in fitting
+    ):
+        numbers = first.answers.labels
+        raise OtherTaskError(
+            f"num_classes: expected classes below {num_classes}, got {numbers.min()} to "
+            f"{numbers.max()} from {first.name}; bundle and suspect are about different tasks, or "
+            "a suspect file has to say which number is which of the bundle's classes (class_names)"
+        )
 
 
 def _shown(output: Output) -> str:
@@ -206,8 +218,14 @@ def _differs(one: ClassOutput, other: ClassOutput) -> NDArray[np.bool_]:
     """Return on which images two outputs name different classes, ``[N]``.
 
     Where scores are equal, such as those that half precision has rounded, either class will do.
+    Where the file has further classes, scores say the best of the bundle's, and a class beside them
+    may be none of these.
     """
-    return ~(_is_best(one, other.answers.labels) | _is_best(other, one.answers.labels))
+    same = _is_best(one, other.answers.labels) | _is_best(other, one.answers.labels)
+    for scores, named in ((one, other), (other, one)):
+        if REFUSED in (scores.reading.columns or ()) and scores.answers.scores is not None:
+            same |= named.answers.labels == REFUSED
+    return ~same
 
 
 def _is_best(one: ClassOutput, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -239,3 +257,9 @@ def is_class_like(output: Output) -> bool:
         or class_labels(output) is not None
         or output.values.size == len(output.values)
     )
+
+
+def has_one_more(output: Output, num_classes: int | None) -> bool:
+    """Return whether an output has a score more than there are classes, as for a background."""
+    scores = class_scores(output.values)
+    return num_classes is not None and scores is not None and scores.shape[1] == num_classes + 1

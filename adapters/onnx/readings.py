@@ -7,22 +7,21 @@ of them they are. A `Reading` says which; applying it to the outputs of a run gi
 scores in the bundle's order where there are some.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from adapters.class_map import ClassMap, UnknownLabelError
 from adapters.onnx.answers import (
+    SUM_TOLERANCE,
     Output,
     OutputKind,
     Scores,
     class_labels,
     class_scores,
     detect_kind,
-    sigmoid_logits,
 )
 from adapters.suspect import REFUSED
 
@@ -41,9 +40,12 @@ class Reading:
     dtype: str
     """Type of the scores, numpy name."""
     columns: tuple[int, ...] | None = None
-    """Class of each of the file's scores, `REFUSED` for none; None where they are the bundle's."""
+    """Class of each of the file's scores or numbers, `REFUSED` for none; None where they are the
+    bundle's."""
     classes: ClassMap | None = None
-    """Class of each text or key."""
+    """Class of each text or key; of a number, where somebody wrote down which of them count."""
+    is_guess: bool = False
+    """Whether only what is right about labelled images can tell if it is so."""
 
     @property
     def name(self) -> str:
@@ -54,16 +56,6 @@ class Reading:
     def score_kind(self) -> OutputKind:
         """Return what `read` gives: of one value for two classes it makes the logits of both."""
         return "logits" if self.form == "one value" else self.kind
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ClassAnswers:
-    """What a reading says about N images."""
-
-    labels: NDArray[np.int64]
-    """``[N]``, `REFUSED` for what is none of the classes."""
-    scores: Scores | None
-    """``[N, K]``, NaN for a class of which nothing is told; None where there are only classes."""
 
 
 def readings_of(
@@ -90,7 +82,7 @@ def readings_of(
         for reading in _readings(output, num_classes, insisted, classes, may_add_background)
     ]
     found += _columns(outputs, classes, insisted)
-    best = _best_k(outputs, num_classes, insisted)
+    best = _best_k(outputs, num_classes, insisted, classes)
     if best is not None:
         # The classes of the best k are no output of their own.
         found = [one for one in found if one.name not in best.outputs] + [best]
@@ -108,41 +100,6 @@ def readings_of(
     return found
 
 
-def read(reading: Reading, outputs: Mapping[str, Output]) -> ClassAnswers | None:
-    """Return what outputs say about N images, None if they do not have the form any more."""
-    first = outputs[reading.name]
-    match reading.form:
-        case "classes":
-            named = class_labels(first)
-            return None if named is None else ClassAnswers(labels=named, scores=None)
-        case "texts":
-            return _of_texts(reading, first)
-        case "one value":
-            values = first.values.reshape(len(first.values), -1)  # [N, ...] -> [N, 1]
-            if values.shape[1] != 1:
-                return None
-            if reading.kind != "logits":
-                values = sigmoid_logits(values, reading.dtype)
-            return _of_scores(np.hstack([np.zeros_like(values), values]))
-        case "best k":
-            return _of_best_k(first, outputs[reading.outputs[1]], reading.columns or ())
-        case "columns":
-            parts = [
-                outputs[name].values.reshape(len(first.values), -1) for name in reading.outputs
-            ]
-            scores: Scores | None = np.hstack(parts)
-        case "map":
-            scores = first.values
-        case _:
-            scores = class_scores(first.values)
-    columns = reading.columns
-    if reading.form == "map":
-        columns = _classes_of(first.names, reading.classes)
-    if scores is None or (columns is not None and scores.shape[1] != len(columns)):
-        return None
-    return _of_scores(scores) if columns is None else _in_order(scores, columns)
-
-
 def _readings(
     output: Output,
     num_classes: int | None,
@@ -155,7 +112,7 @@ def _readings(
             return []
         return [_reading("texts", output, "labels", classes=classes)]
     if output.dtype == "map":
-        if classes is None or not _covers(_classes_of(output.names, classes), classes):
+        if classes is None or not _covers(classes_of(output.names, classes), classes):
             return []
         told = kind or detect_kind(np.nan_to_num(output.values), output.operator)
         return [_reading("map", output, told, classes=classes)]
@@ -164,20 +121,40 @@ def _readings(
         told = kind or detect_kind(scores, output.operator)
         width = scores.shape[1]
         if classes is not None and not classes.accepts_index:
-            columns = _classes_of([str(index) for index in range(width)], classes)
+            columns = classes_of([str(index) for index in range(width)], classes)
             return [_reading("scores", output, told, columns)] if _covers(columns, classes) else []
         if num_classes in (None, width):
             return [_reading("scores", output, told)]
         if num_classes is not None and width == num_classes + 1 and may_add_background:
-            own = tuple(range(num_classes))
-            return [
-                _reading("scores", output, told, (REFUSED, *own)),
-                _reading("scores", output, told, (*own, REFUSED)),
-            ]
+            return _with_background("scores", output, told, num_classes)
         return []
-    if class_labels(output) is not None:
-        return [_reading("classes", output, "labels")]
-    return []
+    numbers = class_labels(output)
+    if numbers is None:
+        return []
+    if classes is not None and not classes.accepts_index:
+        columns = _numbered(classes)
+        return [_reading("classes", output, "labels", columns, classes)] if columns else []
+    found = [_reading("classes", output, "labels")]
+    if may_add_background and num_classes is not None and numbers.max() == num_classes:
+        found += _with_background("classes", output, "labels", num_classes)
+    return found
+
+
+def _with_background(
+    form: Form, output: Output, kind: OutputKind, num_classes: int
+) -> list[Reading]:
+    """Return the readings of one class more than K, which stands first or last."""
+    own = tuple(range(num_classes))
+    return [
+        replace(_reading(form, output, kind, columns), is_guess=True)
+        for columns in ((REFUSED, *own), (*own, REFUSED))
+    ]
+
+
+def _numbered(classes: ClassMap) -> tuple[int, ...]:
+    """Return the class of each number that a map names, none of them if it names no number."""
+    named = [int(label) for label in classes.classes if _is_number(label)]
+    return classes_of([str(number) for number in range(max(named, default=-1) + 1)], classes)
 
 
 def _reading(
@@ -232,11 +209,16 @@ def _columns(
 
 
 def _best_k(
-    outputs: Sequence[Output], num_classes: int | None, kind: OutputKind | None
+    outputs: Sequence[Output],
+    num_classes: int | None,
+    kind: OutputKind | None,
+    class_names: ClassMap | None,
 ) -> Reading | None:
     """Return the reading of a top-k inside of the file: k scores and their k classes."""
     if num_classes is None:
         return None
+    names = None if class_names is None or class_names.accepts_index else class_names
+    columns = tuple(range(num_classes)) if names is None else _numbered(names)
     pairs = [
         (scores, classes)
         for scores in outputs
@@ -245,27 +227,31 @@ def _best_k(
         and classes.dtype in ("int64", "int32")
         and scores.values.shape == classes.values.shape
         and scores.values.ndim == 2
-        and 2 <= scores.values.shape[1] <= num_classes
-        and _names_classes(classes.values, num_classes)
+        and 2 <= scores.values.shape[1] <= len(columns)
+        and classes.values.min() >= 0
+        and (names is not None or classes.values.max() < num_classes)
         # Falling, as a list of the best is.
         and bool((np.diff(scores.values, axis=1) <= 0).all())
     ]
     if len(pairs) != 1:
         return None
     (scores, classes) = pairs[0]
-    is_whole = scores.values.shape[1] == num_classes
-    told = kind or detect_kind(scores.values, scores.operator if is_whole else "Softmax")
+    if kind is None and names is None and scores.values.shape[1] == num_classes:
+        kind = detect_kind(scores.values, scores.operator)
     return Reading(
         form="best k",
         outputs=(scores.name, classes.name),
-        kind=told,
+        kind=kind or _kind_of_some(scores.values),
         dtype=scores.dtype,
-        columns=tuple(range(num_classes)),
+        columns=columns,
+        classes=names,
     )
 
 
-def _names_classes(values: NDArray[Any], num_classes: int) -> bool:
-    return bool(values.min() >= 0 and values.max() < num_classes)
+def _kind_of_some(scores: Scores) -> OutputKind:
+    """Tell probabilities, of which some are left out, from logits."""
+    are_shares = scores.min() >= 0 and scores.sum(axis=1).max() <= 1 + SUM_TOLERANCE
+    return "probabilities" if are_shares else "logits"
 
 
 def _kind_of_one(output: Output) -> OutputKind:
@@ -276,44 +262,8 @@ def _kind_of_one(output: Output) -> OutputKind:
     return "sigmoids" if is_share else "logits"
 
 
-def _of_texts(reading: Reading, output: Output) -> ClassAnswers | None:
-    if output.dtype != "text" or output.values.size != len(output.values):
-        return None
-    columns = np.array([*_classes_of(output.names, reading.classes)], dtype=np.int64)
-    places = output.values.reshape(-1).astype(np.int64)
-    if not ((places >= 0) & (places < len(columns))).all():
-        return None
-    return ClassAnswers(labels=columns[places], scores=None)
-
-
-def _of_best_k(scores: Output, classes: Output, columns: Sequence[int]) -> ClassAnswers | None:
-    places = classes.values.astype(np.int64)
-    if scores.values.shape != places.shape or not _names_classes(places, len(columns)):
-        return None
-    spread = np.full((len(places), len(columns)), np.nan)
-    np.put_along_axis(spread, places, scores.values, axis=1)
-    return ClassAnswers(labels=places[:, 0], scores=spread)
-
-
-def _of_scores(scores: Scores) -> ClassAnswers:
-    return ClassAnswers(labels=np.argmax(scores, axis=1).astype(np.int64), scores=scores)
-
-
-def _in_order(scores: Scores, columns: Sequence[int]) -> ClassAnswers:
-    """Return scores by the bundle's classes; of several columns for one class the best."""
-    num_classes = max(columns) + 1
-    ordered = np.full((len(scores), num_classes), np.nan)
-    for place, index in enumerate(columns):
-        if index != REFUSED:
-            ordered[:, index] = np.fmax(ordered[:, index], scores[:, place])
-    # A map may leave out what scores low; NaN never is the largest.
-    return ClassAnswers(
-        labels=np.argmax(np.where(np.isnan(ordered), -np.inf, ordered), axis=1).astype(np.int64),
-        scores=ordered,
-    )
-
-
-def _classes_of(labels: Sequence[str], classes: ClassMap | None) -> tuple[int, ...]:
+def classes_of(labels: Sequence[str], classes: ClassMap | None) -> tuple[int, ...]:
+    """Return the class of each text or key, `REFUSED` for what is none."""
     assert classes is not None, "texts and maps are read by a class map"
     found = []
     for label in labels:
@@ -326,7 +276,11 @@ def _classes_of(labels: Sequence[str], classes: ClassMap | None) -> tuple[int, .
 
 
 def _is_index(label: str, classes: ClassMap) -> bool:
-    return classes.accepts_index and label.isascii() and label.isdigit() and len(label) < 6
+    return classes.accepts_index and _is_number(label)
+
+
+def _is_number(label: str) -> bool:
+    return label.isascii() and label.isdigit() and len(label) < 6
 
 
 def _covers(columns: Sequence[int], classes: ClassMap) -> bool:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.onnx import answers as onnx_answers
+from adapters.onnx.class_answers import read
 from adapters.onnx.input import ImageInput, RecipeOptions, complete_recipe
 from adapters.onnx.model import OnnxModel
 from adapters.onnx.process.messages import Description
 from adapters.onnx.process.shared_memory import PIXEL_BYTES
-from adapters.onnx.readings import read
 from adapters.onnx.trial import TrialResult
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import (
@@ -180,8 +180,8 @@ class OnnxSuspect:
             )
         if answers.scores is None:
             named = answers.labels
-            # -1 would be taken for a refusal, which only a text can be.
-            is_number = trial.reading.form == "classes"
+            # -1 would be taken for a refusal, which only a text or a number of the map's can be.
+            is_number = trial.reading.form == "classes" and trial.reading.columns is None
             if (is_number and named.min() < 0) or (
                 num_classes is not None and named.max() >= num_classes
             ):
@@ -277,7 +277,7 @@ def _details(
     }
     if trial.reading.form not in ("scores", "classes"):
         details["output_form"] = trial.reading.form
-    if trial.reading.columns is not None and trial.reading.form == "scores":
+    if trial.reading.columns is not None and trial.reading.form in ("scores", "classes"):
         details["output_columns"] = json.dumps(trial.reading.columns)
     if trial.other_outputs:
         details["other_outputs"] = ", ".join(trial.other_outputs)

@@ -21,6 +21,7 @@ from adapters.onnx.output_choice import (
     Wanted,
     choose_output,
     class_outputs,
+    has_one_more,
     is_class_like,
     require_class_outputs,
 )
@@ -151,12 +152,12 @@ def _is_open(asked: list[Output], wanted: Wanted) -> bool:
     found = class_outputs(asked, wanted)
     if len(found) != 1:
         return True
+    if any(has_one_more(output, wanted.num_classes) for output in asked):
+        return True
     (only,) = found
     operator = next(one.operator for one in asked if one.name == only.name)
     is_told = wanted.kind is not None or operator in KIND_OF_OPERATOR
-    return only.reading.form not in ("scores", "classes") or not (
-        is_told or only.reading.kind == "labels"
-    )
+    return only.reading.form != "scores" or not is_told
 
 
 def _in_better_rows(

@@ -55,7 +55,9 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 @click.option("--output", help="Name of the output with the classes, for --onnx.")
 @click.option(
     "--output-kind",
-    type=click.Choice(["auto", "logits", "probabilities", "log_probabilities", "labels"]),
+    type=click.Choice(
+        ["auto", "logits", "probabilities", "log_probabilities", "sigmoids", "labels"]
+    ),
     default="auto",
     show_default=True,
     help="What that output holds, for --onnx.",

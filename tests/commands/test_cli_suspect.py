@@ -2,8 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import click
 import onnx
 import pytest
 import torch
@@ -13,11 +14,19 @@ from worlds.in_process import Done, run
 from worlds.tiny_task import MEAN, STD, tiny_net
 from worlds.tiny_world import TinyWorld
 
+from adapters.onnx.suspect import OutputKindChoice
+from audit.commands.audit import command
 from generator.sources.contract import InputContract
 from generator.sources.onnx_export import export_onnx
 from generator.sources.source import load_source
 
 HERE = Path(__file__).parents[1] / "worlds"
+
+
+def test_the_command_takes_every_kind_of_output_that_a_suspect_file_may_name() -> None:
+    (option,) = (one for one in command.params if one.name == "output_kind")
+    assert isinstance(option.type, click.Choice)
+    assert tuple(option.type.choices) == get_args(OutputKindChoice)
 
 
 class WantsBgrBytes(nn.Module):

@@ -13,6 +13,7 @@ from worlds.exporter_habits import (
     as_text,
     as_text_and_map,
     batch_inside,
+    beside_its_class,
     best_k,
     fixed_inside,
     flattened,
@@ -174,6 +175,63 @@ def test_a_file_with_more_classes_is_read_by_a_class_map(tmp_path: Path) -> None
     assert labels == CONTROLS.labels.tolist()
     assert found is not None
     np.testing.assert_allclose(found, rows, atol=1e-4)
+
+
+MORE = with_more_classes(3, 5)
+BY_NUMBER: dict[str, int | str] = {str(index + 3): name for index, name in enumerate(NAMES)}
+
+
+@pytest.mark.parametrize("form", ["class", "best three"])
+def test_numbers_of_classes_are_read_by_a_class_map(tmp_path: Path, form: str) -> None:
+    last = squeezed_class if form == "class" else best_k(3)
+    with described(tmp_path, lambda model: last(MORE(model)), BY_NUMBER) as suspect:
+        labels, found = asked(suspect)
+    assert labels == CONTROLS.labels.tolist()
+    if form == "best three":
+        rows = expected(tmp_path)
+        assert found is not None
+        told = ~np.isnan(found)
+        assert (told.sum(axis=1) == 3).all()
+        np.testing.assert_allclose(found[told], rows[told], atol=1e-4)
+
+
+@pytest.mark.parametrize("habit", [squeezed_class, best_k(3), best_k(6)])
+def test_a_class_map_in_another_order_holds_for_every_form(tmp_path: Path, habit: Habit) -> None:
+    names: dict[str, int | str] = {str(5 - index): name for index, name in enumerate(NAMES)}
+    with described(tmp_path, habit, names) as suspect:
+        assert asked(suspect)[0] == (5 - CONTROLS.labels).tolist()
+
+
+def test_a_number_that_the_class_map_does_not_name_is_a_refusal(tmp_path: Path) -> None:
+    names: dict[str, int | str] = {str(index): name for index, name in enumerate(NAMES[:5])}
+    names["9"] = "fox"
+    with described(tmp_path, squeezed_class, names) as suspect:
+        labels = asked(suspect)[0]
+    assert labels == [*CONTROLS.labels[:25].tolist(), *[REFUSED] * 5]
+
+
+def test_a_class_of_more_than_there_are_asks_for_a_class_map(tmp_path: Path) -> None:
+    with pytest.raises(OtherTaskError, match=r"below 6, got 3 to 8 from class.*class_names"):
+        opened(tmp_path, lambda model: squeezed_class(MORE(model)))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 0), (0, 1)])
+def test_a_class_counts_a_background_as_the_scores_beside_it_do(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    habit = with_more_classes(before, after)
+    with opened(tmp_path, lambda model: beside_its_class(habit(model))) as suspect:
+        assert suspect.trial.output == "more"
+        assert suspect.trial.other_outputs == ("class",)
+        assert asked(suspect)[0] == CONTROLS.labels.tolist()
+    with opened(tmp_path, lambda model: squeezed_class(habit(model))) as suspect:
+        assert asked(suspect)[0] == CONTROLS.labels.tolist()
+
+
+def test_the_best_logits_are_no_probabilities(tmp_path: Path) -> None:
+    with opened(tmp_path, best_k(3, operator="Identity")) as suspect:
+        assert suspect.capability is Capability.LABELS
+        assert asked(suspect)[0] == CONTROLS.labels.tolist()
 
 
 def test_texts_of_the_files_own_are_read_by_a_class_map(tmp_path: Path) -> None:

@@ -20,10 +20,11 @@ from worlds.onnx_builders import (
     with_two_heads,
 )
 
+from adapters.onnx.control_images import ControlImages
 from adapters.onnx.input import RecipeOptions
 from adapters.onnx.opening import open_onnx
 from adapters.onnx.suspect import OutputKindChoice
-from adapters.suspect import Capability, SuspectConfigError, SuspectError
+from adapters.suspect import Capability, OtherTaskError, SuspectConfigError, SuspectError
 
 ORANGE, SEA = (255, 102, 0), (0, 51, 204)
 """In units of 255: (1, 0.4, 0) and (0, 0.2, 0.8)."""
@@ -180,8 +181,13 @@ def test_a_model_that_answers_classes_only_is_a_label_only_suspect(tmp_path: Pat
 
 def test_a_class_beyond_the_bundles_is_an_error(tmp_path: Path) -> None:
     path = save(brightest_channel(tail="labels"), tmp_path / "model.onnx")
+    with pytest.raises(OtherTaskError, match="expected classes below 2, got 0 to 2 from answer"):
+        open_onnx(path, num_classes=2)
+    seen = ControlImages(
+        images=colors(ORANGE, ORANGE), labels=np.array([0, 0]), class_names=("red", "green")
+    )
     with (
-        open_onnx(path, num_classes=2) as suspect,
+        open_onnx(path, controls=seen) as suspect,
         pytest.raises(SuspectError, match="expected classes below 2, got 0 to 2"),
     ):
         suspect.predict(colors(ORANGE, SEA))

@@ -49,6 +49,14 @@ def squeezed_class(model: onnx.ModelProto) -> onnx.ModelProto:
     return _with_outputs(model, nodes, [value("class", None, TensorProto.INT64)])
 
 
+def beside_its_class(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Answer the class beside the logits, as TensorFlow's estimators do."""
+    logits = _logits(model)
+    node = helper.make_node("ArgMax", [logits], ["class"], axis=1, keepdims=0)
+    outputs = [value("class", ["n"], TensorProto.INT64), value(logits, None)]
+    return _with_outputs(model, [node], outputs)
+
+
 def as_text(names: Sequence[str]) -> Habit:
     """Answer the class as a text."""
 
@@ -113,12 +121,12 @@ def as_sigmoids(model: onnx.ModelProto) -> onnx.ModelProto:
     return _with_outputs(model, [node], [value("sigmoids", None)])
 
 
-def best_k(k: int) -> Habit:
-    """Answer the best k shares and their classes."""
+def best_k(k: int, operator: str = "Softmax") -> Habit:
+    """Answer the best k shares and their classes; of something else by another operator."""
 
     def change(model: onnx.ModelProto) -> onnx.ModelProto:
         nodes = [
-            helper.make_node("Softmax", [_logits(model)], ["shares"], axis=1),
+            helper.make_node(operator, [_logits(model)], ["shares"]),
             helper.make_node("TopK", ["shares", "k"], ["scores", "indices"], axis=1),
         ]
         outputs = [value("scores", None), value("indices", None, TensorProto.INT64)]
