@@ -52,7 +52,11 @@ def seconds_to_wait(headers: Mapping[str, str]) -> float | None:
         55.0
     """
     told = _retry_after(headers)
-    return _quota_pause(headers, is_refused=True) if told is None else told
+    if told is None:
+        told = _quota_pause(headers, is_refused=True)
+    if told is None and headers.get("Retry-After", "").strip():
+        return UNREADABLE_PAUSE_S
+    return told
 
 
 def seconds_until_quota(headers: Mapping[str, str]) -> float | None:
@@ -87,7 +91,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     # A field that proxies have added to stands there several times: the longest pause serves all.
     told = [_SECONDS.match(part.strip()) for part in value.split(",") if part.strip()]
     pauses = [min(float(one[1][:40]), _LONGEST_S) for one in told if one is not None]
-    return max(pauses, default=UNREADABLE_PAUSE_S)
+    return max(pauses, default=None)
 
 
 def _quota_pause(headers: Mapping[str, str], *, is_refused: bool) -> float | None:

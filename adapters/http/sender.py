@@ -36,7 +36,13 @@ _MAX_ALONE_BYTES = 1 << 18
 
 MAX_SENT = 4096
 """Requests whose numbers are remembered."""
-ACCEPTED = 202
+_NO_ANSWER = {
+    202: "the server has taken the request and will answer later or elsewhere, so that this is "
+    "none; write the address that answers at once",
+    204: "the server has nothing to say about the image; check the address",
+    205: "the server has nothing to say about the image; check the address",
+}
+"""Statuses of success without an answer."""
 
 
 class Sender:
@@ -147,11 +153,9 @@ class Sender:
                     read_answer_body(raw.body, self._learner.learn, self._mask)
 
     def _check(self, raw: RawAnswer) -> None:
-        if raw.status == ACCEPTED:
+        if raw.status in _NO_ANSWER:
             raise SuspectConfigError(
-                "url: expected an answer, got status 202: the server has taken the request and "
-                "will answer later or elsewhere, so that this is none; write the address that "
-                "answers at once"
+                f"url: expected an answer, got status {raw.status}: {_NO_ANSWER[raw.status]}"
             )
         if 200 <= raw.status < 300:
             return

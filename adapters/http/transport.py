@@ -30,7 +30,10 @@ from adapters.printable import excerpt
 from adapters.suspect import SuspectConfigError, SuspectUnreachableError
 
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
-"""Codings that are asked for; an answer in another one is taken as it is."""
+"""Codings that are asked for; an answer in one that is none (``UTF-8``) is taken as it is."""
+_NOT_UNPACKED = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
+_READABLE = (b"{", b"[", b'"', b"<")
+"""How an answer begins that is not compressed, whatever its head says."""
 _ZLIB_OR_GZIP, _BARE_DEFLATE = 47, -15
 """What zlib calls the formats; the second one is what some servers take deflate for."""
 _MAX_MEMBERS = 64
@@ -114,7 +117,8 @@ class HttpTransport:
 
         Raises:
             AskAgainError: No answer, or a broken one.
-            SuspectUnreachableError: No certificate that can be verified, or an endless answer.
+            SuspectUnreachableError: No certificate that can be verified, or an endless answer, or
+                one in a compression that nobody asked for.
             SuspectConfigError: The address cannot be asked.
             NotGrantedError: The host leads to an address that nobody allowed.
         """
@@ -248,6 +252,11 @@ class HttpTransport:
 def _unpacked(body: bytes, headers: Mapping[str, str]) -> bytes:
     """Return a body as it was before the server compressed it; no bomb gets past the limit."""
     coding = headers.get("Content-Encoding", "").strip().lower()
+    if set(map(str.strip, coding.split(","))) & _NOT_UNPACKED and body[:1] not in _READABLE:
+        raise SuspectUnreachableError(
+            f"url: expected an answer as it is, or in gzip or deflate, got one compressed as "
+            f"{coding[:40]!r}, which nobody asked for; look at what stands before the server"
+        )
     if coding not in _PACKED or not body:
         return body
     try:

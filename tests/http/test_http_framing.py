@@ -148,3 +148,31 @@ def test_json_with_something_behind_it_is_said_to_be_that_at_once(
 def test_accepted_is_no_answer(tmp_path: Path) -> None:
     with pytest.raises(SuspectConfigError, match=r"got status 202: .* later or elsewhere"):
         said_of(tmp_path, b'{"id": "job-1", "label": "cat"}', b"202 Accepted")
+
+
+def test_no_content_is_no_answer(tmp_path: Path) -> None:
+    with pytest.raises(SuspectConfigError, match=r"got status 204: .* nothing to say"):
+        said_of(tmp_path, b"", b"204 No Content")
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br", "compress"])
+def test_a_compression_that_nobody_asked_for_is_named(tmp_path: Path, coding: str) -> None:
+    body = b"\x0b\x02\x80abc\x03"
+    head = OK + f"Content-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with byte_server(head + body, closes=True) as server:
+        url = f"http://127.0.0.1:{server.port}/v1"
+        endpoint = open_endpoint(endpoint_file(tmp_path, url, "retries = 3"))
+        with pytest.raises(SuspectUnreachableError, match=f"compressed as '{coding}'"):
+            endpoint.predict(IMAGE)
+        endpoint.close()
+    assert server.num_connections == 1
+
+
+def test_codings_that_are_none_are_passed_over(tmp_path: Path) -> None:
+    for coding in (b"UTF-8", b"identity", b"none", b"br"):  # the last one says so and is not
+        head = OK + b"Content-Encoding: " + coding + b"\r\nContent-Length: %d\r\n\r\n" % len(CAT)
+        with byte_server(head + CAT, closes=True) as server:
+            url = f"http://127.0.0.1:{server.port}/v1"
+            endpoint = open_endpoint(endpoint_file(tmp_path, url))
+            assert endpoint.predict(IMAGE).labels.tolist() == [0]
+            endpoint.close()

@@ -51,6 +51,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Whoever asks for a pause gets one, also where nobody knows how long.
         ({"Retry-After": "soon", "RateLimit": "???", "X-RateLimit-Reset": "-4"}, 15.0),
         ({"Retry-After": "-1"}, 15.0),
+        ({"Retry-After": "7" * 2000}, 15.0),
+        ({"Retry-After": "soon", "RateLimit": '"api";r=0;t=55'}, 55),
         ({"RateLimit": "???", "X-RateLimit-Reset": "-4"}, None),
         ({"Retry-After": "2.5"}, 2.5),
         ({"Retry-After": "299.997"}, 299.997),
