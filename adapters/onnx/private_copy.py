@@ -12,6 +12,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.onnx.process.other_files import stand_in
 from adapters.suspect import SuspectConfigError, SuspectError
 
 CHUNK_BYTES = 1 << 20
@@ -109,8 +110,8 @@ def copy_external(
         named_folder: Folder that the user named, where it was found in one.
 
     Raises:
-        SuspectError: The file is missing, too large, a link to another place, or has a second name
-            (hard link).
+        SuspectError: The file is missing, too large, a link to another place, has a second name
+            (hard link), or is what a download left in its place.
     """
     field, target = f"external data {location!r}", target_folder / location
     source = external_file(model, location, named_folder)
@@ -127,9 +128,14 @@ def copy_external(
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        return _copy(descriptor, target, field=field, name=location, max_bytes=max_bytes)
+        copy = _copy(descriptor, target, field=field, name=location, max_bytes=max_bytes)
     except FileExistsError as error:
         raise SuspectError(f"{field}: expected another name than the model's own") from error
+    with target.open("rb") as copied:
+        found = stand_in(copied.read(256))
+    if found is not None:
+        raise SuspectError(f"{field}: expected weights, got {found}")
+    return copy
 
 
 _READ_FLAGS = (

@@ -99,10 +99,28 @@ def test_links_within_the_folder_that_is_swept_are_followed(tmp_path: Path) -> N
     assert "got a link to another place" in reasons["n.onnx"]
 
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(LFS_POINTER, "git lfs pull"), (b"<!DOCTYPE html>\n<html>Log in</html>", "a web page")],
+)
+def test_what_stands_in_the_place_of_weights_is_named(
+    tmp_path: Path, data: bytes, said: str
+) -> None:
+    path = save(with_external_weights("w.bin"), tmp_path / "model.onnx")
+    (tmp_path / "w.bin").write_bytes(data)
+    with pytest.raises(
+        SuspectError, match=f"external data 'w.bin': expected weights, got .*{said}"
+    ):
+        open_onnx(path, device="cpu")
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n", "git lfs pull"),
+        (LFS_POINTER, "git lfs pull"),
         (b"<!DOCTYPE html>\n<html>Log in</html>", "a web page"),
         (b"PK\x03\x04" + bytes(40), "a ZIP archive, perhaps a PyTorch or Keras file"),
         (b"\x1c\0\0\0ORTM" + bytes(40), "a model in ORT format"),
