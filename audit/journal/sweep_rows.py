@@ -11,6 +11,8 @@ class PairStatus(StrEnum):
     """There is an outcome."""
     MISMATCHED = "mismatched"
     """Bundle and suspect are about different tasks; nothing was asked."""
+    BY_OUTPUT = "by output"
+    """The file's outputs disagree; each of them is a suspect of its own."""
     STOPPED = "stopped"
     """A limit or the endpoint ended it; the next run goes on."""
     FAILED = "failed"

@@ -175,7 +175,7 @@ def failed_pair(
     if isinstance(error, OutputsDisagreeError):
         return PairResult(
             bundle=bundle,
-            status=PairStatus.MISMATCHED,
+            status=PairStatus.BY_OUTPUT,
             reason=f"{error}; each of them is asked as a suspect of its own",
             exit_code=ExitCode.NOT_COMPARABLE,
             seconds=seconds,

@@ -35,6 +35,7 @@ _TONES = {
     "inconclusive": "inconclusive",
     "not comparable": "not",
     "mismatched": "none",
+    "by output": "none",
     "failed": "failed",
     "broken off": "failed",
     "stopped": "inconclusive",
@@ -46,6 +47,7 @@ _MARKS = {
     "inconclusive": "?",
     "not comparable": "n",
     "mismatched": "·",
+    "by output": "·",
     "failed": "!",
     "broken off": "!",
     "stopped": "…",
@@ -55,7 +57,7 @@ _MARKS = {
 
 _UNDECIDED_HEAT = 0.45
 """A small p-value without the verdict is warm, never hot."""
-_SHOWN = {"mismatched": "another task"}
+_SHOWN = {"mismatched": "another task", "by output": "asked by output"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from worlds.in_process import run
 from worlds.onnx_builders import merged_heads, save
 from worlds.record_builder import copy_rule, innocent_rule
 from worlds.screens.ui_desk import answering_model, wrong_rule
@@ -33,7 +34,17 @@ def test_each_output_is_a_suspect_of_its_own(world: World) -> None:
         "stranger.onnx": "independent",
     }
     assert "each of them is asked as a suspect of its own" in names(rows, "reason")["two.onnx"]
+    assert names(rows, "status")["two.onnx"] == "by output"
     assert len(asked) == 4
+
+
+def test_such_a_file_is_not_said_to_be_of_another_task(world: World) -> None:
+    done = run(*world.command("--jobs", 1))
+    assert done.returncode == 10, done.stderr
+    assert "asked by output 1" in done.stdout
+    assert "another task" not in done.stdout
+    page = (world.results / "sweep.html").read_text(encoding="utf-8")
+    assert "asked by output" in page
 
 
 def test_the_next_run_asks_none_of_them_again(world: World) -> None:

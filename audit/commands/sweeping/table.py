@@ -13,6 +13,7 @@ from audit.sweep.summary import RankedPair, Summary
 
 _NO_OUTCOME = {
     "mismatched": "another task",
+    "by output": "asked by output",
     "failed": "failed",
     "stopped": "stopped",
     "broken off": "broken off",

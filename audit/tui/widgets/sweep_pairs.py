@@ -12,6 +12,7 @@ from audit.tui.words import VERDICT_COLOURS, VERDICT_SIGNS, theme_colour
 
 _WORDS = {
     "mismatched": "· another task",
+    "by output": "· asked by output",
     "failed": "✗ failed",
     "stopped": "◔ stopped",
     "broken off": "✗ broken off",
