@@ -106,6 +106,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         raise SourceError(_unsafe(path, error)) from error
     state = _state_dict(saved)
+    if state is None and isinstance(saved, dict) and (several := _networks(saved)):
+        raise SourceError(
+            f"weights: expected those of one network in {path}, got those of "
+            f"{', '.join(map(repr, several))}; save one of them alone with torch.save"
+        )
     if state is None:
         raise SourceError(
             f"weights: expected a state dict of tensors in {path}, got "
@@ -125,7 +130,14 @@ def _state_dict(saved: object) -> dict[str, Tensor] | None:
         state = _state_dict(saved.get(name))
         if state is not None:
             return state
-    return None
+    found = _networks(saved)
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _networks(saved: Mapping[object, object]) -> dict[str, dict[str, Tensor]]:
+    """Return what holds a state dict, by its name, of a checkpoint with names of its own."""
+    found = {str(name): _state_dict(value) for name, value in saved.items()}
+    return {name: state for name, state in found.items() if state is not None}
 
 
 def _unsafe(path: Path, error: Exception) -> str:

@@ -57,6 +57,11 @@ WRAPPED: dict[str, tuple[str, Wrap]] = {
         "model_best.pth.tar",
         lambda state: {"state_dict": prefixed(state, "module."), "arch": "x", "best_acc1": 7.0},
     ),
+    "DeepSpeed": ("mp_rank_00_model_states.pt", lambda state: {"module": state, "steps": 5}),
+    "the only ones, whatever they are called": (
+        "ema.pth",
+        lambda state: {"ema_state_dict": prefixed(state, "module."), "decay": 0.999, "tags": {}},
+    ),
     "transformers": ("pytorch_model.bin", lambda state: state),
     "trainer of one's own": (
         "w.pt",
@@ -99,6 +104,14 @@ def test_weights_that_lack_anything_else_are_refused(tmp_path: Path) -> None:
 def test_a_file_without_weights_says_what_it_holds(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "args": "none"}, tmp_path / "w.pt")
     with pytest.raises(SourceError, match=r"expected a state dict of tensors .* got 'epoch', 'arg"):
+        loaded(tmp_path / "w.pt")
+
+
+def test_weights_of_several_networks_are_named(tmp_path: Path) -> None:
+    torch.save({"teacher": dict(OWN), "student": dict(OWN), "epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(
+        SourceError, match=r"of one network .* got those of 'teacher', 'student'; save one of them"
+    ):
         loaded(tmp_path / "w.pt")
 
 
