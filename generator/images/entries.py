@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -87,6 +88,20 @@ def is_litter(path: PurePosixPath) -> bool:
 def is_image(path: PurePosixPath) -> bool:
     """Return whether a path is an image of the user's by its name."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_litter(path)
+
+
+def shared_folder(paths: Sequence[PurePosixPath]) -> PurePosixPath:
+    """Return the folder that holds the class folders: archives often begin with one of their own.
+
+    Args:
+        paths: Of images, relative to where they were looked for.
+    """
+    folders = {path.parent for path in paths}
+    if len(folders) == 1:  # one class
+        return next(iter(folders)).parent
+    parts = [folder.parts for folder in folders]
+    same = takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False))
+    return PurePosixPath(*(names[0] for names in same))
 
 
 def classes_of_paths(location: str, paths: Sequence[PurePosixPath]) -> list[str]:

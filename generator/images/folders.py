@@ -18,6 +18,7 @@ from generator.images.entries import (
     file_stamp,
     is_image,
     is_litter,
+    shared_folder,
 )
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -213,11 +214,14 @@ def _by_path(
     shown: str | None = None,
 ) -> list[ImageEntry]:
     """Return the images among (key, path in the location), each with its folder as class."""
-    # What lies in no folder has no class.
-    images = [(key, path) for key, path in found if is_image(path) and len(path.parts) > 1]
+    images = [(key, path) for key, path in found if is_image(path)]
+    shared = shared_folder([path for _, path in images])
+    # What lies in no class folder, but beside them, has no class.
+    images = [(key, path) for key, path in images if path.parent != shared]
     if not images:
         return []
-    labels = classes_of_paths(location, [path for _, path in images])
+    paths = [path.relative_to(shared) for _, path in images]
+    labels = classes_of_paths(str(Path(location, shared)), paths)
     return [
         ImageEntry(container, key, str(Path(shown or location, path)), label)
         for (key, path), label in zip(images, labels, strict=True)

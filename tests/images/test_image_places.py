@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -171,6 +172,31 @@ def test_litter_of_systems_is_passed_over(folder: Path) -> None:
     found = list_images([folder])
     assert len(found) == 12
     assert found.class_names == CLASSES
+
+
+@pytest.mark.parametrize("keep", [as_zip, lambda folder: folder])
+def test_what_lies_beside_the_class_folders_has_no_class(
+    folder: Path, keep: Callable[[Path], Path]
+) -> None:
+    inner = folder / "data" / "photos"
+    inner.mkdir(parents=True)
+    for name in CLASSES:
+        (folder / name).rename(inner / name)
+    (inner / "overview.png").write_bytes(next(inner.rglob("*.png")).read_bytes())
+    assert list_images([keep(folder)]).class_names == CLASSES
+
+
+def test_parts_inside_a_folder_of_an_archive_are_named(folder: Path) -> None:
+    inner = folder / "data"
+    for part in ("train", "val"):
+        write_images(inner / part, DATA)
+    for name in CLASSES:
+        shutil.rmtree(folder / name)
+    archive = as_zip(folder)
+    with pytest.raises(PartsError) as caught:
+        list_images([archive])
+    assert caught.value.training == archive / "data" / "train"
+    assert list_images([caught.value.training]).class_names == CLASSES
 
 
 def test_a_folder_that_every_class_has_is_no_class(folder: Path) -> None:
