@@ -1,6 +1,6 @@
 """One audit as a row of the JSON document and of the table."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from adapters.printable import printable
-from adapters.suspect import Suspect
+from adapters.suspect import MERGED_CLASSES, Suspect
 from audit.asking.class_order import order_text
 from audit.asking.events import AuditEvent, OrderFound, Started
 from audit.asking.options import AuditOptions
@@ -19,6 +19,8 @@ from audit.commands.terminal.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
 from audit.journal.attempt_log import Spending
 from audit.journal.journal import Journal
+from audit.scores.merged_classes import groups_in_words, read_groups
+from audit.verdict.outcome import Outcome
 from audit.verdict.p_values import benjamini_hochberg
 
 
@@ -38,8 +40,8 @@ def audit_row(
         bundle: What to ask.
         suspect: Whom; stays open.
         path: File that describes the suspect.
-        options: How; an order of classes that is found goes to standard error, and so does which
-            of several outputs is read.
+        options: How; an order of classes that is found goes to standard error, and so do which of
+            several outputs is read, classes that count as one, and the number of refusals.
         journal: SQLite file for the answers.
         stamp: See `audit.asking.run.run_audit`.
         is_shown: Show progress.
@@ -72,6 +74,8 @@ def audit_row(
         run_audit(opened, bundle, suspect, options, stamp=stamp, on_event=follow)
     finished, identity = progress.finished, suspect.identity
     assert finished is not None, "run_audit returns after Finished"
+    for told in _notes(bundle, identity.details, finished.outcome):
+        click.echo(printable(f"{path.name}: {told}"), err=True)
     code = code_for_verdict(finished.outcome.verdict, is_complete=finished.is_complete)
     return {
         "suspect": {
@@ -92,6 +96,19 @@ def audit_row(
             "spent": _spent(finished.spending),
         },
     }
+
+
+def _notes(bundle: BundleContents, details: Mapping[str, str], outcome: Outcome) -> Iterator[str]:
+    """Yield what became of answers that are not simply classes."""
+    if MERGED_CLASSES in details:
+        names = bundle.manifest.task.class_names
+        yield groups_in_words(read_groups(details[MERGED_CLASSES], len(names)), names)
+    score = outcome.scores[0] if outcome.scores else None
+    if score is not None and score.num_refused:
+        yield (
+            f"refused {score.num_refused} of {score.num_queries} queries, which count as the "
+            "answers that speak most against derivation"
+        )
 
 
 def _spent(spending: Spending | None) -> dict[str, Any] | None:

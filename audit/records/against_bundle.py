@@ -17,7 +17,7 @@ from audit.errors import AuditError, SignatureInvalidError
 from audit.library_versions import environment_versions
 from audit.records.check import Check, Status, attempt, failed, held, unchecked
 from audit.records.record import Record, Row, State, seconds, utc
-from audit.scores.merged_classes import read_groups
+from audit.scores.merged_classes import groups_in_words, read_groups
 from audit.signing.canonical import array_sha256, canonical_bytes, sha256_hex
 from audit.verdict.judge import judge
 from audit.verdict.outcome import Outcome, Verdict
@@ -128,12 +128,7 @@ def check_merged_classes(record: Record, bundle: BundleContents) -> Check | None
         groups = read_groups(text, len(classes))
     except AuditError as error:
         return failed(name, str(error))
-    told = "; ".join(" and ".join(f"'{classes[index]}'" for index in group) for group in groups)
-    return unchecked(
-        name,
-        f"{told} count as one class for everybody, because the suspect has one name for them. Ask "
-        "whether that is so.",
-    )
+    return unchecked(name, f"{groups_in_words(groups, classes)}. Ask whether that is so.")
 
 
 def check_rule(record: Record, bundle: BundleContents) -> Check:

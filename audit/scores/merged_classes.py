@@ -9,7 +9,7 @@ A label of a group is any of its classes, its probability the sum of theirs. Los
 of one class only and cannot be merged: triggers of a merged class are compared for nobody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +54,17 @@ def read_groups(text: str, num_classes: int) -> Groups:
             "such as 1=9;3=4, got another text"
         )
     return groups
+
+
+def groups_in_words(groups: Groups, class_names: Sequence[str]) -> str:
+    """Say which classes count as one, and why.
+
+    Example:
+        >>> groups_in_words(((0, 2),), ("car", "ship", "lorry"))[:45]
+        "'car' and 'lorry' count as one class for ever"
+    """
+    told = "; ".join(" and ".join(f"'{class_names[index]}'" for index in group) for group in groups)
+    return f"{told} count as one class for everybody, because the suspect has one name for them"
 
 
 def as_asked(bundle: BundleContents, settings: Mapping[str, str]) -> BundleContents:

@@ -77,6 +77,8 @@ def test_an_image_that_is_never_answered_is_refused_and_the_audit_goes_on(
     found = labels(tmp_path)
     assert len(found) == NUM_QUESTIONS
     assert [name for name, label in found.items() if label == REFUSED] == [question]
+    is_query = question.startswith("query")
+    assert (f"vendor.toml: refused 1 of {NUM_QUERIES} queries" in done.stderr) == is_query
 
 
 def test_resuming_does_not_come_back_to_a_refused_image(tmp_path: Path) -> None:

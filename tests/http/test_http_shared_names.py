@@ -56,6 +56,8 @@ def test_classes_of_one_name_are_merged_and_the_record_verifies(
     assert code == status, told
     assert row["suspect"]["details"]["merged_classes"] == "1=3"
     assert row["outcome"]["control"]["accuracy"] == 1
+    first, second = (BUNDLE.manifest.task.class_names[index] for index in (1, 3))
+    assert f"vendor.toml: '{first}' and '{second}' count as one class for everybody" in told
     verified = run(
         "verify", record, "--bundle", GOLDEN_BUNDLE, "--trust", GOLDEN_PUBLIC_KEY,
         "--trust", tmp_path / "auditor.pub",
