@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from generator.errors import ImagesError
@@ -11,6 +11,9 @@ from generator.errors import ImagesError
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 )
+_OTHER_SUFFIXES = frozenset({".avif", ".heic", ".heif", ".jp2", ".jxl"})
+"""Not everywhere can these be read: rather an error that names the file than a class that is not
+there."""
 
 _LITTER = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found"})
 """Folders that systems leave among people's files, often with small pictures in them."""
@@ -87,7 +90,12 @@ def is_litter(path: PurePosixPath) -> bool:
 
 def is_image(path: PurePosixPath) -> bool:
     """Return whether a path is an image of the user's by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not is_litter(path)
+    return has_image_suffix(path) and not is_litter(path)
+
+
+def has_image_suffix(path: PurePath) -> bool:
+    """Return whether a path ends as an image's does."""
+    return path.suffix.lower() in IMAGE_SUFFIXES | _OTHER_SUFFIXES
 
 
 def shared_folder(paths: Sequence[PurePosixPath]) -> PurePosixPath:

@@ -11,11 +11,11 @@ from typing import BinaryIO
 
 from generator.errors import ImagesError
 from generator.images.entries import (
-    IMAGE_SUFFIXES,
     Container,
     ImageEntry,
     classes_of_paths,
     file_stamp,
+    has_image_suffix,
     is_image,
     is_litter,
     shared_folder,
@@ -101,7 +101,7 @@ def folder_entries(location: Path) -> list[ImageEntry]:
     paths = [
         path.relative_to(location)
         for path in sorted(location.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        if has_image_suffix(path) and path.is_file()
     ]
     return _by_path(
         Folder(), str(location), [(str(location / path), PurePosixPath(path)) for path in paths]

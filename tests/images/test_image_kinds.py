@@ -12,6 +12,7 @@ from adapters.geometry import Geometry
 from generator.errors import ImagesError
 from generator.images.duplicates import find_duplicates, num_flat
 from generator.images.labelled import ImageSet
+from generator.images.listing import list_images
 from generator.images.reading import CACHED_BYTES, Reading, load_images
 
 RED = (255, 0, 0)
@@ -61,6 +62,16 @@ def test_the_first_of_several_frames_is_taken(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (6, 4), colour) for colour in (RED, (0, 255, 0))]
     save(frames[0], tmp_path / "a" / "x.gif", save_all=True, append_images=frames[1:])
     assert pixel(tmp_path, "frames") == [255, 0, 0]
+
+
+def test_a_kind_that_nobody_can_read_is_no_class_that_disappears(tmp_path: Path) -> None:
+    for name in ("a", "c"):
+        save(Image.new("RGB", (6, 4), RED), tmp_path / name / "x.png")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x24ftypheic" + bytes(40))
+    assert list_images([tmp_path]).class_names == ("a", "b", "c")
+    with pytest.raises(ImagesError, match=r"IMG_1\.HEIC"):
+        load_images([tmp_path])
 
 
 def test_a_photo_is_turned_as_its_camera_was_held(tmp_path: Path) -> None:
