@@ -143,6 +143,11 @@ def require_class_outputs(
             "are about different tasks, or a suspect file has to say which of the file's classes "
             "are the bundle's (class_names)"
         )
+    if wanted.classes is None and any(map(is_class_like, outputs)):
+        raise SuspectConfigError(
+            f"output: expected one score per class [N, K] without a bundle, got {listed}; "
+            "texts, maps and single values are read with one (--bundle)"
+        )
     if any(output.dtype in ("text", "map") for output in outputs):
         raise SuspectConfigError(
             f"output: expected the bundle's names of classes, by which texts and maps are read, "

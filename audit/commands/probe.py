@@ -211,7 +211,8 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
         "made by": f"{told.producer or 'unknown'}; opset {told.opset}, IR {told.ir_version}",
         "input": f"{suspect.image_input.name}: {_input_text(suspect)}",
         "outputs": ", ".join(f"{o.name} ({o.dtype})" for o in told.outputs),
-        "answers": f"{trial.output}: {_form_text(suspect)}, {trial.num_classes or '?'} classes",
+        "answers": f"{trial.output}: {_form_text(suspect)}, {trial.num_classes or '?'} classes"
+        + (f"; also {', '.join(trial.other_outputs)}" if trial.other_outputs else ""),
         "repeatable": "yes" if trial.is_repeatable else "NO: other answers the second time",
         "parameters": f"{told.num_parameters:,}",
         "operators": operators,
@@ -272,7 +273,8 @@ def _form_text(suspect: "OnnxSuspect") -> str:
     if reading.form in ("scores", "classes"):
         told: str = suspect.trial.kind
         left_out = sum(index < 0 for index in reading.columns or ())
-        return f"{told}, {left_out} of its scores left out" if left_out else told
+        what = "scores" if reading.form == "scores" else "numbers"
+        return f"{told}, {left_out} of its {what} left out" if left_out else told
     told = {
         "texts": "the class as a text",
         "map": f"a map from class to {suspect.trial.kind}",
@@ -288,6 +290,7 @@ def _input_text(suspect: "OnnxSuspect") -> str:
     size = f"{recipe.size[0]} by {recipe.size[1]}" if recipe.size else "any size"
     channels = f"{recipe.channels} channels" if recipe.channels else "any channels"
     batch = suspect.image_input.fixed_batch
+    free = "any batch" if "N" in recipe.layout else "one image a run"
     return f"{recipe.layout} {recipe.dtype}, {size}, {channels}, " + (
-        "any batch" if batch is None else f"batch of {batch}"
+        free if batch is None else f"batch of {batch}"
     )

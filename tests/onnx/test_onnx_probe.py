@@ -8,8 +8,15 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from worlds.bundle_builder import GOLDEN, GOLDEN_PUBLIC_KEY, small_arrays
-from worlds.exporter_habits import batch_inside, flattened
-from worlds.onnx_builders import brightest_channel, nearest_color, save
+from worlds.exporter_habits import (
+    Habit,
+    as_columns,
+    as_text,
+    batch_inside,
+    flattened,
+    one_sigmoid,
+)
+from worlds.onnx_builders import brightest_channel, nearest_color, save, with_two_heads
 
 from adapters.onnx.suspect_file import open_suspect_file
 from adapters.suspect import SuspectConfigError
@@ -37,6 +44,23 @@ def test_a_file_is_described_without_a_bundle(model: Path) -> None:
     assert "answer: logits, 4 classes" in result.stdout
     assert "kinprint-tests; opset 17, IR 8" in result.stdout
     assert "cat, dog, frog, ship" in result.stdout
+
+
+def test_every_output_that_may_hold_the_class_is_named(tmp_path: Path) -> None:
+    result = probe("--onnx", save(with_two_heads(agree=True), tmp_path / "model.onnx"))
+    assert result.exit_code == 0, result.output
+    (answers,) = (line for line in result.stdout.splitlines() if line.startswith("answers"))
+    assert all(output.name in answers for output in with_two_heads(agree=True).graph.output)
+
+
+@pytest.mark.parametrize("habit", [as_text(list("abc")), as_columns(list("abc")), one_sigmoid])
+def test_what_only_a_bundle_makes_readable_asks_for_one(tmp_path: Path, habit: Habit) -> None:
+    model = brightest_channel()
+    if habit is one_sigmoid:
+        model = nearest_color(np.eye(2, 3, dtype=np.float32))
+    result = probe("--onnx", save(habit(model), tmp_path / "model.onnx"))
+    assert isinstance(result.exception, SuspectConfigError)
+    assert "--bundle" in str(result.exception)
 
 
 def test_the_json_document_ranks_every_candidate(model: Path) -> None:
