@@ -20,16 +20,29 @@ from adapters.onnx.answers import Output
 from adapters.onnx.private_copy import FileCopy, copy_external, copy_model
 from adapters.onnx.process.fork_client import ForkServer
 from adapters.onnx.process.limits import MEMORY_PER_FILE_BYTE, OnnxLimits, has_nvidia_device
-from adapters.onnx.process.messages import Answers, Description, Loaded, LoadRequest, RunRequest
+from adapters.onnx.process.messages import (
+    Answers,
+    DescribeRequest,
+    Description,
+    Loaded,
+    LoadRequest,
+    Ready,
+    RunRequest,
+)
 from adapters.onnx.process.parent import WorkerProcess
+from adapters.onnx.process.sandbox import Confinement
 from adapters.onnx.process.shared_memory import PIXEL_BYTES, Exchange, create_exchange
 from adapters.onnx.process.worker import WorkerSettings
 from adapters.preprocessing import InputRecipe
-from adapters.suspect import SuspectError
+from adapters.suspect import SuspectConfigError, SuspectError
 
 Device = Literal["auto", "cpu", "cuda"]
 
 COPY_NAME = "kinprint-suspect-copy.onnx"
+
+
+class SandboxError(SuspectConfigError):
+    """This system cannot shut a suspect's process in as far as the user wants it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +57,8 @@ class OnnxModel:
     description: Description
     loaded: Loaded
     limits: OnnxLimits
+    confinement: Confinement
+    """How its process is shut in."""
     process: WorkerProcess
     exchange: Exchange
     folder: Path
@@ -142,6 +157,7 @@ def load_model(
             data may end in it.
 
     Raises:
+        SandboxError: `limits` ask for a full confinement, and there is none; nothing was parsed.
         SuspectConfigError: No ONNX file, or the device is not there.
         SuspectError: The file is refused, cannot be loaded, or costs more than it may.
     """
@@ -171,7 +187,7 @@ def load_model(
                 exchange=exchange.handle,
                 memory_bytes=memory(0),
                 max_memory_bytes=memory(limits.max_external_bytes),
-                cut_network=not may_use_cuda,
+                under_cuda=may_use_cuda,
                 max_nodes=limits.max_nodes,
                 start_timeout_s=limits.start_timeout_s,
                 num_threads=num_threads,
@@ -180,17 +196,29 @@ def load_model(
             inherit=exchange.descriptor,
             server=None if may_use_cuda else server,
         )
+        confinement = process.ask(None, Ready, timeout_s=limits.start_timeout_s).confinement
+        if limits.require_sandbox and confinement.missing:
+            raise SandboxError(_sandbox_text(confinement, may_use_cuda))
         # Parsed there, never here.
-        description = process.ask(None, Description, timeout_s=limits.start_timeout_s)
+        timeout_s = limits.load_timeout_s(copy.num_bytes)
+        description = process.ask(
+            DescribeRequest(timeout_s=timeout_s), Description, timeout_s=timeout_s
+        )
         external = _copy_external_files(description, path, folder, limits, named_folder)
+        external_bytes = sum(file.num_bytes for file in external.values())
+        timeout_s = (
+            limits.start_timeout_s  # the driver compiles for its device
+            if may_use_cuda
+            else limits.load_timeout_s(copy.num_bytes + external_bytes)
+        )
         request = LoadRequest(
             device=device,
             num_threads=num_threads,
             gpu_memory_bytes=limits.gpu_memory_bytes,
-            memory_bytes=memory(sum(file.num_bytes for file in external.values())),
-            timeout_s=limits.start_timeout_s,
+            memory_bytes=memory(external_bytes),
+            timeout_s=timeout_s,
         )
-        loaded = process.ask(request, Loaded, timeout_s=limits.start_timeout_s)
+        loaded = process.ask(request, Loaded, timeout_s=timeout_s)
     except OSError as error:
         _end(process, exchange, folder)
         raise SuspectError(f"onnx: cannot copy or start the suspect: {error}") from error
@@ -204,6 +232,7 @@ def load_model(
         description=description,
         loaded=loaded,
         limits=limits,
+        confinement=confinement,
         process=process,
         exchange=exchange,
         folder=folder,
@@ -211,6 +240,18 @@ def load_model(
     # Whoever forgets to close leaves neither a process nor a copy behind.
     weakref.finalize(model, _end, process, exchange, folder)
     return model
+
+
+def _sandbox_text(confinement: Confinement, may_use_cuda: bool) -> str:
+    advice = (
+        "use --device cpu"
+        if may_use_cuda
+        else "use Linux 5.13 or newer on x86_64 or aarch64 with Landlock, or allow user namespaces"
+    )
+    return (
+        "sandbox: expected to shut the suspect's process in fully, got "
+        f"{confinement.text}; {advice}, or leave out --require-sandbox"
+    )
 
 
 def num_cores() -> int:

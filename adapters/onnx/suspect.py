@@ -272,7 +272,8 @@ def _details(
         "output_kind": trial.kind,
         "images_per_run": str(chunk),
         "repeatable": "yes" if trial.is_repeatable else "no",
-        "network": model.description.network,
+        "network": model.confinement.network,
+        "sandbox": model.confinement.text,
         "preprocessing": json.dumps(asdict(recipe)),
     }
     if trial.reading.form not in ("scores", "classes"):

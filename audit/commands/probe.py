@@ -177,6 +177,7 @@ def _document(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]"
             "sha256": suspect.identity.digest,
             "bytes": suspect.file_bytes,
             **asdict(suspect.description),
+            "network": suspect.identity.details["network"],
         },
         "answers": {
             name: value for name, value in vars(suspect.trial).items() if name != "reading"

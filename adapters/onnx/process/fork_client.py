@@ -1,8 +1,8 @@
 """Start suspects' processes by forking one that is ready, where the system can (Linux).
 
 `ForkServer` is this side of `adapters.onnx.process.fork_server`. What it starts has the same
-limits, the same empty environment and no more of a network than what `adapters.onnx.process.parent`
-starts afresh; one process per suspect, as always. Its address space is laid out like its siblings',
+limits, the same empty environment and is shut in like what `adapters.onnx.process.parent` starts
+afresh; one process per suspect, as always. Its address space is laid out like its siblings',
 which is the price: docs/adr/0007 weighs it.
 """
 
@@ -25,6 +25,7 @@ from adapters.suspect import SuspectError
 
 START_TIMEOUT_S = 120.0
 """Until everything is imported, seconds; a cold disk is slow."""
+SERVER_MODULE = "adapters.onnx.process.fork_server"
 REPLY_TIMEOUT_S = 30.0
 MAX_REPLY_BYTES = 4096
 
@@ -121,7 +122,7 @@ class ForkServer:
                     "-P",
                     "-B",
                     "-m",
-                    "adapters.onnx.process.fork_server",
+                    SERVER_MODULE,
                     str(theirs.fileno()),
                 ],
                 stdin=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from adapters.onnx.process.worker import WorkerSettings, serve
+from adapters.onnx.process.worker import WorkerSettings, import_libraries, serve
 
 MAX_REQUEST_BYTES = 1 << 16
 MAX_DESCRIPTORS = 4
@@ -31,7 +31,7 @@ MAX_DESCRIPTORS = 4
 def main() -> None:
     """Serve until the other side is gone."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    _import_everything()
+    import_libraries()
     gc.collect()
     gc.freeze()  # so that children share these pages
     control.sendall(b"{}")
@@ -62,20 +62,6 @@ def main() -> None:
         for process in running:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process, signal.SIGKILL)
-
-
-def _import_everything() -> None:
-    import numpy
-    import onnx
-    import onnxruntime
-
-    from adapters.onnx.process import graph as onnx_graph
-    from adapters.onnx.process import messages as onnx_messages
-    from adapters.onnx.process import session as onnx_session
-    from adapters.onnx.process import shared_memory as onnx_exchange
-
-    modules = (numpy, onnx, onnxruntime, onnx_exchange, onnx_graph, onnx_messages, onnx_session)
-    assert all(modules)
 
 
 def _become_worker(

@@ -50,13 +50,12 @@ class RefusedError(Exception):
     """The model asks for something that an audit does not allow."""
 
 
-def describe(data: bytes, *, max_nodes: int, network: str) -> Description:
+def describe(data: bytes, *, max_nodes: int) -> Description:
     """Parse, guard and describe a file.
 
     Args:
         data: The file's bytes.
         max_nodes: Largest number of nodes, subgraphs and functions included.
-        network: What `adapters.onnx.process.limits.confine` said.
 
     Returns:
         What the file says about itself.
@@ -112,7 +111,6 @@ def describe(data: bytes, *, max_nodes: int, network: str) -> Description:
         metadata=_metadata(model),
         external_files=tuple(external),
         random_operators=tuple(random_operators),
-        network=network,
     )
 
 

@@ -1,8 +1,9 @@
 """What a suspect's file may cost, and how its process is kept to that.
 
-The file is a stranger's: the process that loads it (`adapters.onnx.process.worker`) calls `confine`
-before it reads a byte of it. Limits that the system does not know are left out, the wall-clock
-limit is the parent's and always holds.
+The file is a stranger's: the process that loads it (`adapters.onnx.process.worker`) sets these
+before it reads a byte of it, with all else that shuts it in (`adapters.onnx.process.sandbox`).
+Limits that the system does not know are left out, the wall-clock limit is the parent's and always
+holds.
 """
 
 import os
@@ -31,6 +32,8 @@ class OnnxLimits:
     """Wall-clock time for one batch, seconds."""
     gpu_memory_bytes: int = 8 * GIB
     """Device memory that onnxruntime may take under CUDA, bytes."""
+    require_sandbox: bool = False
+    """Parse nothing unless the process is shut in fully (`adapters.onnx.process.sandbox`)."""
 
     def __post_init__(self) -> None:
         """Refuse limits that nothing can keep.
@@ -39,42 +42,56 @@ class OnnxLimits:
             ValueError: A limit is not positive.
         """
         for name, value in vars(self).items():
-            if not value > 0:
+            if not isinstance(value, bool) and not value > 0:
                 raise ValueError(f"{name}: expected a positive number, got {value}")
+
+    def load_timeout_s(self, num_bytes: int) -> float:
+        """Return how long parsing a file or loading it may take, seconds.
+
+        Args:
+            num_bytes: Size of the file with its external data.
+        """
+        return min(self.start_timeout_s, MIN_LOAD_S + num_bytes / LOADED_BYTES_PER_S)
+
+    def first_timeout_s(self, num_bytes: int, num_images: int) -> float:
+        """Return how long a question about a few made-up images may take, seconds.
+
+        Args:
+            num_bytes: Size of the file with its external data.
+            num_images: Images of the question, filled up to a run's.
+        """
+        seconds = MIN_FIRST_S + num_bytes / ASKED_BYTES_PER_S + num_images / IMAGES_PER_S
+        return min(self.predict_timeout_s, seconds)
 
 
 MEMORY_PER_FILE_BYTE = 4
 """Loading holds the file's bytes, the parsed model, its weights and their packed form."""
+MIN_LOAD_S, LOADED_BYTES_PER_S = 15.0, 20e6
+MIN_FIRST_S, ASKED_BYTES_PER_S, IMAGES_PER_S = 20.0, 10e6, 2.0
 
 
-def confine(*, memory_bytes: int | None, max_memory_bytes: int | None, cut_network: bool) -> str:
-    """Limit the calling process for the rest of its life.
+def limit_resources(memory_bytes: int | None, max_memory_bytes: int | None) -> bool:
+    """Limit what the calling process takes for the rest of its life.
 
-    No file can grow (`RLIMIT_FSIZE` 0, so nothing can be written anywhere), no core is dumped,
-    address space is bounded, and a network namespace without interfaces is entered where the
-    system lets an ordinary user have one. Call it before any thread starts.
+    No file can grow (`RLIMIT_FSIZE` 0), no core is dumped and address space is bounded.
 
     Args:
         memory_bytes: Address space, bytes; None leaves it free.
         max_memory_bytes: What `limit_memory` may raise it to, bytes.
-        cut_network: Whether to try to leave the network.
 
     Returns:
-        ``none`` where the network is out of reach, ``shared`` where it could not be cut.
+        False where the system knows no such limits.
     """
-    network = "shared"
-    if cut_network and _leave_network():
-        network = "none"
     try:
         import resource
     except ImportError:  # not on Windows
-        return network
+        return False
     _lower(resource.RLIMIT_CORE, 0, 0)
     # The protocol's pipes and its shared memory are no files that grow.
     _lower(resource.RLIMIT_FSIZE, 0, 0)
     if memory_bytes is not None:
         _lower(resource.RLIMIT_AS, memory_bytes, max_memory_bytes or memory_bytes)
-    return network
+    return True
 
 
 def limit_memory(memory_bytes: int) -> None:
@@ -123,15 +140,3 @@ def _lower(limit: int, soft: int, hard: int) -> None:
         # Nobody may set a hard limit above the one that we have ourselves.
         soft, hard = min(soft, current), min(hard, current)
     resource.setrlimit(limit, (soft, hard))
-
-
-def _leave_network() -> bool:
-    """Enter a user and a network namespace of our own; Linux only."""
-    if not sys.platform.startswith("linux") or not hasattr(os, "getuid"):
-        return False
-    import ctypes
-
-    # An ordinary user may leave the network only as the root of a user namespace of its own.
-    clone_newuser, clone_newnet = 0x10000000, 0x40000000
-    libc = ctypes.CDLL(None, use_errno=True)
-    return bool(libc.unshare(clone_newuser | clone_newnet) == 0)

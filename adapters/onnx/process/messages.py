@@ -4,13 +4,15 @@ Frozen values that both sides build; the parent reads every reply as a stranger'
 taken over the process) and checks it against these types. Pixels and answers do not travel here,
 they lie in the shared memory of `adapters.onnx.process.shared_memory`.
 
-The child speaks first (`Description` or `Failure`); from then on each request has one reply.
+The child speaks first, as long as it is nobody's but ours (`Ready`); from then on each request has
+one reply.
 """
 
 import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from adapters.onnx.process.sandbox import Confinement
 from adapters.preprocessing import InputRecipe
 
 MAX_LINE_BYTES = 4 << 20
@@ -19,6 +21,13 @@ OF_METADATA = "\n\t"
 """Characters between names and numbers in a file's metadata, which are no harm to a terminal."""
 
 FailureKind = Literal["not_onnx", "refused", "unsupported", "memory", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """The process has shut itself in, and has not read a byte of the file."""
+
+    confinement: Confinement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +64,6 @@ class Description:
     """Locations of external data, relative to the file's folder."""
     random_operators: tuple[str, ...]
     """Operators that may answer differently each time."""
-    network: str
-    """``none`` or ``shared``: whether the process can reach a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +109,13 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DescribeRequest:
+    """Parse the file."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadRequest:
     """Make a session of the file."""
 
@@ -130,8 +144,8 @@ class RunRequest:
     timeout_s: float
 
 
-Request = LoadRequest | RunRequest
-Reply = Description | Loaded | Answers | Failure
+Request = DescribeRequest | LoadRequest | RunRequest
+Reply = Ready | Description | Loaded | Answers | Failure
 
 
 def to_line(message: Request | Reply) -> bytes:
@@ -143,7 +157,10 @@ def to_line(message: Request | Reply) -> bytes:
 def request_from_line(line: bytes) -> Request:
     """Read a request; the parent wrote it, so only its form is looked at."""
     fields: dict[str, Any] = json.loads(line)
-    if fields.pop("type") == "LoadRequest":
+    kind = fields.pop("type")
+    if kind == "DescribeRequest":
+        return DescribeRequest(**fields)
+    if kind == "LoadRequest":
         return LoadRequest(**fields)
     recipe = fields.pop("recipe")
     for name in ("size", "mean", "std"):

@@ -28,6 +28,8 @@ from adapters.onnx.process.messages import (
     Description,
     Failure,
     Loaded,
+    Ready,
+    Reply,
     Request,
     to_line,
 )
@@ -35,14 +37,15 @@ from adapters.onnx.process.worker import WorkerSettings
 from adapters.printable import printable
 from adapters.suspect import SuspectConfigError, SuspectError
 
-R = TypeVar("R", Description, Loaded, Answers)
+R = TypeVar("R", Ready, Description, Loaded, Answers)
 
+WORKER_MODULE = "adapters.onnx.process.worker"
 MAX_STDERR_BYTES = 4096
 END_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.1
 
-_ADAPTERS: dict[str, TypeAdapter[Description | Loaded | Answers | Failure]] = {
-    reply.__name__: TypeAdapter(reply) for reply in (Description, Loaded, Answers, Failure)
+_ADAPTERS: dict[str, TypeAdapter[Reply]] = {
+    reply.__name__: TypeAdapter(reply) for reply in (Ready, Description, Loaded, Answers, Failure)
 }
 
 
@@ -238,7 +241,7 @@ def _start_afresh(
 ) -> subprocess.Popen[bytes]:
     # -P: import nothing from the working folder, where the file lies. -B: write no bytecode. The
     # session of its own is a group that can be killed, and hears no Ctrl-C of ours.
-    command = [sys.executable, "-P", "-B", "-m", "adapters.onnx.process.worker"]
+    command = [sys.executable, "-P", "-B", "-m", WORKER_MODULE]
     return subprocess.Popen(
         [*command, json.dumps(asdict(settings))],
         stdin=subprocess.PIPE,

@@ -1,9 +1,9 @@
 """The suspect's own process: ``python -P -B -m adapters.onnx.process.worker SETTINGS``.
 
-Started by `adapters.onnx.process.parent` in a private folder and with an empty environment. Limits
-itself first, then parses the file, then answers requests until its input ends. Native libraries
-print where they like and start threads on import: descriptors 0 and 1 are moved away and the limits
-are set before anything but the standard library is imported.
+Started by `adapters.onnx.process.parent` in a private folder and with an empty environment. Imports
+all that it will need, shuts itself in, and only then parses the file and answers requests until its
+input ends. Native libraries print where they like: descriptors 0 and 1 are moved away before
+anything but the standard library is imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from adapters.onnx.process.limits import allow_cpu_seconds, confine, limit_memory
+from adapters.onnx.process.limits import allow_cpu_seconds, limit_memory
+from adapters.onnx.process.sandbox import confine
 
 if TYPE_CHECKING:
     from adapters.onnx.process.messages import (
@@ -39,14 +40,15 @@ class WorkerSettings:
     """What the parent says before the first byte of the file is read."""
 
     model_path: str
-    """The private copy."""
+    """The private copy; external data will lie beside it."""
     exchange: str
     """Handle of the shared memory."""
     memory_bytes: int | None
     """Address space until the session is made, bytes; None where CUDA may be used."""
     max_memory_bytes: int | None
     """Address space that the request for a session may name, bytes."""
-    cut_network: bool
+    under_cuda: bool
+    """Whether CUDA may be used, which needs devices, memory and calls that others do not."""
     max_nodes: int
     start_timeout_s: float
     num_threads: int
@@ -58,36 +60,45 @@ def main() -> None:
 
 
 def serve(settings: WorkerSettings) -> None:
-    """Serve one suspect on descriptors 0 and 1, with limits for the rest of this process's life."""
+    """Serve one suspect on descriptors 0 and 1, shut in for the rest of this process's life."""
     requests, replies = _move_protocol()
-    # First, while there is one thread: a process with more cannot enter a user namespace.
-    network = confine(
-        memory_bytes=settings.memory_bytes,
-        max_memory_bytes=settings.max_memory_bytes,
-        cut_network=settings.cut_network,
-    )
-    allow_cpu_seconds(settings.start_timeout_s * settings.num_threads)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    _serve(settings, network, requests, replies)
-
-
-def _serve(settings: WorkerSettings, network: str, requests: BinaryIO, replies: BinaryIO) -> None:
-    from adapters.onnx.process.messages import MAX_LINE_BYTES, Failure, to_line
+    # Before the file, because no folder of ours is there afterwards; threads start later only.
+    import_libraries()
+    from adapters.onnx.process.messages import MAX_LINE_BYTES, Ready, to_line
 
     def send(reply: Reply) -> None:
         replies.write(to_line(reply))
         replies.flush()
 
-    try:
-        reply = _describe(settings, network)
-    except MemoryError:
-        reply = Failure(kind="memory", message="the file needs more memory than it is allowed")
-    send(reply)
-    if isinstance(reply, Failure):
-        return
     server = _Server(settings)
+    confinement = confine(
+        folder=Path(settings.model_path).parent,
+        memory_bytes=settings.memory_bytes,
+        max_memory_bytes=settings.max_memory_bytes,
+        under_cuda=settings.under_cuda,
+    )
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    send(Ready(confinement=confinement))
     while line := requests.readline(MAX_LINE_BYTES):
         send(server.reply_to(line))
+
+
+def import_libraries() -> None:
+    """Import everything that a suspect's process uses; one thread runs when this is done."""
+    # The first is what `Counter.most_common` imports late, the last what Pillow does.
+    import heapq
+
+    import numpy
+    import onnx
+    import onnxruntime
+    import PIL.Image
+    import PIL.ImageFile
+
+    from adapters.onnx.process import graph, messages, session, shared_memory
+
+    libraries = (heapq, numpy, onnx, onnxruntime, PIL.Image, PIL.ImageFile)
+    modules = (graph, messages, session, shared_memory)
+    assert all(libraries + modules)
 
 
 class _Server:
@@ -106,11 +117,18 @@ class _Server:
     def reply_to(self, line: bytes) -> Reply:
         """Answer one request; what goes wrong in it is a reply too."""
         from adapters.onnx.process import session as onnx_session
-        from adapters.onnx.process.messages import Failure, LoadRequest, request_from_line
+        from adapters.onnx.process.messages import (
+            DescribeRequest,
+            Failure,
+            LoadRequest,
+            request_from_line,
+        )
 
         request = request_from_line(line)
         allow_cpu_seconds(request.timeout_s * self._settings.num_threads)
         try:
+            if isinstance(request, DescribeRequest):
+                return _describe(self._settings)
             return self._load(request) if isinstance(request, LoadRequest) else self._run(request)
         except onnx_session.UnsupportedError as error:
             return Failure(kind="unsupported", message=str(error))
@@ -127,7 +145,7 @@ class _Server:
         from adapters.onnx.process import session as onnx_session
         from adapters.onnx.process.messages import Loaded
 
-        session = onnx_session.create_session(Path(self._settings.model_path), request)
+        session = onnx_session.create_session(_own_file(self._settings), request)
         self._runner = onnx_session.runner_for(session)
         self._state = onnx_session.state_for(session)
         self._output_names = tuple(output.name for output in session.get_outputs())
@@ -150,17 +168,23 @@ class _Server:
         return Answers(arrays=tuple(described), left_out=tuple(left_out))
 
 
-def _describe(settings: WorkerSettings, network: str) -> Reply:
+def _describe(settings: WorkerSettings) -> Reply:
     from adapters.onnx.process.graph import NotOnnxError, RefusedError, describe
     from adapters.onnx.process.messages import Failure
 
-    data = Path(settings.model_path).read_bytes()
     try:
-        return describe(data, max_nodes=settings.max_nodes, network=network)
+        return describe(_own_file(settings).read_bytes(), max_nodes=settings.max_nodes)
     except NotOnnxError as error:
         return Failure(kind="not_onnx", message=str(error))
     except RefusedError as error:
         return Failure(kind="refused", message=str(error))
+    except MemoryError:
+        return Failure(kind="memory", message="the file needs more memory than it is allowed")
+
+
+def _own_file(settings: WorkerSettings) -> Path:
+    # From the working folder: its whole path may lead nowhere once the process is shut in.
+    return Path(Path(settings.model_path).name)
 
 
 def _move_protocol() -> tuple[BinaryIO, BinaryIO]:

@@ -1,0 +1,1 @@
+"""Suspects' processes that have been taken over, and kernels that can do less than this one."""
