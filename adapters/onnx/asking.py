@@ -104,7 +104,7 @@ class Asking:
         way = replace(self.way, recipe=recipe or self.way.recipe)
         size = max(1, min(MAX_IMAGES_AT_ONCE, MAX_PIXELS_AT_ONCE // images[0].size))
         parts = [
-            self._run(images[start : start + size], tuple(outputs), way)
+            self._run(images[start : start + size], tuple(outputs), way, are_few=False)
             for start in range(0, len(images), size)
         ]
         return [concatenated(same) for same in zip(*parts, strict=True)]
@@ -148,8 +148,18 @@ class Asking:
             works = False
         return way if works else replace(way, fixed_batch=len(images))
 
-    def _run(self, images: NDArray[np.uint8], outputs: tuple[str, ...], way: Way) -> list[Output]:
+    def _run(
+        self,
+        images: NDArray[np.uint8],
+        outputs: tuple[str, ...],
+        way: Way,
+        *,
+        are_few: bool = True,
+    ) -> list[Output]:
         most = len(images) if way.fixed_batch is None else way.fixed_batch
+        limits, num_bytes = self._model.limits, self._model.num_bytes
+        # A loop that never ends shows here.
+        is_short = are_few and not self._model.is_cuda
         return self._model.run(
             images,
             input_name=self._input.name,
@@ -157,6 +167,7 @@ class Asking:
             outputs=outputs,
             batch=most if way.together else 1,
             fixed_batch=way.fixed_batch,
+            timeout_s=limits.first_timeout_s(num_bytes, most) if is_short else None,
         )
 
 

@@ -33,16 +33,13 @@ from adapters.onnx.process.parent import WorkerProcess
 from adapters.onnx.process.sandbox import Confinement
 from adapters.onnx.process.shared_memory import PIXEL_BYTES, Exchange, create_exchange
 from adapters.onnx.process.worker import WorkerSettings
+from adapters.onnx.sandbox_check import refuse_partial
 from adapters.preprocessing import InputRecipe
-from adapters.suspect import SuspectConfigError, SuspectError
+from adapters.suspect import SuspectError
 
 Device = Literal["auto", "cpu", "cuda"]
 
 COPY_NAME = "kinprint-suspect-copy.onnx"
-
-
-class SandboxError(SuspectConfigError):
-    """This system cannot shut a suspect's process in as far as the user wants it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +51,8 @@ class OnnxModel:
     copy: FileCopy
     external: dict[str, str]
     """SHA-256 of each file of external data, by location."""
+    num_bytes: int
+    """Size of the file with its external data."""
     description: Description
     loaded: Loaded
     limits: OnnxLimits
@@ -73,6 +72,7 @@ class OnnxModel:
         outputs: tuple[str, ...] = (),
         batch: int,
         fixed_batch: int | None,
+        timeout_s: float | None = None,
     ) -> list[Output]:
         """Send images through the model.
 
@@ -83,6 +83,7 @@ class OnnxModel:
             outputs: Names of the wanted outputs; empty for all.
             batch: Images per run of the session.
             fixed_batch: Batch that the file insists on.
+            timeout_s: Time that it may take, seconds; what a batch may if None.
 
         Returns:
             The outputs that are numbers with one row per image, in the order asked for.
@@ -96,6 +97,7 @@ class OnnxModel:
             )
         self.exchange.put_pixels(images)
         height, width, channels = images.shape[1:]
+        timeout_s = timeout_s or self.limits.predict_timeout_s
         request = RunRequest(
             shape=(len(images), height, width, channels),
             input_name=input_name,
@@ -103,11 +105,11 @@ class OnnxModel:
             outputs=outputs,
             batch=batch,
             fixed_batch=fixed_batch,
-            timeout_s=self.limits.predict_timeout_s,
+            timeout_s=timeout_s,
         )
         # From here on all is a stranger's word: names, rows and sizes are checked before any memory
         # is read by them.
-        answers = self.process.ask(request, Answers, timeout_s=self.limits.predict_timeout_s)
+        answers = self.process.ask(request, Answers, timeout_s=timeout_s)
         names = {array.name for array in answers.arrays}
         rows = {array.shape[:1] for array in answers.arrays}
         if not names.issuperset(outputs) or rows - {(len(images),)}:
@@ -130,6 +132,11 @@ class OnnxModel:
             )
             for array, value in zip(answers.arrays, values, strict=True)
         ]
+
+    @property
+    def is_cuda(self) -> bool:
+        """Return whether CUDA answers, which compiles for its device at first."""
+        return "CUDAExecutionProvider" in self.loaded.providers
 
     def close(self) -> None:
         """End the process and remove the folder; harmless when done before."""
@@ -197,8 +204,8 @@ def load_model(
             server=None if may_use_cuda else server,
         )
         confinement = process.ask(None, Ready, timeout_s=limits.start_timeout_s).confinement
-        if limits.require_sandbox and confinement.missing:
-            raise SandboxError(_sandbox_text(confinement, may_use_cuda))
+        if limits.require_sandbox:
+            refuse_partial(confinement, under_cuda=may_use_cuda)
         # Parsed there, never here.
         timeout_s = limits.load_timeout_s(copy.num_bytes)
         description = process.ask(
@@ -229,6 +236,7 @@ def load_model(
         name=path.name,
         copy=copy,
         external={location: file.sha256 for location, file in external.items()},
+        num_bytes=copy.num_bytes + external_bytes,
         description=description,
         loaded=loaded,
         limits=limits,
@@ -240,18 +248,6 @@ def load_model(
     # Whoever forgets to close leaves neither a process nor a copy behind.
     weakref.finalize(model, _end, process, exchange, folder)
     return model
-
-
-def _sandbox_text(confinement: Confinement, may_use_cuda: bool) -> str:
-    advice = (
-        "use --device cpu"
-        if may_use_cuda
-        else "use Linux 5.13 or newer on x86_64 or aarch64 with Landlock, or allow user namespaces"
-    )
-    return (
-        "sandbox: expected to shut the suspect's process in fully, got "
-        f"{confinement.text}; {advice}, or leave out --require-sandbox"
-    )
 
 
 def num_cores() -> int:

@@ -235,11 +235,10 @@ def _batch_sizes(
     model: OnnxModel, image_input: ImageInput, recipe: InputRecipe, trial: TrialResult
 ) -> tuple[int, int]:
     """Return how many images share a run, and how many `predict` takes."""
-    is_cuda = "CUDAExecutionProvider" in model.loaded.providers
     height, width = recipe.size or (224, 224)
     values = height * width * (recipe.channels or 3)
-    most = MAX_CUDA_BATCH_VALUES if is_cuda else MAX_BATCH_VALUES
-    run = max(1, min(MAX_CUDA_BATCH if is_cuda else MAX_BATCH, most // values))
+    most = MAX_CUDA_BATCH_VALUES if model.is_cuda else MAX_BATCH_VALUES
+    run = max(1, min(MAX_CUDA_BATCH if model.is_cuda else MAX_BATCH, most // values))
     # Several runs of small images per question: the way to the process and back costs as much as
     # some images do.
     room = max(1, PIXEL_BYTES // (4 * values))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adapters.onnx.process.limits import OnnxLimits
 from adapters.suspect import Suspect, SuspectError
 from audit.asking.options import AuditOptions
 from audit.asking.run import run_audit
@@ -77,6 +78,7 @@ def challenge(
     bundle: BundleContents,
     paths: Sequence[Path],
     *,
+    limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Challenge:
     """Audit innocent models as suspects and judge the bundle by the result.
@@ -85,13 +87,14 @@ def challenge(
         bundle: The claim.
         paths: Models that the judge knows to be innocent
             (`audit.calibrating.model_folder.model_files`).
+        limits: What each file may cost.
         on_step: Called with (models done, models in all).
     """
     models: list[ChallengedModel] = []
     refusals: list[PanelRefusal] = []
     faults = list(bundle_faults(bundle))
     with tempfile.TemporaryDirectory(prefix="kinprint-challenge-") as folder:
-        for done, (path, suspect) in enumerate(open_panel(bundle, paths), start=1):
+        for done, (path, suspect) in enumerate(open_panel(bundle, paths, limits), start=1):
             if isinstance(suspect, PanelRefusal):
                 refusals.append(suspect)
             else:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.onnx.process.fork_client import ForkServer, can_fork
+from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.sandbox_check import SandboxError
 from adapters.suspect import Suspect, SuspectError
 from audit.bundle.manifest import BundleContents, min_control_accuracy
 from audit.bundle.probes import probes
@@ -71,33 +73,41 @@ def model_files(folder: Path) -> tuple[Path, ...]:
 
 
 def open_panel(
-    bundle: BundleContents, paths: Sequence[Path]
+    bundle: BundleContents,
+    paths: Sequence[Path],
+    limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
 ) -> Iterator[tuple[Path, Suspect | PanelRefusal]]:
     """Open one model after another; a file that is there twice is opened once.
 
     Args:
         bundle: What will be asked.
         paths: From `model_files`.
+        limits: What each file may cost.
+
+    Raises:
+        SandboxError: `limits` ask for a full confinement, and there is none; nothing was parsed.
 
     Yields:
         The path, and the open suspect (closed when the next one is asked for) or why there is none.
     """
     server = ForkServer() if len(paths) > 1 and can_fork() else None
     try:
-        yield from _open_all(bundle, paths, server)
+        yield from _open_all(bundle, paths, limits, server)
     finally:
         if server is not None:
             server.close()
 
 
 def _open_all(
-    bundle: BundleContents, paths: Sequence[Path], server: ForkServer | None
+    bundle: BundleContents, paths: Sequence[Path], limits: OnnxLimits, server: ForkServer | None
 ) -> Iterator[tuple[Path, Suspect | PanelRefusal]]:
     seen: dict[str, Path] = {}
     for path in paths:
         opening = open_described if path.suffix == ".toml" else open_file
         try:
-            suspect = opening(bundle, path, server=server)
+            suspect = opening(bundle, path, limits=limits, server=server)
+        except SandboxError:
+            raise  # the next one would fare no better
         except (SuspectError, AuditError) as error:
             yield path, PanelRefusal(path=path, reason=str(error))
             continue

@@ -14,6 +14,7 @@ from audit.commands.option_groups import (
     RecordOptions,
     SuspectOptions,
     gathered,
+    sandbox_option,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
+@sandbox_option
 @click.option(
     "--rate", type=float, help="Most requests a second, instead of what the endpoint file says."
 )

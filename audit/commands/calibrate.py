@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.printable import json_text
+from audit.commands.option_groups import sandbox_option
 
 if TYPE_CHECKING:
     from audit.bundle.manifest import BundleContents
@@ -50,6 +51,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--out", required=True, metavar="OUT.kinprint", type=click.Path(dir_okay=False, path_type=Path)
 )
+@sandbox_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
@@ -64,6 +66,7 @@ def command(
     passphrase_env: str | None,
     trust: tuple[Path, ...],
     out: Path,
+    require_sandbox: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -104,7 +107,7 @@ def command(
         beta=beta,
         report_share=report_share,
     )
-    asked, told = _ask(bundle, paths, is_shown=not quiet)
+    asked, told = _ask(bundle, paths, require_sandbox=require_sandbox, is_shown=not quiet)
     models, known = without_known(bundle, asked)
     for sentence in (*told, *known):
         click.echo(f"left out: {sentence}", err=True)
@@ -136,8 +139,10 @@ def _ask(
     bundle: "BundleContents",
     files: "list[tuple[Role, Path, tuple[Path, ...]]]",
     *,
+    require_sandbox: bool,
     is_shown: bool,
 ) -> "tuple[list[NewModel], list[str]]":
+    from adapters.onnx.process.limits import OnnxLimits
     from adapters.suspect import SuspectError
     from audit.calibrating.lineages import declared_place
     from audit.calibrating.model_folder import PanelRefusal, ask_everything, open_panel
@@ -145,9 +150,10 @@ def _ask(
     from audit.commands.counting import counting
 
     models, told = [], []
+    limits = OnnxLimits(require_sandbox=require_sandbox)
     for role, folder, paths in files:
         with counting(f"{role} models", is_shown=is_shown) as on_step:
-            for done, (path, suspect) in enumerate(open_panel(bundle, paths), start=1):
+            for done, (path, suspect) in enumerate(open_panel(bundle, paths, limits), start=1):
                 try:
                     if isinstance(suspect, PanelRefusal):
                         told.append(f"{path}: {suspect.reason}")

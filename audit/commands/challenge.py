@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.printable import json_text, printable
+from audit.commands.option_groups import sandbox_option
 
 if TYPE_CHECKING:
     from audit.calibrating.challenge import Challenge
@@ -31,16 +32,23 @@ SCHEMA_VERSION = 2
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Public key that may have signed the bundle.",
 )
+@sandbox_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def command(
-    bundle_path: Path, folder: Path, trust: tuple[Path, ...], as_json: bool, quiet: bool
+    bundle_path: Path,
+    folder: Path,
+    trust: tuple[Path, ...],
+    require_sandbox: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Audit innocent models with BUNDLE and say whether it accuses more of them than it may.
 
     Exit status: 0 the bundle stands, 10 it accuses too many or contradicts itself, 11 none of the
     models could be compared, 13 signature wrong.
     """
+    from adapters.onnx.process.limits import OnnxLimits
     from audit.bundle.bundle_file import read_bundle
     from audit.calibrating.challenge import Finding, challenge
     from audit.calibrating.model_folder import model_files
@@ -51,7 +59,8 @@ def command(
     bundle = read_bundle(bundle_path, load_trust(trust))
     paths = model_files(folder)
     with counting("challenge", is_shown=not quiet) as on_step:
-        found = challenge(bundle, paths, on_step=on_step)
+        limits = OnnxLimits(require_sandbox=require_sandbox)
+        found = challenge(bundle, paths, limits=limits, on_step=on_step)
     status = {
         Finding.STANDS: ExitCode.OK,
         Finding.FAILS: ExitCode.DERIVED,

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+sandbox_option = click.option(
+    "--require-sandbox",
+    is_flag=True,
+    help="Parse no ONNX file unless its process can be shut in fully (docs/suspects.md).",
+)
+
 
 def gathered(**groups: type) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Hand options on as values of dataclasses; goes directly above the command's function.
@@ -68,6 +74,7 @@ class SuspectOptions:
     output_kind: "OutputKindChoice"
     labels_only: bool
     device: Literal["auto", "cpu", "cuda"]
+    require_sandbox: bool
     rate: float | None
     ca_bundle: Path | None
     insecure: bool
@@ -99,8 +106,10 @@ class SuspectOptions:
             SuspectError: It cannot be opened.
             click.ClickException: The user does not allow it.
         """
+        from adapters.onnx.process.limits import OnnxLimits
         from audit.suspects.opening import open_described, open_file, open_remote
 
+        limits = OnnxLimits(require_sandbox=self.require_sandbox)
         if path in self.files:
             return open_file(
                 bundle,
@@ -109,9 +118,12 @@ class SuspectOptions:
                 labels_only=self.labels_only,
                 output=self.output,
                 output_kind=self.output_kind,
+                limits=limits,
             )
         if path in self.described:
-            return open_described(bundle, path, device=self.device, labels_only=self.labels_only)
+            return open_described(
+                bundle, path, device=self.device, labels_only=self.labels_only, limits=limits
+            )
         return opened_with_consent(
             path,
             self.allow,

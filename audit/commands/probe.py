@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from adapters.printable import json_text, printable
+from audit.commands.option_groups import sandbox_option
 
 if TYPE_CHECKING:
     from adapters.onnx.suspect import OnnxSuspect
@@ -34,6 +35,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
+@sandbox_option
 @click.option(
     "--out",
     "out_path",
@@ -49,6 +51,7 @@ def command(
     trust: tuple[Path, ...],
     output: str | None,
     device: Literal["auto", "cpu", "cuda"],
+    require_sandbox: bool,
     out_path: Path | None,
     force: bool,
     as_json: bool,
@@ -66,6 +69,7 @@ def command(
     if out_path is not None and not out_path.parent.is_dir():
         raise click.UsageError(f"--out: there is no folder {out_path.parent}")
     from adapters.onnx.opening import open_onnx
+    from adapters.onnx.process.limits import OnnxLimits
     from audit.bundle.bundle_file import read_bundle
     from audit.signing.keys import load_trust
     from audit.suspects.opening import control_images
@@ -83,6 +87,7 @@ def command(
         output=output,
         allow_random=True,
         controls=control_images(bundle) if bundle is not None else None,
+        limits=OnnxLimits(require_sandbox=require_sandbox),
     ) as suspect:
         ranking = _rank(suspect, bundle, printable(path.name), is_shown=not quiet) if bundle else ()
         if out_path is not None:
@@ -218,6 +223,7 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
         "parameters": f"{told.num_parameters:,}",
         "operators": operators,
         "runs on": suspect.identity.details["provider"],
+        "sandbox": suspect.identity.details["sandbox"],
     }
     if by_trying := _found_by_trying(suspect):
         lines["by trying"] = "; ".join(by_trying)

@@ -9,6 +9,7 @@ import click
 
 from adapters.printable import json_text
 from audit.commands.consent import allow_option
+from audit.commands.option_groups import sandbox_option
 
 if TYPE_CHECKING:
     from audit.journal.sweep_table import SweepTable
@@ -99,6 +100,7 @@ DAY_S = 86400.0
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
+@sandbox_option
 @click.option("--budget", type=click.IntRange(min=1), help="Ask at most so many images a pair.")
 @click.option("--max-cost", metavar="AMOUNT", help="What one endpoint may cost with one bundle.")
 @click.option(
@@ -169,6 +171,7 @@ def command(
     beta: float | None,
     stop_early: bool,
     device: Literal["auto", "cpu", "cuda"],
+    require_sandbox: bool,
     budget: int | None,
     max_cost: str | None,
     max_requests: int | None,
@@ -195,6 +198,7 @@ def command(
     different tasks do not count, unless there are no others (15).
     """
     from adapters.onnx.model import num_cores
+    from adapters.onnx.sandbox_check import require_full_sandbox
     from audit.commands.agreement import amount
     from audit.commands.sweeping.consent import consent_to_endpoints
     from audit.commands.sweeping.running import (
@@ -217,12 +221,14 @@ def command(
     if auditor_key is None and passphrase_env is not None:
         raise click.UsageError("--passphrase-env needs --auditor-key KEY")
     known = load_trust(trust)
+    is_here = cluster is None and local_cluster is None
+    if require_sandbox and is_here:
+        require_full_sandbox(device)
     bundles = [
         SweepBundle(path=path, data=data, contents=contents)
         for path, data, contents in read_bundles(bundles_path, known)
     ]
     num_jobs = jobs or num_cores()
-    is_here = cluster is None and local_cluster is None
     settings = SweepSettings(
         scores=scores,
         alpha=alpha,
@@ -232,6 +238,7 @@ def command(
         resize=resize,
         budget=budget,
         device=device,
+        require_sandbox=require_sandbox,
         num_threads=max(1, num_cores() // num_jobs) if is_here else 1,
         max_requests=max_requests,
         max_cost=None if max_cost is None else str(amount(max_cost)),

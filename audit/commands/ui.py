@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from audit.commands.consent import allow_option
+from audit.commands.option_groups import sandbox_option
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 CONFIG_VARIABLE = "KINPRINT_CONFIG"
@@ -31,6 +32,7 @@ SWITCH_INTERVAL_S = 0.001
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
 )
+@sandbox_option
 @click.option("--theme", default="", help="dark, light, terminal, or a theme of Textual's.")
 @click.option(
     "--config",
@@ -49,6 +51,7 @@ def command(
     allow: tuple[str, ...],
     journal: Path | None,
     device: Literal["auto", "cpu", "cuda"],
+    require_sandbox: bool,
     theme: str,
     config: Path | None,
     serve: bool,
@@ -77,6 +80,7 @@ def command(
         _serve(port)
         return
     _require_terminal()
+    from adapters.onnx.process.limits import OnnxLimits
     from audit.journal.journal import default_journal
     from audit.tui.app import KinprintApp
     from audit.tui.desk import Desk
@@ -99,6 +103,7 @@ def command(
         trusted=[path.absolute() for path in trust],
         allow=list(allow),
         device=device,
+        limits=OnnxLimits(require_sandbox=require_sandbox),
         first_bundle=None if bundle is None else bundle.absolute(),
         first_suspect=None if suspect is None else suspect.absolute(),
         first_sweep=sweep,

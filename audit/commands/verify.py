@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.printable import json_text, printable
+from audit.commands.option_groups import sandbox_option
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -34,6 +35,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=_EXISTING,
     help="Ask this file again and list what differs; a suspect TOML says how it wants its images.",
 )
+@sandbox_option
 @click.option("--commitment", type=_EXISTING, help="The owner's published commitment.")
 @click.option(
     "--tsa-cert",
@@ -48,6 +50,7 @@ def command(
     bundle: Path,
     trust: tuple[Path, ...],
     onnx: Path | None,
+    require_sandbox: bool,
     commitment: Path | None,
     tsa_certificates: tuple[Path, ...],
     as_json: bool,
@@ -72,7 +75,7 @@ def command(
     )
     reasked = None
     if onnx is not None and verification.result is not Result.REFUSED:
-        reasked = _ask_again(verification, onnx)
+        reasked = _ask_again(verification, onnx, require_sandbox)
     if as_json:
         click.echo(_json(verification, reasked))
     else:
@@ -82,8 +85,9 @@ def command(
     return ExitCode.OK if verification.result is Result.HOLDS else ExitCode.STOPPED
 
 
-def _ask_again(verification: "Verification", path: Path) -> "Reasked":
+def _ask_again(verification: "Verification", path: Path, require_sandbox: bool) -> "Reasked":
     from adapters.narrowed import Relabelled
+    from adapters.onnx.process.limits import OnnxLimits
     from adapters.suspect import Suspect
     from audit.records.against_bundle import record_order
     from audit.records.ask_again import ask_again
@@ -92,12 +96,13 @@ def _ask_again(verification: "Verification", path: Path) -> "Reasked":
     assert verification.record is not None
     assert verification.bundle is not None
     suspect: Suspect
+    limits = OnnxLimits(require_sandbox=require_sandbox)
     if path.suffix == ".toml":
-        suspect = open_described(verification.bundle, path)
+        suspect = open_described(verification.bundle, path, limits=limits)
     else:
         # Of several outputs, the one that the audit was about.
         output = verification.record.opening.settings.get("output")
-        suspect = open_file(verification.bundle, path, output=output)
+        suspect = open_file(verification.bundle, path, output=output, limits=limits)
     order = record_order(verification.record, verification.bundle)
     if order is not None:
         suspect = Relabelled(suspect, order)

@@ -11,6 +11,7 @@ from adapters.onnx.input import RecipeOptions
 from adapters.onnx.model import Device
 from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.fork_client import ForkServer
+from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.suspect import OutputKindChoice
 from adapters.onnx.suspect_file import open_suspect_file
 from adapters.suspect import Suspect
@@ -46,6 +47,7 @@ def open_file(
     labels_only: bool = False,
     output: str | None = None,
     output_kind: OutputKindChoice = "auto",
+    limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     server: ForkServer | None = None,
 ) -> Suspect:
     """Open an ONNX file as a suspect for a bundle, with the bundle's preprocessing.
@@ -57,6 +59,7 @@ def open_file(
         labels_only: Likewise.
         output: Likewise.
         output_kind: Likewise.
+        limits: Likewise.
         server: Likewise.
 
     Raises:
@@ -74,6 +77,7 @@ def open_file(
         output_kind=output_kind,
         labels_only=labels_only,
         controls=control_images(bundle),
+        limits=limits,
         server=server,
     )
 
@@ -84,6 +88,7 @@ def open_described(
     *,
     device: Device = "auto",
     labels_only: bool = False,
+    limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     server: ForkServer | None = None,
 ) -> Suspect:
     """Open the ONNX model of a suspect file, with the bundle's preprocessing where it names none.
@@ -93,6 +98,7 @@ def open_described(
         path: The TOML file that ``kinprint probe`` writes (docs/suspects.md).
         device: See `adapters.onnx.opening.open_onnx`.
         labels_only: Likewise.
+        limits: Likewise.
         server: Likewise.
 
     Raises:
@@ -108,6 +114,7 @@ def open_described(
         device=device,
         labels_only=labels_only,
         controls=control_images(bundle),
+        limits=limits,
         server=server,
     )
 

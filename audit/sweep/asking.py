@@ -265,7 +265,7 @@ class _LoadedFile:
             model = load_model(
                 _model_path(self._task),
                 device=self._settings.device,
-                limits=OnnxLimits(),
+                limits=OnnxLimits(require_sandbox=self._settings.require_sandbox),
                 num_threads=self._settings.num_threads,
                 server=self._server,
                 named_folder=None if folder is None else Path(folder),

@@ -39,6 +39,8 @@ class SweepSettings:
     budget: int | None = None
     """Largest number of images per pair."""
     device: Device = "auto"
+    require_sandbox: bool = False
+    """Parse no file unless its process can be shut in fully."""
     num_threads: int | None = None
     """Threads per suspect file; all cores if None."""
     max_requests: int | None = None

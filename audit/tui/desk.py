@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adapters.endpoint.grants import Need
 from adapters.onnx.model import Device
+from adapters.onnx.process.limits import OnnxLimits
 from audit.errors import AuditError
 from audit.signing.keys import PublicKey, Trust, load_public_key, load_trust
 from audit.suspects.allow_list import remember_grants
@@ -28,6 +29,8 @@ class Desk:
     allow: list[str] = field(default_factory=list)
     """What endpoint files may use until the screen closes, besides what is always allowed."""
     device: Device = "auto"
+    limits: OnnxLimits = field(default_factory=OnnxLimits)
+    """What a suspect's file may cost, and how its process has to be shut in."""
     first_bundle: Path | None = None
     """Named on the command line."""
     first_suspect: Path | None = None

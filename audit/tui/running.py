@@ -83,14 +83,25 @@ def open_ordered(order: Order, desk: Desk) -> Suspect:
     """
     path, bundle = order.suspect.path, order.bundle
     match order.suspect.kind:
-        case SuspectKind.ONNX:
-            return open_file(bundle, path, device=desk.device, labels_only=order.labels_only)
-        case SuspectKind.DESCRIBED:
-            return open_described(bundle, path, device=desk.device, labels_only=order.labels_only)
-        case SuspectKind.OUTPUT:
-            file, output = split_output(path)
+        case SuspectKind.ONNX | SuspectKind.OUTPUT:
+            file, output = path, None
+            if order.suspect.kind is SuspectKind.OUTPUT:
+                file, output = split_output(path)
             return open_file(
-                bundle, file, device=desk.device, labels_only=order.labels_only, output=output
+                bundle,
+                file,
+                device=desk.device,
+                labels_only=order.labels_only,
+                output=output,
+                limits=desk.limits,
+            )
+        case SuspectKind.DESCRIBED:
+            return open_described(
+                bundle,
+                path,
+                device=desk.device,
+                labels_only=order.labels_only,
+                limits=desk.limits,
             )
         case SuspectKind.ENDPOINT:
             return open_remote(

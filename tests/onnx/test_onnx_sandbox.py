@@ -16,12 +16,14 @@ import pytest
 from worlds.onnx_builders import brightest_channel, colors, save
 from worlds.takeover.attack import GROUPS
 
-from adapters.onnx.model import SandboxError, load_model
+from adapters.onnx import model as onnx_model
+from adapters.onnx.model import load_model
 from adapters.onnx.opening import adapt_model, open_onnx
 from adapters.onnx.process import fork_client, landlock, parent
 from adapters.onnx.process.fork_client import ForkServer
 from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.process.system_calls import COLUMNS, number_of
+from adapters.onnx.sandbox_check import SandboxError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="attacks Linux")
 
@@ -106,6 +108,29 @@ def test_code_in_the_process_can_do_nothing(tmp_path: Path, home: Home, *, is_fo
         assert suspect.predict(colors((255, 0, 0), (0, 250, 3))).labels.tolist() == [0, 1]
     if server is not None:
         server.close()
+
+
+@needs_landlock
+@pytest.mark.usefixtures("_taken_over")
+def test_where_cuda_may_be_used_little_more_is_possible(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a machine with a device; the process itself finds none and answers on the CPU.
+    monkeypatch.setattr(onnx_model, "has_nvidia_device", lambda: True)
+    before = home.state()
+    model = load_model(home.file(tmp_path / "m.onnx"), device="auto", limits=OnnxLimits())
+    with adapt_model(model) as suspect:
+        # Nothing of that reaches beyond the process.
+        possible = set(json.loads(model.description.metadata["done"]))
+        assert possible <= {"pair of sockets", "anonymous file"}
+        assert home.state() == before
+        details = suspect.identity.details
+        assert details["sandbox"].startswith("partial (landlock ")
+        assert details["sandbox"].endswith(
+            "seccomp; a driver's system calls are open, memory has no limit)"
+        )
+        assert details["network"] == "none"
+        assert suspect.predict(colors((255, 0, 0), (0, 250, 3))).labels.tolist() == [0, 1]
 
 
 SCRIPT = """

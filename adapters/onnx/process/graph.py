@@ -13,6 +13,11 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from adapters.onnx.process.functions import (
+    FunctionKey,
+    RecursiveFunctionError,
+    num_nodes_written_out,
+)
 from adapters.onnx.process.messages import OF_METADATA, Description, TensorDescription
 from adapters.onnx.process.other_files import what_it_is
 from adapters.printable import printable
@@ -55,14 +60,15 @@ def describe(data: bytes, *, max_nodes: int) -> Description:
 
     Args:
         data: The file's bytes.
-        max_nodes: Largest number of nodes, subgraphs and functions included.
+        max_nodes: Largest number of nodes, subgraphs included and calls of functions written out.
 
     Returns:
         What the file says about itself.
 
     Raises:
         NotOnnxError: The bytes are no ONNX model.
-        RefusedError: Too many nodes, a custom operator, external data outside the folder.
+        RefusedError: Too many nodes, a function that calls itself, a custom operator, external data
+            outside the folder.
     """
     model = _parse(data)
     functions = {(function.domain, function.name) for function in model.functions}
@@ -70,7 +76,7 @@ def describe(data: bytes, *, max_nodes: int) -> Description:
     external: dict[str, None] = {}
     random_operators: dict[str, None] = {}
     num_parameters = 0
-    for item in _walk(model):
+    for item in _walk(_roots(model)):
         if isinstance(item, onnx.NodeProto):
             operators[f"{item.domain}.{item.op_type}" if item.domain else item.op_type] += 1
             if operators.total() > max_nodes:
@@ -86,6 +92,7 @@ def describe(data: bytes, *, max_nodes: int) -> Description:
             location = _external_location(item)
             if location is not None:
                 external[location] = None
+    _check_written_out(model, max_nodes)
     initializers = {tensor.name for tensor in model.graph.initializer}
     initializers |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     makers = {name: node for node in model.graph.node for name in node.output if name}
@@ -127,12 +134,17 @@ def _parse(data: bytes) -> onnx.ModelProto:
     return model
 
 
-def _walk(model: onnx.ModelProto) -> Iterator[Any]:
-    """Yield every NodeProto and TensorProto of the model, however deep it lies."""
-    pending: list[Any] = [model.graph, *model.functions]
+def _roots(model: onnx.ModelProto) -> list[Any]:
+    roots: list[Any] = [model.graph, *model.functions]
     # Never run, but what its tensors name is looked at like everything else.
     for training in model.training_info:
-        pending += [training.initialization, training.algorithm]
+        roots += [training.initialization, training.algorithm]
+    return roots
+
+
+def _walk(roots: list[Any]) -> Iterator[Any]:
+    """Yield every NodeProto and TensorProto of graphs and functions, however deep it lies."""
+    pending = list(roots)
     # A list and no recursion: graphs nest as deep as whoever made them wants.
     while pending:
         item = pending.pop()
@@ -152,6 +164,36 @@ def _walk(model: onnx.ModelProto) -> Iterator[Any]:
             pending += [*item.node, *item.attribute_proto]
         else:
             pending += [*item.node, *item.initializer, *item.sparse_initializer]
+
+
+def _check_written_out(model: onnx.ModelProto, max_nodes: int) -> None:
+    """Refuse what grows beyond bounds when a runtime writes its functions out."""
+    functions = {
+        _function_key(function.domain, function.name, function): _called([function])
+        for function in model.functions
+    }
+    if not functions:
+        return
+    try:
+        num_nodes = num_nodes_written_out(_called([model.graph]), functions, most=max_nodes)
+    except RecursiveFunctionError as error:
+        raise RefusedError(
+            f"functions: expected none that calls itself, got {str(error)[:80]!r}"
+        ) from error
+    if num_nodes > max_nodes:
+        raise RefusedError(
+            f"nodes: expected at most {max_nodes} with functions written out, got more"
+        )
+
+
+def _called(roots: list[Any]) -> list[FunctionKey]:
+    nodes = (item for item in _walk(roots) if isinstance(item, onnx.NodeProto))
+    return [_function_key(node.domain, node.op_type, node) for node in nodes]
+
+
+def _function_key(domain: str, name: str, of: Any) -> FunctionKey:
+    # Both spellings mean the default domain; older files have no overloads.
+    return "" if domain == "ai.onnx" else domain, name, getattr(of, "overload", "")
 
 
 def _check_operator(node: onnx.NodeProto, functions: set[tuple[str, str]]) -> None:

@@ -36,7 +36,8 @@ class Confinement:
     def missing(self) -> tuple[str, ...]:
         """What of a full confinement is not in force, in words."""
         found = {
-            "files can be read": self.files == "open",
+            "files can be read": self.files == "open" and self.calls == "listed",
+            "files are open": self.files == "open" and self.calls != "listed",
             "system calls are not limited": self.calls == "any",
             "a driver's system calls are open": self.calls == "restricted",
             "privileges are kept": self.privileges == "kept",

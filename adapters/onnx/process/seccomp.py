@@ -80,6 +80,7 @@ _BEYOND_THE_PROCESS = (
     "execve", "execveat", "fork", "vfork", "clone3", "ptrace", "process_vm_readv",
     "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "kill", "tkill",
     "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
+    "setpriority", "ioprio_set", "sched_setattr", "sched_setparam", "sched_setscheduler",
     "migrate_pages", "move_pages", "shmget", "msgget", "semget", "mq_open",
     # the system
     "mount", "umount2", "pivot_root", "chroot", "unshare", "setns", "fsopen", "fsconfig",
@@ -112,7 +113,7 @@ def filter_for(process_id: int, *, under_cuda: bool) -> CallFilter:
             Condition(argument=1, mask=0xF, values=(1, 5)),
         )
         return CallFilter(
-            allowed={**only_self, "socket": unix_stream},
+            allowed={**only_self, "socket": unix_stream, "sched_setaffinity": (_SELF,)},
             refused=_BEYOND_THE_PROCESS,
             others_pass=True,
         )
