@@ -17,6 +17,7 @@ from adapters.onnx.opening import adapt_model, check_one_runtime
 from adapters.onnx.output_choice import OutputsDisagreeError
 from adapters.onnx.process.fork_client import ForkServer, can_fork
 from adapters.onnx.process.limits import OnnxLimits
+from adapters.onnx.sandbox_check import SandboxError
 from adapters.onnx.suspect import ClassNames, OnnxSuspect, OutputKindChoice
 from adapters.onnx.suspect_file import PreprocessingTable, merged_options, read_suspect_file
 from adapters.suspect import OtherTaskError, Suspect, SuspectError
@@ -189,6 +190,8 @@ def failed_pair(
         status = PairStatus.BROKEN_OFF
     elif code is ExitCode.STOPPED or isinstance(error, SweepEndsError):
         status, code = PairStatus.STOPPED, ExitCode.STOPPED
+    elif isinstance(error, SandboxError):
+        status = PairStatus.BROKEN_OFF  # another machine may have what this one lacks
     elif isinstance(error.__cause__, OSError) and error.__cause__.errno in _OUR_TROUBLE:
         status = PairStatus.BROKEN_OFF
     else:
