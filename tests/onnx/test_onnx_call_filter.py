@@ -36,7 +36,8 @@ def run(program: bytes, architecture: int, number: int, arguments: tuple[int, ..
             at += if_so if accumulator >= value else if_not
         else:
             assert code == 0x06, "BPF_RET | BPF_K"
-            return {0x7FFF0000: ALLOW, 0x80000000: KILL}.get(value, value & 0xFFFF)
+            known = {0x7FFF0000: ALLOW, 0x80000000: KILL}
+            return known[value] if value in known else int(value & 0xFFFF)
 
 
 def decided(machine: str, name: str, *arguments: int, under_cuda: bool = False) -> str | int:
