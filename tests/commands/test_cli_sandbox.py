@@ -34,14 +34,14 @@ def kinprint_on_a_lesser_kernel(*arguments: str | Path) -> subprocess.CompletedP
 def test_a_command_ends_where_the_system_cannot_confine(tmp_path: Path, command: str) -> None:
     (tmp_path / "files").mkdir()
     file = save(brightest_channel(), tmp_path / "files" / "model.onnx")
-    place: list[str | Path] = {
+    places: dict[str, list[str | Path]] = {
         "probe": ["--onnx", file],
         "audit": [BUNDLE, "--onnx", file, "--trust", TRUST],
         "challenge": [BUNDLE, "--onnx", file.parent, "--trust", TRUST],
         "sweep": ["--bundles", BUNDLE, "--suspects", file.parent, "--trust", TRUST,
                   "-o", tmp_path / "results"],
-    }[command]  # fmt: skip
-    done = kinprint_on_a_lesser_kernel(command, *place, "--require-sandbox")
+    }  # fmt: skip
+    done = kinprint_on_a_lesser_kernel(command, *places[command], "--require-sandbox")
     assert "sandbox: expected to shut the suspect's process in fully, got partial" in done.stderr
     assert done.returncode not in (0, 1)
     assert done.stdout == ""
