@@ -143,6 +143,8 @@ def install(call_filter: CallFilter) -> bool:
     machine = platform.machine()
     if sys.platform != "linux" or machine not in COLUMNS or sys.byteorder != "little":
         return False
+    if sys.maxsize < 1 << 32:  # a program of 32 bits on such a machine, which has other numbers
+        return False
     code = compiled(call_filter, machine)
     buffer = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: number of instructions, their address.
