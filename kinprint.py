@@ -138,7 +138,7 @@ def _run() -> NoReturn:
     if debug:
         sys.argv.remove("--debug")
     try:
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="kinprint", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.ClickException as error:
         error.show()

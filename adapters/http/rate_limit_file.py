@@ -84,8 +84,11 @@ class SharedPace:
         try:
             self._connection.execute(
                 "INSERT INTO paces VALUES (?, 0, ?) ON CONFLICT (account) "
-                "DO UPDATE SET held_until = excluded.held_until",
-                (self._key, until),
+                # A shorter pause, said to another process, never ends a longer one; but one from
+                # before a restart of the machine ends here.
+                "DO UPDATE SET held_until = CASE WHEN held_until > excluded.held_until + ? "
+                "THEN excluded.held_until ELSE max(held_until, excluded.held_until) END",
+                (self._key, until, MAX_HOLD_S),
             )
         except sqlite3.Error as error:
             raise SuspectConfigError(f"{_ADVICE} ({error})") from error

@@ -74,13 +74,16 @@ def _numbers(metadata: Mapping[str, str], keys: tuple[str, ...]) -> tuple[float,
         value = _json(metadata.get(key, ""))
         if isinstance(value, int | float):
             value = [value]
-        if (
-            isinstance(value, list)
-            and len(value) in (1, 3)
-            and all(isinstance(n, int | float) and math.isfinite(n) for n in value)
-        ):
+        if isinstance(value, list) and len(value) in (1, 3) and all(map(_is_finite, value)):
             return tuple(float(number) for number in value)
     return None
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def _json(text: str) -> Any:

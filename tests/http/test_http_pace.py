@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
@@ -192,6 +193,23 @@ def test_accounts_do_not_slow_each_other_down(tmp_path: Path) -> None:
     assert one.start(10.0, 5.0) == 5
     one.close()
     other.close()
+
+
+def test_a_shorter_pause_never_ends_a_longer_one(tmp_path: Path) -> None:
+    path = tmp_path / "pace.sqlite"
+    with closing(SharedPace(path, "vendor")) as one, closing(SharedPace(path, "vendor")) as other:
+        one.hold(160.0)
+        other.hold(110.0)
+        assert one.start(100.0, 1.0) == 60.0
+        other.hold(170.0)
+        assert one.start(100.0, 1.0) == 70.0
+
+
+def test_a_pause_from_before_a_restart_does_not_swallow_a_new_one(tmp_path: Path) -> None:
+    with closing(SharedPace(tmp_path / "pace.sqlite", "vendor")) as pace:
+        pace.hold(900_000.0)
+        pace.hold(110.0)
+        assert pace.start(100.0, 1.0) == 10.0
 
 
 def test_a_folder_that_cannot_hold_the_pace_is_named(

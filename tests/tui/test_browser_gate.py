@@ -139,6 +139,16 @@ def test_the_page_that_was_told_shows_the_screen(served: Served) -> None:
     assert len(served.path) >= 32
 
 
+def test_the_page_fetches_nothing_from_elsewhere(served: Served) -> None:
+    _, answer = served.get(served.path)
+    assert not re.search(r'\bsrc="https?://(?!127\.0\.0\.1)', answer)
+    # The page of textual-serve names a font of a stranger's in a style sheet: no browser gets it.
+    (policy,) = re.findall(r"\r\nContent-Security-Policy: ([^\r]+)", answer)
+    allowed = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert allowed["style-src"] == "'self' 'unsafe-inline'"
+    assert allowed["font-src"] == "'self' data:"
+
+
 def test_the_page_keeps_its_address_to_itself(served: Served) -> None:
     _, page = served.get(served.path)
     head = page.partition("\r\n\r\n")[0].lower()
