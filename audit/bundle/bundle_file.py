@@ -42,6 +42,7 @@ from audit.signing.envelope import (
     verify_envelope,
 )
 from audit.signing.keys import PrivateKey, Trust
+from audit.signing.times import is_ahead
 
 FORMAT = "kinprint-bundle"
 FORMAT_VERSION = 2
@@ -242,7 +243,7 @@ def creation_time() -> str:
     """Return now as ``YYYY-MM-DDTHH:MM:SSZ``, or the time of ``SOURCE_DATE_EPOCH`` if that is set.
 
     Raises:
-        AuditError: ``SOURCE_DATE_EPOCH`` is no time.
+        AuditError: ``SOURCE_DATE_EPOCH`` is no time, or one that is still to come.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch is None:
@@ -254,4 +255,9 @@ def creation_time() -> str:
             raise AuditError(
                 f"SOURCE_DATE_EPOCH: expected seconds since 1970, got {epoch!r}"
             ) from error
+        if is_ahead(now.timestamp()):
+            raise AuditError(
+                f"SOURCE_DATE_EPOCH: expected a time that has been, got {now:%Y-%m-%dT%H:%M:%SZ}; "
+                "nobody would open the bundle"
+            )
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")

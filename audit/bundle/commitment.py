@@ -24,6 +24,7 @@ from audit.signing.canonical import NotCanonicalError, canonical_bytes, parse_ca
 from audit.signing.envelope import COMMITMENT_PREDICATE_TYPE, sign_statement, verify_envelope
 from audit.signing.keys import PrivateKey, Trust
 from audit.signing.merkle import inclusion_path, root_by_path, root_bytes, root_of
+from audit.signing.times import is_ahead, unix_time
 
 SUBJECT = "manifest.json"
 PACKS_SUBJECT = "packs"
@@ -191,6 +192,15 @@ def read_commitment(path: Path, bundle_sha256: str, trust: Trust) -> Commitment:
     if proof is not None and statement.predicate.get("num_packs") != proof.num_packs:
         raise RecordError(
             f"commitment: expected a proof of as many packs as were signed, got {proof.num_packs}"
+        )
+    try:
+        is_early = is_ahead(unix_time(committed))
+    except (ValueError, OverflowError) as error:
+        raise RecordError(f"commitment: expected a time with its zone, got {committed}") from error
+    if is_early:
+        raise RecordError(
+            f"commitment: committed: expected a time that has been, got {committed}; this "
+            "machine's clock or its owner's is wrong"
         )
     return Commitment(
         subject_sha256=subject,

@@ -15,6 +15,7 @@ from adapters.preprocessing import ColorOrder, Resampling
 from adapters.strict_model import FrozenModel
 from adapters.suspect import REFUSED
 from audit.bundle.line_up import LineUp, LineUpRecord
+from audit.signing.times import BundleTime
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -135,7 +136,7 @@ class Manifest(FrozenModel):
     format_version: Literal[2] = 2
     model_name: str
     owner: str
-    created: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")]
+    created: BundleTime
     task: Task
     preprocessing: Preprocessing
     source: SourceRecord

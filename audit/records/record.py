@@ -28,6 +28,7 @@ from audit.signing.canonical import NotCanonicalError, canonical_bytes, sha256_h
 from audit.signing.envelope import RECORD_PREDICATE_TYPE, sign_statement, verify_envelope
 from audit.signing.hash_chain import follow_back, link
 from audit.signing.keys import PrivateKey, Trust
+from audit.signing.times import RecordTime, unix_time
 from audit.verdict.outcome import Outcome
 
 FORMAT = "kinprint-record"
@@ -38,8 +39,6 @@ SUBJECT = "record"
 MAX_RECORD_BYTES = 512 * 2**20
 """Largest file that is read."""
 
-Time = Annotated[str, Field(pattern=r"^(19[7-9]\d|2\d{3})-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$")]
-"""UTC with microseconds, of a year that a clock may show."""
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Text = dict[str, str]
 _Line = TypeVar("_Line", bound=FrozenModel)
@@ -60,7 +59,7 @@ class Run(FrozenModel):
     """One start of the audit; a resumed audit has several."""
 
     number: Annotated[int, Field(ge=1)]
-    started: Time
+    started: RecordTime
     budget: int | None
     """Largest number of questions."""
     details: Text
@@ -94,7 +93,7 @@ class Opening(FrozenModel):
     format: Literal["kinprint-record"]
     format_version: Literal[2]
     audit: str
-    started: Time
+    started: RecordTime
     bundle: RecordedBundle
     suspect: RecordedSuspect
     settings: Text
@@ -120,7 +119,7 @@ class Row(FrozenModel):
     """Number of the batch within the run; answers of one request share it."""
     sequence: Annotated[int, Field(ge=1)]
     """Number in the order of asking; a gap is a question whose answer never came."""
-    asked: Time
+    asked: RecordTime
     latency_s: Annotated[float, Field(ge=0, le=1e9)]
     attempts: Annotated[int, Field(ge=1)]
     """Times that the request was sent."""
@@ -151,9 +150,9 @@ class Closing(FrozenModel):
     previous: Sha256
     state: Annotated[State, Field(strict=False)]
     num_answers: Annotated[int, Field(ge=0)]
-    finished: Time | None
+    finished: RecordTime | None
     outcome: Outcome | None
-    written: Time
+    written: RecordTime
     timestamp: Base64 | None
     """RFC 3161 reply over the last line before this one."""
 
@@ -214,12 +213,9 @@ def seconds(text: str) -> float:
             moment on each reader's machine.
     """
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise RecordError(f"record: expected a time, got {text}") from error
-    if moment.tzinfo is None:
-        raise RecordError(f"record: expected a time with its zone, got {text}")
-    return moment.timestamp()
+        return unix_time(text)
+    except (ValueError, OverflowError) as error:
+        raise RecordError(f"record: expected a time with its zone, got {text}") from error
 
 
 def encode_log_probabilities(values: NDArray[np.float64] | None) -> str | None:

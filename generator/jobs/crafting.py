@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
+from audit.signing.times import BundleTime
 from generator.errors import GenerationError
 from generator.jobs.chosen_method import (
     MFUE,
@@ -17,8 +18,6 @@ from generator.jobs.chosen_method import (
 )
 from generator.settings import CraftSettings
 from generator.sources.programs import require_weights
-
-_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
 
 
 class CraftJob(CraftSettings):
@@ -52,7 +51,7 @@ class CraftJob(CraftSettings):
     max_images: Annotated[int, Field(ge=2)] | None = None
     skip_unreadable: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    created: Annotated[str, Field(pattern=_TIME)] | None = None
+    created: BundleTime | None = None
     work: Path | None = None
     """Folder for what is finished; by default beside the bundle."""
     budget: str | None = None
@@ -107,7 +106,8 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
             raise GenerationError(
                 f"{field}: expected --{field.replace('_', '-')}, or {field} in the TOML file"
             ) from error
-        raise GenerationError(f"{field}: {first['msg']}, got {first['input']!r}") from error
+        got = "" if first["type"] == "time" else f", got {first['input']!r}"
+        raise GenerationError(f"{field}: {first['msg']}{got}") from error
     chosen_of(job)  # wrong options are told before anything is computed
     return job
 

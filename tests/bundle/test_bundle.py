@@ -122,6 +122,13 @@ def test_a_manifest_resigned_by_a_stranger_is_untrusted() -> None:
         ({"format": "zip"}, BundleError, "format: expected kinprint-bundle"),
         ({"surprise": 1}, BundleError, "surprise: Extra inputs"),
         ({"tau": 0}, BundleError, "tau: Input should be greater than 0"),
+        ({"created": "2024-13-01T00:00:00Z"}, BundleError, "created: expected a time that exists"),
+        ({"created": "9999-99-99T99:99:99Z"}, BundleError, "created: expected a time that exists"),
+        (
+            {"created": "2099-01-01T00:00:00Z"},
+            BundleError,
+            "created: expected a time that has been",
+        ),
         ({"arrays": {}}, BundleError, "manifest.json: arrays: missing or unknown: carriers"),
         ({"arrays_file_sha256": "0" * 64}, SignatureInvalidError, "arrays.safetensors: expected"),
     ],

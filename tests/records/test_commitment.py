@@ -38,7 +38,7 @@ def test_a_commitment_after_the_first_question_is_refused(tmp_path: Path) -> Non
 def test_a_commitment_whose_time_names_no_zone_is_refused(tmp_path: Path) -> None:
     status, text = _commitment_check(tmp_path, "2024-12-24T00:00:00")
     assert status is Status.FAILED
-    assert text == "record: expected a time with its zone, got 2024-12-24T00:00:00"
+    assert text == "commitment: expected a time with its zone, got 2024-12-24T00:00:00"
 
 
 def test_a_commitment_that_the_owner_did_not_sign_is_refused(tmp_path: Path) -> None:
