@@ -33,6 +33,12 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     return copied_tiny_world(own.parent if is_one_of_several else own, own / "own-tiny-world")
 
 
+@pytest.fixture(autouse=True)
+def begun_at_the_first_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let audits begin at the first query, so that a test can say which one comes next."""
+    monkeypatch.setattr("audit.asking.session.draw_start", lambda num_queries: 0)
+
+
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     if shutil.which("tmux") is None:

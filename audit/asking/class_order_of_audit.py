@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from adapters.narrowed import Relabelled, reordered
-from adapters.suspect import Predictions, Suspect, SuspectIdentity
+from adapters.suspect import Predictions, Suspect
 from audit.answer import Answer
 from audit.asking.class_order import (
     SETTING,
@@ -23,7 +23,7 @@ from audit.asking.class_order import (
     read_order,
 )
 from audit.bundle.manifest import BundleContents
-from audit.journal.audits import unfinished_audits
+from audit.journal.audits import UnfinishedAudit
 from audit.journal.class_order import settle_class_order
 from audit.journal.journal import Journal
 
@@ -41,28 +41,19 @@ class AskedOrder:
         return suspect if self.order is None else Relabelled(suspect, self.order)
 
 
-def order_so_far(
-    journal: Journal, bundle: BundleContents, suspect: SuspectIdentity, settings: Mapping[str, str]
-) -> AskedOrder | None:
-    """Return the newest unfinished audit of this pair that finds the order, or has found it.
+def order_so_far(bundle: BundleContents, earlier: UnfinishedAudit) -> AskedOrder:
+    """Return how far an audit that finds the order got with it.
 
     Args:
-        journal: Where to look.
         bundle: Asks.
-        suspect: Who is asked, without an order among its details.
-        settings: Of the audit, without an order.
+        earlier: The audit, with an order among its settings.
 
     Raises:
         AuditError: What the journal holds is no order.
     """
-    for earlier in unfinished_audits(journal, bundle.manifest_sha256, suspect):
-        stored = dict(earlier.settings)
-        told = stored.pop(SETTING, None)
-        if told is not None and stored == dict(settings):
-            num_classes = bundle.manifest.task.num_classes
-            order = None if told == UNKNOWN else read_order(told, num_classes)
-            return AskedOrder(earlier.audit, order)
-    return None
+    told, num_classes = earlier.settings[SETTING], bundle.manifest.task.num_classes
+    order = None if told == UNKNOWN else read_order(told, num_classes)
+    return AskedOrder(earlier.audit, order)
 
 
 def find_order(

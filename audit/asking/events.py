@@ -18,6 +18,8 @@ class Started:
     num_questions: int
     num_answered: int
     """Answers that an earlier run of this audit left in the journal."""
+    start: int = 0
+    """Index of the query that is asked first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,11 @@
 """What an audit asks, in order: control images first, then what each score needs.
 
 A plan is a list of question groups; images are made when their turn comes, because probes are many.
-The order within a group is the bundle's, so that a budget cuts every audit at the same place.
+The order within a group is the bundle's, of queries from where the audit begins in it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from adapters.suspect import Capability, Suspect
 from audit.bundle.manifest import BundleContents
 from audit.bundle.probes import probes
+from audit.bundle.query_order import query_order
 from audit.errors import AuditError
 from audit.scores.query_scores import QUERY_SCORES, can_score
 from audit.verdict.line_up_race import LINE_UP
@@ -29,11 +30,13 @@ class QuestionGroup:
     """``control``, ``query``, ``trigger``, ``line-up`` or ``probe/<trigger>``."""
     num_questions: int
     images: Callable[[], NDArray[np.uint8]]
-    """Makes the images, ``[num_questions, H, W, C]``."""
+    """Makes the images in the order of asking, ``[num_questions, H, W, C]``."""
+    order: tuple[int, ...] | None = None
+    """The bundle's index of each, in the order of asking; None: from 0 on."""
 
-    def question(self, index: int) -> str:
-        """Return the id of a question, the same in every audit of the bundle."""
-        return f"{self.kind}/{index}"
+    def question(self, position: int) -> str:
+        """Return the id of a question, the same for this image in every audit of the bundle."""
+        return f"{self.kind}/{position if self.order is None else self.order[position]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
     for score in scores:
         if score in QUERY_SCORES:
             if all(group.kind != "query" for group in groups):  # several scores share the queries
-                groups.append(_stored("query", arrays.queries))
+                groups.append(_queries(bundle))
         elif score == "mfue-w":
             groups.append(_stored("trigger", arrays.triggers))
         elif score == LINE_UP and bundle.line_up is not None:
@@ -123,6 +126,16 @@ def _stored(kind: str, images: NDArray[np.uint8]) -> QuestionGroup:
     return QuestionGroup(kind=kind, num_questions=len(images), images=lambda: images)
 
 
+def _queries(bundle: BundleContents) -> QuestionGroup:
+    order = query_order(bundle)
+    return QuestionGroup(
+        kind="query",
+        num_questions=len(order),
+        images=lambda: np.roll(bundle.arrays.queries, -bundle.start, axis=0),
+        order=tuple(order.tolist()),
+    )
+
+
 def _needed(bundle: BundleContents, score: str) -> str:
     if score == "rank-correlation" and len(bundle.arrays.queries):
         return "rankings by derived and innocent models"
@@ -130,7 +143,7 @@ def _needed(bundle: BundleContents, score: str) -> str:
 
 
 def _first(group: QuestionGroup, num: int) -> QuestionGroup:
-    return QuestionGroup(kind=group.kind, num_questions=num, images=lambda: group.images()[:num])
+    return replace(group, num_questions=num, images=lambda: group.images()[:num])
 
 
 def _probe_groups(bundle: BundleContents) -> Iterator[QuestionGroup]:

@@ -11,6 +11,7 @@ say), the first `NUM_REPEATS` answered control images and queries are asked once
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from audit.answer import Answer
 from audit.asking.plan import Plan, QuestionGroup
@@ -76,8 +77,8 @@ def num_possible_repeats(plan: Plan) -> int:
 
 
 def _again(group: QuestionGroup, num: int) -> QuestionGroup:
-    return QuestionGroup(
-        kind=AGAIN + group.kind, num_questions=num, images=lambda: group.images()[:num]
+    return replace(
+        group, kind=AGAIN + group.kind, num_questions=num, images=lambda: group.images()[:num]
     )
 
 

@@ -35,8 +35,10 @@ from audit.asking.question_loop import QuestionLoop
 from audit.asking.second_questions import repeats_due
 from audit.asking.standings import Standings
 from audit.bundle.manifest import BundleContents
+from audit.bundle.query_order import START, draw_start
 from audit.errors import NothingToResumeError
 from audit.journal.attempt_log import AttemptLog, Spending
+from audit.journal.audits import UnfinishedAudit, unfinished_audits
 from audit.journal.journal import AskedBundle, Journal
 from audit.library_versions import environment_versions
 from audit.scores.merged_classes import as_asked
@@ -81,34 +83,43 @@ class AuditSession:
         standing_every_s: float | None = None,
     ) -> None:
         options = options or AuditOptions()
-        bundle = as_asked(bundle, suspect.identity.details)
-        self._bundle, self._suspect, self._journal = bundle, suspect, journal
+        self._suspect, self._journal = suspect, journal
         self._options, self._stamp, self._control = options, stamp, control or AuditControl()
         scores = options.scores or (bundle.manifest.default_score,)
-        self._whole_plan = make_plan(bundle, scores, suspect.capability)
-        self._plan: Plan = self._whole_plan.within(options.budget)
         self._rule = options.rule(bundle.manifest)
-        self._standings = Standings(bundle, self._rule, scores[0], every_s=standing_every_s)
-        identity, digest = suspect.identity, bundle.manifest_sha256
+        identity = suspect.identity
         settings = {"scores": ",".join(scores), "capability": suspect.capability.name}
         settings |= self._rule.settings()
         # The same file read in another way answers otherwise: never mix the two.
         settings |= {name: identity.details[name] for name in _HOW_READ if name in identity.details}
-        self._settings: Mapping[str, str] = settings
-        self._earlier: str | None = None
-        self._order: AskedOrder | None = None
-        if options.resume and options.infer_classes:
-            self._order = order_so_far(journal, bundle, identity, settings)
-            self._earlier = self._order.audit if self._order else None
-        elif options.resume:
-            self._earlier = journal.unfinished(digest, identity, settings)
-        if options.resume and self._earlier is None:
+        earlier = self._unfinished(bundle, settings) if options.resume else None
+        if options.resume and earlier is None:
             raise NothingToResumeError(
                 f"resume: no unfinished audit of {identity.name} with this bundle and these "
                 "scores in the journal; start it without --resume"
             )
+        settings |= _start_of(bundle, earlier)
+        self._settings: Mapping[str, str] = settings
+        self._earlier = earlier.audit if earlier else None
+        self._order = order_so_far(bundle, earlier) if earlier and options.infer_classes else None
+        self._bundle = bundle = as_asked(bundle, {**identity.details, **settings})
+        self._whole_plan = make_plan(bundle, scores, suspect.capability)
+        self._plan: Plan = self._whole_plan.within(options.budget)
+        self._standings = Standings(bundle, self._rule, scores[0], every_s=standing_every_s)
         self._book: AnswerBook | None = None
         self._log: AttemptLog | None = None
+
+    def _unfinished(
+        self, bundle: BundleContents, settings: Mapping[str, str]
+    ) -> UnfinishedAudit | None:
+        """Return the newest audit that is to go on: as this one, wherever it began."""
+        is_open = {SETTING} if self._options.infer_classes else set[str]()
+        for one in unfinished_audits(self._journal, bundle.manifest_sha256, self._suspect.identity):
+            known = {name: told for name, told in one.settings.items() if name not in is_open}
+            known.pop(START, None)
+            if known == settings and is_open <= one.settings.keys():
+                return one
+        return None
 
     @property
     def plan(self) -> Plan:
@@ -152,7 +163,10 @@ class AuditSession:
         run = self._begin_run(audit, suspect)
         loop = QuestionLoop(suspect, self._journal, book, self._control, log=self._log)
         yield Started(
-            audit=audit, num_questions=self._plan.num_questions, num_answered=book.num_answered
+            audit=audit,
+            num_questions=self._plan.num_questions,
+            num_answered=book.num_answered,
+            start=self._bundle.start,
         )
         controls, *others = self._plan.groups
         # Which control images are right, nobody knows before the order of the classes.
@@ -262,6 +276,15 @@ class AuditSession:
             num_attempts=self._journal.count_attempts(audit),
             spending=self.spending,
         )
+
+
+def _start_of(bundle: BundleContents, earlier: UnfinishedAudit | None) -> dict[str, str]:
+    """Return where an audit begins among the queries, as its settings say it."""
+    if earlier is not None:
+        # One from before audits began anywhere began at the first query, and says nothing.
+        return {START: earlier.settings[START]} if START in earlier.settings else {}
+    num_queries = len(bundle.arrays.queries)
+    return {START: str(draw_start(num_queries))} if num_queries else {}
 
 
 def _asked_bundle(bundle: BundleContents, stamp: Callable[[bytes], bytes] | None) -> AskedBundle:

@@ -250,6 +250,8 @@ class BundleContents:
     """Key id of the signature that was checked."""
     line_up: LineUp | None = None
     """The line-up with its numbers; None in a bundle without one."""
+    start: int = 0
+    """Index of the query that is asked first (`audit.bundle.query_order`)."""
 
 
 def min_control_accuracy(bundle: BundleContents) -> float:

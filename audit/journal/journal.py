@@ -152,17 +152,6 @@ class Journal:
         )
         return run
 
-    def unfinished(
-        self, bundle: str, suspect: SuspectIdentity, settings: Mapping[str, str]
-    ) -> str | None:
-        """Return the newest audit of this pair and these settings that has no end yet."""
-        row = self.file.read_rows(
-            "SELECT id FROM audits WHERE bundle = ? AND suspect = ? AND settings_json = ? "
-            "AND finished IS NULL ORDER BY started DESC, rowid DESC LIMIT 1",
-            (bundle, suspect.digest, encoded(settings)),
-        )
-        return None if not row else str(row[0][0])
-
     def write(
         self, audit: str, questions: Sequence[str], answers: Predictions, asking: Asking
     ) -> None:

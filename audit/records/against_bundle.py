@@ -13,6 +13,7 @@ from audit.asking.class_order import SETTING, UNKNOWN, read_order
 from audit.asking.plan import Plan, QuestionGroup, make_plan
 from audit.asking.second_questions import possible_repeats
 from audit.bundle.manifest import BundleContents
+from audit.bundle.query_order import started
 from audit.errors import AuditError, SignatureInvalidError
 from audit.library_versions import environment_versions
 from audit.records.check import Check, Status, attempt, failed, held, unchecked
@@ -58,7 +59,7 @@ def check_questions(record: Record, bundle: BundleContents) -> Check:
 
     def found() -> str:
         images: dict[str, str] = {}
-        plan = record_plan(record, bundle)
+        plan = record_plan(record, started(bundle, record.opening.settings))
         record_order(record, bundle)
         for group in (*plan.groups, *possible_repeats(plan)):
             if any(row.question.rpartition("/")[0] == group.kind for row in record.rows):
@@ -95,7 +96,8 @@ def check_order(record: Record, bundle: BundleContents) -> Check:
             if last is not None:
                 _check_succession(last, row, positions)
             last = row
-        return "The questions were asked in the bundle's order, control images first" + (
+        begun = f", queries from number {bundle.start} on" if bundle.start else ""
+        return f"The questions were asked in the bundle's order, control images first{begun}" + (
             f", in {len(runs)} runs." if len(runs) > 1 else "."
         )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, ModelRecord
+from audit.bundle.query_order import query_order
 from audit.scores.merged_classes import NOT_COMPARED
 from audit.scores.mfue import (
     bounded_matches,
@@ -103,12 +104,17 @@ def answered(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.i
     return np.flatnonzero([f"{kind}/{index}" in answers for index in range(num)])
 
 
+def asked_queries(bundle: BundleContents, answers: Mapping[str, Answer]) -> NDArray[np.int64]:
+    """Return the indices of the queries that have an answer, in the order of asking."""
+    order = query_order(bundle)
+    return order[np.isin(order, answered(answers, "query", len(order)))]
+
+
 def _by_queries(
     bundle: BundleContents, answers: Mapping[str, Answer], score: str, num_first: int | None
 ) -> Comparison:
     num_in_bundle = len(bundle.arrays.queries)
-    # What stopped the audit took its answers in order, so the first ones are all there.
-    asked = answered(answers, "query", num_in_bundle) if num_first is None else np.arange(num_first)
+    asked = np.sort(asked_queries(bundle, answers)[:num_first])
     given = suspect_answers(bundle, answers, asked)
     uses_probabilities = score == "sample-correlation" and given.log_probabilities is not None
     # Models are compared by no more than the suspect tells.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, innocents
-from audit.scores.comparison import answered
+from audit.scores.comparison import asked_queries
 from audit.scores.query_scores import (
     MEAN_SCORES,
     answer_values,
@@ -53,7 +53,7 @@ def query_evidence(
         num_first: See `audit.scores.comparison.compare`.
     """
     # Answers that were on their way when the audit stopped are paid, but no part of its verdict.
-    asked = answered(answers, "query", len(bundle.arrays.queries))[:num_first]
+    asked = asked_queries(bundle, answers)[:num_first]
     if not len(asked) or score not in MEAN_SCORES or not can_score(bundle, score):
         return None
     given = suspect_answers(bundle, answers, asked)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from adapters.suspect import MERGED_CLASSES, REFUSED
 from audit.bundle.manifest import BundleContents
+from audit.bundle.query_order import started
 from audit.errors import AuditError
 
 Groups = tuple[tuple[int, ...], ...]
@@ -75,8 +76,9 @@ def as_asked(bundle: BundleContents, settings: Mapping[str, str]) -> BundleConte
         settings: Of an audit or a record, or the details of a suspect.
 
     Raises:
-        AuditError: What they say of merged classes cannot be read.
+        AuditError: What they say of merged classes, or of the start, cannot be read.
     """
+    bundle = started(bundle, settings)
     text = settings.get(MERGED_CLASSES)
     if text is None:
         return bundle

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from dataclasses import replace
 from enum import Enum
 
 from adapters.tariff import money
@@ -96,6 +97,7 @@ class LiveState:
         match event:
             case Started():
                 self.audit, self.phase = event.audit, Phase.ASKING
+                self._bundle = replace(self._bundle, start=event.start)
                 self.num_questions, self.num_answered = event.num_questions, event.num_answered
                 self._began = self._last_answer = time.monotonic()
             case Answered():

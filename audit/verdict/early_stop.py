@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, min_control_accuracy
+from audit.bundle.query_order import query_order
 from audit.scores.likelihood_ratio import answer_evidence
 from audit.scores.query_scores import (
     MEAN_SCORES,
@@ -40,18 +42,23 @@ class Follower:
         kind: ``control`` or ``query``.
         value: What an answer is worth, by the question's number and the label.
         test: Takes the values; whoever made it reads from it what it found.
+        order: Numbers of the questions in the order of asking, ``[N]``.
     """
 
     def __init__(
-        self, kind: str, value: Callable[[int, int], float], test: SequentialTest | PathTest
+        self,
+        kind: str,
+        value: Callable[[int, int], float],
+        test: SequentialTest | PathTest,
+        order: NDArray[np.int64],
     ) -> None:
         self.kind = kind
-        self._value, self._test = value, test
+        self._value, self._test, self._order = value, test, order
         self._next = 0
 
     @property
     def num_followed(self) -> int:
-        """Return how many answers were taken: the number of the first that is missing."""
+        """Return how many answers were taken, up to the first that is missing."""
         return self._next
 
     def follow(self, answers: Mapping[str, Answer]) -> bool:
@@ -59,12 +66,13 @@ class Follower:
         # An answer that overtook another one waits here for it: the same answers stop at the same
         # question in whatever order they came, on a screen, in a resumed audit and in `verify`.
         while self._test.stop is None:
-            answer = answers.get(f"{self.kind}/{self._next}")
+            if self._next == len(self._order):
+                return False
+            index = int(self._order[self._next])
+            answer = answers.get(f"{self.kind}/{index}")
             if answer is None:
                 return False
-            self._test.add(
-                self._value(self._next, answer.label), is_refused=answer.label == REFUSED
-            )
+            self._test.add(self._value(index, answer.label), is_refused=answer.label == REFUSED)
             self._next += 1
         return True
 
@@ -105,8 +113,8 @@ def path_test(
     """Return the test of a score after some answers; None if it may not stop, or is no mean."""
     if not rule.stopping_error or score not in MEAN_SCORES or not can_score(bundle, score):
         return None
-    every = np.arange(len(bundle.arrays.queries))
-    models = calibration_answers(bundle, every, with_probabilities=False)
+    # Models go the same way round as the suspect.
+    models = calibration_answers(bundle, query_order(bundle), with_probabilities=False)
     test = PathTest(
         answer_values(bundle, score, models),
         tilt=TILTS[score],
@@ -125,7 +133,8 @@ def path_boundaries(bundle: BundleContents, rule: DecisionRule, score: str) -> B
 
 def _control_follower(bundle: BundleContents, test: SequentialTest) -> Follower:
     labels = bundle.arrays.control_labels
-    return Follower("control", lambda index, label: float(label == labels[index]), test)
+    order = np.arange(len(labels))
+    return Follower("control", lambda index, label: float(label == labels[index]), test, order)
 
 
 def _query_follower(bundle: BundleContents, score: str, test: PathTest) -> Follower:
@@ -135,4 +144,4 @@ def _query_follower(bundle: BundleContents, score: str, test: PathTest) -> Follo
         # By the score's own function, so that a refusal is worth the same here and there.
         return float(answer_evidence(table[index : index + 1], np.array([label]))[0])
 
-    return Follower("query", value, test)
+    return Follower("query", value, test, query_order(bundle))

@@ -20,7 +20,7 @@ class Follows(Protocol):
 
     @property
     def num_followed(self) -> int:
-        """Return how many answers were taken: the number of the first that is missing."""
+        """Return how many answers were taken, up to the first that is missing."""
         ...
 
     def follow(self, answers: Mapping[str, Answer]) -> bool:
