@@ -54,6 +54,7 @@ class AnswerBook:
         self._answers = journal.answers(audit)
         self._sequence = journal.last_sequence(audit)
         self._run, self._request = 0, 0
+        self._expected = set[str]()
         self.num_questions = 0
         """Questions of the plan, second ones included."""
         self.num_answered = 0
@@ -65,10 +66,12 @@ class AnswerBook:
         return self._answers
 
     def expect(self, groups: Sequence[QuestionGroup]) -> None:
-        """Count a plan's questions among those that are asked, answered ones included."""
-        num = sum(group.num_questions for group in groups)
-        self.num_questions += num
-        self.num_answered += num - sum(len(self.missing(group)) for group in groups)
+        """Count questions among those that are asked, answered ones included, each one once."""
+        new = {group.question(index) for group in groups for index in range(group.num_questions)}
+        new -= self._expected
+        self._expected |= new
+        self.num_questions += len(new)
+        self.num_answered += len(new & self._answers.keys())
 
     def begin_run(self, run: int) -> None:
         """Note which run asks from now on."""

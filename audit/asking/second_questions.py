@@ -4,10 +4,12 @@ An honest classifier gives the same image the same answer. One that notices quer
 for them contradicts itself on queries while it repeats itself on control images. An honest service
 that is noisy, or that takes turns between models, contradicts itself on both.
 
-Nothing is asked again of a suspect whose answers look like a model's. Where they do not (more of
-them than any calibration model's are neither what derived nor what innocent models are expected to
-say), the first `NUM_REPEATS` answered control images and queries are asked once more, as questions
-``again/control/i`` and ``again/query/i`` at the end of the audit.
+Whoever is about to be called independent is asked the first `NUM_FIRST` queries once more: one that
+spoils the beginning of an audit is honest by then. Where an answer is another one, or where answers
+do not look like a model's (more of them than any calibration model's are neither what derived nor
+what innocent models are expected to say, or early and late ones are hardly one model's), the first
+`NUM_REPEATS` answered control images and queries are asked again, as questions ``again/control/i``
+and ``again/query/i`` at the end of the audit.
 """
 
 from collections.abc import Mapping
@@ -21,6 +23,8 @@ from audit.verdict.outcome import Outcome, Verdict
 
 NUM_REPEATS = 20
 """Control images and queries, of each, that are asked again at most."""
+NUM_FIRST = 3
+"""Queries that are asked again of whoever is about to be cleared."""
 
 
 def repeats_due(
@@ -35,23 +39,27 @@ def repeats_due(
         budget: Largest number of questions of the audit; what is beyond it is not asked again.
 
     Returns:
-        Groups of questions, empty where nothing is due.
+        Groups of questions, some of them perhaps answered; none where nothing is missing.
     """
     if not outcome.scores or outcome.scores[0].name not in QUERY_SCORES:
         return ()
     score = outcome.scores[0]
-    if score.verdict is Verdict.DERIVED or not (score.looks_random or score.is_evasive):
+    if score.verdict is Verdict.DERIVED:
         return ()
-    groups = []
-    for group in plan.groups:
-        if group.kind in ("control", "query"):
-            num = min(NUM_REPEATS, _num_answered(group, answers))
-            groups.append(_again(group, num))
-    num_asked = sum(not question.startswith(AGAIN) for question in answers)
-    num_again = sum(group.num_questions for group in groups)
-    if budget is not None and num_asked + num_again > budget:
+    has_changed = score.repeats is not None and score.repeats.num_queries_changed > 0
+    is_doubtful = score.looks_random or score.is_evasive or has_changed
+    if not is_doubtful and score.verdict is not Verdict.INDEPENDENT:
         return ()
-    return tuple(groups)
+    kinds = {"control": NUM_REPEATS, "query": NUM_REPEATS} if is_doubtful else {"query": NUM_FIRST}
+    groups = [
+        _again(group, min(kinds[group.kind], _num_answered(group, answers)))
+        for group in plan.groups
+        if group.kind in kinds
+    ]
+    due = {group.question(index) for group in groups for index in range(group.num_questions)}
+    if budget is not None and len(answers.keys() | due) > budget:
+        return ()
+    return tuple(groups) if due - answers.keys() else ()
 
 
 def possible_repeats(plan: Plan) -> tuple[QuestionGroup, ...]:

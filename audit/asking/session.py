@@ -180,16 +180,12 @@ class AuditSession:
             if check.comparable:
                 yield from self._ask_scored(loop, others)
         outcome = None if loop.is_cut else self._judged()
-        if outcome is not None:
-            again = repeats_due(
-                self._whole_plan, book.answers, outcome, budget=self._options.budget
-            )
+        while outcome is not None and (again := self._again(book, outcome)):
             book.expect(again)
             for group in again:
                 yield from self._ask(loop, group)
-            if again:
-                outcome = self._judged()
-        if outcome is None or loop.is_cut:
+            outcome = None if loop.is_cut else self._judged()
+        if outcome is None:
             yield Stopped(num_questions=book.num_questions, num_answered=book.num_answered)
             return
         yield self._finish(audit, run, outcome)
@@ -259,6 +255,9 @@ class AuditSession:
             book.use(settle_order(self._journal, so_far, found, self._settings, book.answers))
             loop.suspect = AskedOrder(so_far.audit, found.order).applied_to(self._suspect)
         return OrderFound(order=found)
+
+    def _again(self, book: AnswerBook, outcome: Outcome) -> tuple[QuestionGroup, ...]:
+        return repeats_due(self._whole_plan, book.answers, outcome, budget=self._options.budget)
 
     def _judged(self) -> Outcome:
         assert self._book is not None

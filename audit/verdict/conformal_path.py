@@ -12,7 +12,8 @@ probability ratio test, 1945, set by models instead of by a bound on errors). Th
 derived model's path does the same for "independent".
 
 A stop takes more than its p-value: the score so far must also lie beyond the threshold that the
-same models set on the same queries (`audit.verdict.thresholds`). That makes stopping only rarer.
+same models set on the same queries (`audit.verdict.thresholds`), and whoever is cleared must look
+innocent early and late (`audit.verdict.parts`). That makes stopping only rarer.
 """
 
 from dataclasses import dataclass
@@ -21,13 +22,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.verdict.outcome import Parts
 from audit.verdict.p_values import rank_p_value
+from audit.verdict.parts import AskedValues, compare_parts, is_agreed
 from audit.verdict.populations import Populations
-from audit.verdict.rule import MAX_REFUSED, MIN_QUERIES, DecisionRule
+from audit.verdict.rule import MAX_REFUSED, DecisionRule
 from audit.verdict.thresholds import Thresholds, conformal_thresholds, upper_bound
 
 MIN_ACCUSING = 5
 """Queries before which nothing is called derived: fewer answers can be a whim of any model."""
+MIN_CLEARING = 22
+"""Queries before which nothing is called independent: a third of them is enough to see by itself
+whether a suspect answers late queries like early ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +74,11 @@ class PathTest:
         compared: Populations,
         rule: DecisionRule,
     ) -> None:
+        self._models, self._values = models, list[float]()
         self._sums = np.cumsum(models, axis=1)  # [R, Q]
         self._tilt, self._compared, self._rule = tilt, compared, rule
         num = models.shape[1]
-        self._first_above, self._first_below = min(MIN_ACCUSING, num), min(MIN_QUERIES, num)
+        self._first_above, self._first_below = min(MIN_ACCUSING, num), min(MIN_CLEARING, num)
         paths = self._sums - tilt * np.arange(1, num + 1)
         self._highest = paths[:, self._first_above - 1 :].max(axis=1)  # [R]
         lowest = paths[:, self._first_below - 1 :].min(axis=1)  # [R]
@@ -92,6 +99,7 @@ class PathTest:
         self._num_values += 1
         self._num_refused += is_refused
         self._sum += value
+        self._values.append(value)
         point = self._sum - self._tilt * self._num_values
         if self._num_values >= self._first_above:
             self._top = max(self._top, point)
@@ -148,8 +156,18 @@ class PathTest:
             and not is_extreme
             and self.p_derived <= self._rule.beta
             and mean < self.thresholds_after(self._num_values).independent_below
+            and is_agreed(self._parts())
         ):
             self.stop = PathStop(place="below", num_values=self._num_values)
+
+    def _parts(self) -> Parts:
+        """Return the early answers so far beside the late ones."""
+        values = AskedValues(
+            suspect=np.array(self._values),
+            models=self._models[:, : self._num_values],
+            tilt=self._tilt,
+        )
+        return compare_parts(values, self._compared, self._rule)
 
     def thresholds_after(self, num_values: int) -> Thresholds:
         """Return the thresholds of the score over the first queries."""

@@ -42,6 +42,7 @@ from audit.verdict.random_answers import (
     looks_random,
 )
 from audit.verdict.rule import MAX_REFUSED, MIN_QUERIES, DecisionRule, bundle_rule
+from audit.verdict.second_look import look_again
 from audit.verdict.sentences import not_comparable_words, verdict_words
 from audit.verdict.thresholds import Thresholds, conformal_thresholds
 
@@ -173,6 +174,7 @@ def _judge_score(
     if not is_hiding:
         verdict = _STOPPED[stop.place] if stop else _verdict(result, rule, is_path=path is not None)
         result = result.model_copy(update={"verdict": verdict})
+    result = look_again(result, bundle, answers, rule)
     return result.model_copy(update={"reason": verdict_words(result, rule)})
 
 

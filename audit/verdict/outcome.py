@@ -60,6 +60,23 @@ class Repeats(FrozenModel):
     (Fisher's exact test)."""
 
 
+class Parts(FrozenModel):
+    """What a suspect answered early and late, in the order of asking."""
+
+    num_early: int
+    """Queries of the first two thirds."""
+    num_late: int
+    early: float
+    """Score of the early answers alone."""
+    late: float
+    early_below: float | None
+    """Below this they look innocent by themselves. None: the calibration models are too few."""
+    late_below: float | None
+    p_value: float
+    """Of such a difference between them if each answer depends on its image alone (Fisher's exact
+    test, two-sided)."""
+
+
 class ScoreOutcome(FrozenModel):
     """One score of the suspect, and what it means."""
 
@@ -115,6 +132,8 @@ class ScoreOutcome(FrozenModel):
     goes unseen."""
     strata: dict[str, float]
     """P-value within each stratum of innocents."""
+    parts: Annotated[Parts | None, Field(exclude_if=lambda one: one is None)] = None
+    """Early and late answers, where the score is a mean over at least 20 queries."""
     line_up: Annotated[LineUpOutcome | None, Field(exclude_if=lambda one: one is None)] = None
     """Where the source stood among its siblings; only the score ``line-up`` has it."""
     verdict: Verdict

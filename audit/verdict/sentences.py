@@ -3,10 +3,13 @@
 from audit.verdict.outcome import ControlCheck, Likeness, ScoreOutcome, Verdict
 from audit.verdict.random_answers import CHANCE_LEVEL
 from audit.verdict.rule import MAX_REFUSED, MIN_QUERIES, DecisionRule
+from audit.verdict.second_look import change_words, disagreement
 
 
 def verdict_words(score: ScoreOutcome, rule: DecisionRule) -> str:
     """Return the verdict of a score in a few sentences."""
+    if (changed := change_words(score)) is not None:
+        return changed
     if score.is_evasive and score.repeats and score.repeats.p_value <= CHANCE_LEVEL:
         again = score.repeats
         return (
@@ -61,6 +64,8 @@ def _found(score: ScoreOutcome) -> str:
                 f"{value} is low, but of {score.num_undecided} triggers the suspect tells too "
                 "little to say whether they match, so that it is not called independent."
             )
+        if (told := disagreement(score)) is not None:
+            return f"{value} is low, {told}"
     return f"{value} decides nothing."
 
 

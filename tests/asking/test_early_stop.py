@@ -22,6 +22,7 @@ from worlds.record_builder import AUDITOR_KEY, TRUST, draft_id, forged
 from audit.answer import Answer
 from audit.asking.events import Finished
 from audit.asking.options import AuditOptions
+from audit.asking.second_questions import NUM_FIRST
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle, write_bundle
 from audit.bundle.manifest import BundleContents
@@ -95,13 +96,14 @@ def test_nothing_is_asked_that_the_verdict_does_not_need(
     assert suspect.asked == [
         *((CONTROL, index) for index in range(num_controls)),
         *((QUERY, index) for index in range(num_queries)),
+        *((QUERY, index) for index in range(NUM_FIRST) if verdict is Verdict.INDEPENDENT),
     ]
 
 
 @pytest.mark.parametrize(
     ("label", "num", "p_value", "p_derived"),
     # Class 2 says nothing either way: a path at 0, which one innocent passes and no derived model.
-    [(0, 8, 0.1, 1.0), (1, 20, 1.0, 0.1), (2, 40, 0.2, 0.1)],
+    [(0, 8, 0.1, 1.0), (1, 22, 1.0, 0.1), (2, 40, 0.2, 0.1)],
 )
 def test_the_p_values_of_an_early_stop_are_ranks_of_extremes_and_nothing_more(
     label: int, num: int, p_value: float, p_derived: float

@@ -42,7 +42,7 @@ from audit.records.verify import Result, Verification, verify_record
 from audit.report.question_view import question_view
 from audit.suspects.opening import open_remote
 from audit.tui.looking import looked_at
-from audit.verdict.outcome import Outcome, Verdict
+from audit.verdict.outcome import Outcome, Repeats, Verdict
 from audit.verdict.p_values import fisher_p_value
 
 NUM_AGAIN = NUM_CONTROLS + NUM_REPEATS
@@ -138,17 +138,26 @@ def test_a_service_that_is_noisy_everywhere_is_not_evasive(tmp_path: Path) -> No
     assert not score.is_evasive
 
 
-@pytest.mark.parametrize(("label", "verdict"), [(0, Verdict.DERIVED), (1, Verdict.INDEPENDENT)])
-def test_who_answers_like_a_model_is_asked_nothing_again(
-    tmp_path: Path, label: int, verdict: Verdict
-) -> None:
-    suspect = KnownSuspect(lambda kind, index: label)
+def test_who_answers_like_a_copy_is_asked_nothing_again(tmp_path: Path) -> None:
+    suspect = KnownSuspect(lambda kind, index: 0)
 
     outcome = audited(tmp_path, suspect)
 
-    assert outcome.verdict is verdict
+    assert outcome.verdict is Verdict.DERIVED
     assert outcome.scores[0].repeats is None
     assert len(suspect.asked) == NUM_CONTROLS + NUM_QUERIES
+
+
+def test_who_is_about_to_be_cleared_is_asked_the_first_queries_again(tmp_path: Path) -> None:
+    suspect = KnownSuspect(lambda kind, index: 1)
+
+    outcome = audited(tmp_path, suspect)
+
+    assert outcome.verdict is Verdict.INDEPENDENT
+    assert outcome.scores[0].repeats == Repeats(
+        num_queries=3, num_queries_changed=0, num_controls=0, num_controls_changed=0, p_value=1.0
+    )
+    assert suspect.asked[NUM_CONTROLS + NUM_QUERIES :] == [(QUERY, 0), (QUERY, 1), (QUERY, 2)]
 
 
 def test_a_derived_suspect_stays_derived_however_odd_the_rest(tmp_path: Path) -> None:

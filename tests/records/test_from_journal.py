@@ -67,7 +67,7 @@ def test_every_finished_audit_is_remembered_the_newest_first(path: Path) -> None
     assert [audit.audit for audit in audits] == [second, first]
     verdicts = [audit.outcome.verdict for audit in audits if audit.outcome]
     assert verdicts == [Verdict.INDEPENDENT, Verdict.DERIVED]
-    assert [audit.num_answers for audit in audits] == [32, 32]
+    assert [audit.num_answers for audit in audits] == [35, 32]
 
 
 def test_an_exported_audit_verifies(path: Path, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.errors import AuditError
 from audit.scores.likelihood_ratio import GRID
-from audit.verdict.conformal_path import MIN_ACCUSING
+from audit.verdict.conformal_path import MIN_ACCUSING, MIN_CLEARING
 from audit.verdict.judge import check_controls, judge
 from audit.verdict.outcome import Likeness, Outcome, Verdict
-from audit.verdict.rule import MIN_QUERIES, DecisionRule, choose_rule
+from audit.verdict.rule import DecisionRule, choose_rule
 
 LIKE_DERIVED = np.log(0.75 / 0.20)
 """Evidence of answering 0 to a query of the known bundle."""
@@ -31,6 +31,15 @@ def answers(label: int, num: int = NUM_QUERIES, right: int = NUM_CONTROLS) -> di
         for i in range(NUM_CONTROLS)
     }
     return given | {f"query/{i}": Answer(label=label, log_probabilities=None) for i in range(num)}
+
+
+def copied(num: int) -> dict[str, Answer]:
+    """Answers like a copy's to so many queries, early and late ones alike."""
+    return {
+        f"query/{index}": Answer(label=0, log_probabilities=None)
+        for index in range(NUM_QUERIES)
+        if index * num % NUM_QUERIES < num
+    }
 
 
 def outcome(label: int, num: int = NUM_QUERIES, right: int = NUM_CONTROLS) -> Outcome:
@@ -124,9 +133,7 @@ def test_a_part_of_the_queries_decides_nothing_where_all_are_to_be_asked(label: 
 
 def test_what_is_like_neither_kind_is_called_nothing_and_told_so() -> None:
     # 16 of 40 answers like a copy's: above every innocent and below every derived model.
-    given = answers(1) | {
-        f"query/{index}": Answer(label=0, log_probabilities=None) for index in range(16)
-    }
+    given = answers(1) | copied(16)
     result = judge(known_bundle(), given, ("likelihood-ratio",))
     (score,) = result.scores
     assert (score.verdict, score.likeness) == (Verdict.INCONCLUSIVE, Likeness.NEITHER)
@@ -211,11 +218,9 @@ def test_the_share_of_refusals_is_one_of_the_queries_that_were_asked() -> None:
 def test_a_score_on_the_threshold_is_beyond_neither(num_matches: int, verdict: Verdict) -> None:
     known = known_bundle()
     labels = known.arrays.model_query_labels.copy()
-    labels[:NUM_MODELS, : NUM_QUERIES // 2] = 0
+    labels[:NUM_MODELS, ::2] = 0
     bundle = replace(known, arrays=replace(known.arrays, model_query_labels=labels))
-    given = answers(1) | {
-        f"query/{index}": Answer(label=0, log_probabilities=None) for index in range(num_matches)
-    }
+    given = answers(1) | copied(num_matches)
     result = judge(bundle, given, ("matching-rate",))
     (score,) = result.scores
     # innocents match 20 of 40, derived models all: derived begins half-way, at 30; an innocent
@@ -228,7 +233,7 @@ def test_a_score_on_the_threshold_is_beyond_neither(num_matches: int, verdict: V
 
 def test_nothing_is_called_independent_before_it_can_be_told_from_random_answers() -> None:
     assert early(0).scores[0].num_queries == MIN_ACCUSING
-    assert early(1).scores[0].num_queries == MIN_QUERIES
+    assert early(1).scores[0].num_queries == MIN_CLEARING
 
 
 def test_an_alpha_that_the_innocents_cannot_support_never_gives_derived() -> None:
@@ -290,7 +295,7 @@ def test_the_text_of_an_early_stop_says_what_it_rests_on() -> None:
         "alone, the kind 'odd' says least: p = 0.200."
     )
     assert early(1).text == (
-        "After 20 of 40 queries the score -1.322 is below the threshold -1.322. Of 9 innocent "
+        "After 22 of 40 queries the score -1.322 is below the threshold -1.322. Of 9 innocent "
         "models of 2 kinds, 9 ever got as high: p = 1.000. Of 9 derived models, none ever got as "
         "low: p = 0.100."
     )

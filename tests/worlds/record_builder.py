@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import Capability, Predictions, SuspectIdentity
+from audit.answer import Answer
 from audit.asking.options import AuditOptions
-from audit.asking.plan import make_plan
+from audit.asking.plan import QuestionGroup, make_plan
+from audit.asking.second_questions import repeats_due
 from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import parse_bundle, write_bundle
 from audit.bundle.manifest import Arrays, BundleContents, Manifest, ModelRecord
 from audit.journal.audits import audit_ids
 from audit.journal.journal import Journal
+from audit.question import AGAIN
 from audit.records.record import (
     SUBJECT,
     Draft,
@@ -149,41 +152,65 @@ def fixed_draft(bundle: BundleContents, rule: Callable[[str, int, int], int]) ->
 
     A suspect that gets a control image wrong is asked nothing else.
     """
-    arrays = bundle.arrays
-    rows: list[dict[str, object]] = []
-    groups = make_plan(bundle, ("likelihood-ratio",), Capability.LABELS).groups
-    known = {"control": arrays.control_labels, "query": arrays.source_query_labels}
+    arrays, rows = bundle.arrays, list[dict[str, object]]()
+    plan = make_plan(bundle, ("likelihood-ratio",), Capability.LABELS)
     is_comparable = all(
         rule("control", index, int(label)) == label
         for index, label in enumerate(arrays.control_labels)
     )
-    for group in groups if is_comparable else groups[:1]:
-        for index, image in enumerate(group.images()):
-            sequence = len(rows) + 1
-            rows.append(
-                {
-                    "question": group.question(index),
-                    "image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
-                    "run": 1,
-                    "request": sequence,
-                    "sequence": sequence,
-                    "asked": utc(STARTED + 0.25 * sequence),
-                    "latency_s": 0.125,
-                    "attempts": 1,
-                    "label": rule(group.kind, index, int(known[group.kind][index])),
-                    "log_probabilities": encode_log_probabilities(None),
-                    "metadata": {"variant": "blue"},
-                }
-            )
-    draft = Draft(
-        opening=_opening(bundle), rows=rows, state=State.INTERRUPTED, finished=None, outcome=None
-    )
-    return completed(draft, bundle)
+    due = plan.groups if is_comparable else plan.groups[:1]
+    while due:
+        for group in due:
+            _add_rows(rows, group, bundle, rule)
+        draft = Draft(
+            opening=_opening(bundle),
+            rows=rows,
+            state=State.INTERRUPTED,
+            finished=None,
+            outcome=None,
+        )
+        draft = completed(draft, bundle)
+        assert draft.outcome is not None
+        due = repeats_due(plan, answers_of(draft), draft.outcome, budget=None)
+    return draft
+
+
+def _add_rows(
+    rows: list[dict[str, object]],
+    group: QuestionGroup,
+    bundle: BundleContents,
+    rule: Callable[[str, int, int], int],
+) -> None:
+    arrays = bundle.arrays
+    known = {"control": arrays.control_labels, "query": arrays.source_query_labels}
+    kind = group.kind.removeprefix(AGAIN)
+    for index, image in enumerate(group.images()):
+        sequence = len(rows) + 1
+        rows.append(
+            {
+                "question": group.question(index),
+                "image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
+                "run": 1,
+                "request": sequence,
+                "sequence": sequence,
+                "asked": utc(STARTED + 0.25 * sequence),
+                "latency_s": 0.125,
+                "attempts": 1,
+                "label": rule(kind, index, int(known[kind][index])),
+                "log_probabilities": encode_log_probabilities(None),
+                "metadata": {"variant": "blue"},
+            }
+        )
+
+
+def answers_of(draft: Draft) -> dict[str, Answer]:
+    """Return the answers in a draft's rows."""
+    return parse_record(record_bytes(draft, AUDITOR_KEY, written=utc(STARTED)), TRUST).answers
 
 
 def completed(draft: Draft, bundle: BundleContents) -> Draft:
     """Return the draft with the outcome that follows from its rows."""
-    answers = parse_record(record_bytes(draft, AUDITOR_KEY, written=utc(STARTED)), TRUST).answers
+    answers = answers_of(dataclasses.replace(draft, state=State.INTERRUPTED, outcome=None))
     return dataclasses.replace(
         draft,
         state=State.COMPLETE,
