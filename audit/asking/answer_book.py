@@ -50,10 +50,10 @@ class AnswerBook:
     """
 
     def __init__(self, journal: Journal, audit: str, num_classes: int) -> None:
-        self._journal, self._audit, self._num_classes = journal, audit, num_classes
+        self._journal, self.audit, self._num_classes = journal, audit, num_classes
         self._answers = journal.answers(audit)
         self._sequence = journal.last_sequence(audit)
-        self._run, self._request = 0, 0
+        self.run, self._request = 0, 0
         self._expected = set[str]()
         self.num_questions = 0
         """Questions of the plan, second ones included."""
@@ -75,7 +75,7 @@ class AnswerBook:
 
     def begin_run(self, run: int) -> None:
         """Note which run asks from now on."""
-        self._run = run
+        self.run = run
 
     def use(self, answers: dict[str, Answer]) -> None:
         """Go on with the same answers under other classes."""
@@ -123,14 +123,14 @@ class AnswerBook:
         rows = reply.predictions.log_probabilities
         self._check(labels, rows)
         asking = Asking(
-            run=self._run,
+            run=self.run,
             request=batch.request,
             sequence=batch.sequence,
             asked=reply.asked,
             latency_s=reply.latency_s,
             image_sha256=tuple(array_sha256(image) for image in batch.images),
         )
-        self._journal.write(self._audit, batch.questions, reply.predictions, asking)
+        self._journal.write(self.audit, batch.questions, reply.predictions, asking)
         for position, question in enumerate(batch.questions):
             self._answers[question] = Answer(
                 label=labels[position],

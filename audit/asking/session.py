@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.attempts import watchable
-from adapters.suspect import MERGED_CLASSES, REFUSED, Suspect
+from adapters.suspect import MERGED_CLASSES, REFUSED, Suspect, SuspectError
 from audit.answer import Answer
 from audit.asking.answer_book import AnswerBook
 from audit.asking.class_order import SETTING, UNKNOWN
@@ -20,6 +20,7 @@ from audit.asking.class_order_of_audit import (
     order_so_far,
     settle_order,
 )
+from audit.asking.ends import End, end_of
 from audit.asking.events import (
     AuditEvent,
     ControlsChecked,
@@ -36,7 +37,7 @@ from audit.asking.second_questions import repeats_due
 from audit.asking.standings import Standings
 from audit.bundle.manifest import BundleContents
 from audit.bundle.query_order import START, draw_start
-from audit.errors import NothingToResumeError
+from audit.errors import BudgetSpentError, NothingToResumeError
 from audit.journal.attempt_log import AttemptLog, Spending
 from audit.journal.audits import UnfinishedAudit, unfinished_audits
 from audit.journal.journal import AskedBundle, Journal
@@ -186,6 +187,8 @@ class AuditSession:
                 yield from self._ask(loop, group)
             outcome = None if loop.is_cut else self._judged()
         if outcome is None:
+            self._journal.break_off_run(audit, run, End.USER)
+            self._journal.sync()
             yield Stopped(num_questions=book.num_questions, num_answered=book.num_answered)
             return
         yield self._finish(audit, run, outcome)
@@ -232,10 +235,15 @@ class AuditSession:
         self, loop: QuestionLoop, group: QuestionGroup, follower: Follows | None = None
     ) -> Iterator[AuditEvent]:
         assert self._book is not None
-        for answered in loop.ask(group, follower):
-            yield from answered
-            if group.kind != "control":
-                yield from self._standings.due(self._book.answers)
+        try:
+            for answered in loop.ask(group, follower):
+                yield from answered
+                if group.kind != "control":
+                    yield from self._standings.due(self._book.answers)
+        except (SuspectError, BudgetSpentError) as error:
+            ended_by = End.BUDGET if isinstance(error, BudgetSpentError) else End.REFUSALS
+            self._journal.break_off_run(self._book.audit, self._book.run, ended_by)
+            raise
 
     def _ask_scored(
         self, loop: QuestionLoop, groups: Sequence[QuestionGroup]
@@ -268,7 +276,13 @@ class AuditSession:
         # What stopped early as inconclusive has asked enough, whatever the budget.
         is_open = outcome.verdict is Verdict.INCONCLUSIVE and not outcome.scores[0].stopped_early
         is_complete = not (is_cut and is_open)
-        self._journal.end_run(audit, run, outcome.model_dump_json(), is_complete=is_complete)
+        self._journal.end_run(
+            audit,
+            run,
+            outcome.model_dump_json(),
+            is_complete=is_complete,
+            ended_by=end_of(self._whole_plan, self._plan, self.answers, outcome),
+        )
         return Finished(
             outcome=outcome,
             is_complete=is_complete,

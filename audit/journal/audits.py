@@ -6,6 +6,7 @@ from adapters.suspect import SuspectIdentity
 from audit.errors import JournalError
 from audit.journal.journal import AskedBundle, Journal
 from audit.journal.json_text import decoded
+from audit.journal.numbers import num_begun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,10 @@ class AuditEntry:
     finished: float | None
     """When it came to its end; None where it can go on."""
     outcome_json: str | None
+    number: int
+    """Which one it is of this suspect by this bundle, from 1."""
+    num_audits: int
+    """How many of them were begun in this journal by now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,8 @@ class RunEntry:
     libraries: dict[str, str]
     """Versions of what asks and judges."""
     ended: float | None
+    ended_by: str | None
+    """Why nothing more was asked (`audit.asking.ends.End`); None where the run was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +130,13 @@ def audit_entry(journal: Journal, audit: str) -> AuditEntry | None:
     """
     rows = journal.file.read_rows(
         "SELECT bundle, bundle_signer, manifest, bundle_timestamp, suspect, suspect_json, "
-        "settings_json, started, finished, outcome_json FROM audits WHERE id = ?",
+        "settings_json, started, finished, outcome_json, number FROM audits WHERE id = ?",
         (audit,),
     )
     if not rows:
         return None
-    sha256, signer, manifest, timestamp, digest, description, settings, *times, outcome = rows[0]
-    started, finished = times
+    sha256, signer, manifest, timestamp, digest, description, settings, *rest = rows[0]
+    started, finished, outcome, number = rest
     return AuditEntry(
         bundle=AskedBundle(
             sha256=sha256, signer_key_id=signer, manifest=manifest, timestamp=timestamp
@@ -139,6 +146,8 @@ def audit_entry(journal: Journal, audit: str) -> AuditEntry | None:
         started=started,
         finished=finished,
         outcome_json=outcome,
+        number=number,
+        num_audits=num_begun(journal.file, sha256, digest),
     )
 
 
@@ -149,7 +158,7 @@ def audit_runs(journal: Journal, audit: str) -> tuple[RunEntry, ...]:
         JournalError: The journal cannot be read, or was changed by something else.
     """
     rows = journal.file.read_rows(
-        "SELECT run, started, budget, details_json, libraries_json, ended FROM runs "
+        "SELECT run, started, budget, details_json, libraries_json, ended, ended_by FROM runs "
         "WHERE audit = ? ORDER BY run",
         (audit,),
     )
@@ -161,8 +170,9 @@ def audit_runs(journal: Journal, audit: str) -> tuple[RunEntry, ...]:
             details=decoded(details, audit),
             libraries=decoded(libraries, audit),
             ended=ended,
+            ended_by=ended_by,
         )
-        for number, started, budget, details, libraries, ended in rows
+        for number, started, budget, details, libraries, ended, ended_by in rows
     )
 
 

@@ -24,6 +24,7 @@ from adapters.suspect import Predictions, SuspectIdentity
 from audit.answer import Answer
 from audit.journal.journal_file import JournalFile
 from audit.journal.json_text import encoded
+from audit.journal.numbers import next_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ class Journal:
         audit = secrets.token_hex(8)
         description = {"kind": suspect.kind, "name": suspect.name}
         self.file.write_rows(
-            "INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+            "INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, ?)",
             [
                 (
                     audit,
@@ -118,6 +119,7 @@ class Journal:
                     encoded(description),
                     encoded(settings),
                     time.time(),
+                    next_number(self.file, bundle.sha256, suspect.digest),
                 )
             ],
         )
@@ -147,7 +149,7 @@ class Journal:
         )
         run = int(last) + 1
         self.file.write_rows(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
             [(audit, run, time.time(), budget, encoded(details), encoded(libraries))],
         )
         return run
@@ -225,7 +227,9 @@ class Journal:
         )
         return int(total)
 
-    def end_run(self, audit: str, run: int, outcome: str, *, is_complete: bool) -> None:
+    def end_run(
+        self, audit: str, run: int, outcome: str, *, is_complete: bool, ended_by: str
+    ) -> None:
         """Note that a run came to an outcome.
 
         Args:
@@ -233,12 +237,20 @@ class Journal:
             run: Number from `begin_run`.
             outcome: As JSON.
             is_complete: False leaves the audit open for a run with a larger budget.
+            ended_by: Why nothing more was asked.
         """
         now = time.time()
         self.file.write_rows(
-            "UPDATE runs SET ended = ? WHERE audit = ? AND run = ?", [(now, audit, run)]
+            "UPDATE runs SET ended = ?, ended_by = ? WHERE audit = ? AND run = ?",
+            [(now, ended_by, audit, run)],
         )
         self.file.write_rows(
             "UPDATE audits SET finished = ?, outcome_json = ? WHERE id = ?",
             [(now if is_complete else None, outcome, audit)],
+        )
+
+    def break_off_run(self, audit: str, run: int, ended_by: str) -> None:
+        """Note why a run ended before there was an outcome; one that is killed notes nothing."""
+        self.file.write_rows(
+            "UPDATE runs SET ended_by = ? WHERE audit = ? AND run = ?", [(ended_by, audit, run)]
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from audit.errors import JournalError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _TABLES = """
 CREATE TABLE audits (
@@ -68,7 +68,24 @@ CREATE TABLE attempts (
 """
 # What an outcome says has changed: every answer is kept, and --resume judges it without asking.
 _JUDGED_AGAIN = "UPDATE audits SET finished = NULL, outcome_json = NULL;"
-_MIGRATIONS = {2: _ATTEMPTS, 3: _JUDGED_AGAIN}
+# `begun` counts audits that were begun, whatever became of them: forgetting one lowers no number.
+_NUMBERS = """
+CREATE TABLE begun (
+    bundle TEXT NOT NULL,
+    suspect TEXT NOT NULL,
+    num_audits INTEGER NOT NULL,
+    PRIMARY KEY (bundle, suspect)
+) STRICT;
+ALTER TABLE audits ADD COLUMN number INTEGER NOT NULL DEFAULT 0;
+UPDATE audits SET number = (
+    SELECT COUNT(*) FROM audits AS other
+    WHERE other.bundle = audits.bundle AND other.suspect = audits.suspect
+    AND (other.started, other.rowid) <= (audits.started, audits.rowid)
+);
+INSERT INTO begun SELECT bundle, suspect, COUNT(*) FROM audits GROUP BY bundle, suspect;
+ALTER TABLE runs ADD COLUMN ended_by TEXT;
+"""
+_MIGRATIONS = {2: _ATTEMPTS, 3: _JUDGED_AGAIN, 4: _NUMBERS + _JUDGED_AGAIN}
 """Statements that lead from a version to the next one."""
 
 
@@ -80,7 +97,7 @@ def prepare_tables(connection: sqlite3.Connection, path: Path) -> None:
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
-        _run_all(connection, _TABLES + _ATTEMPTS)
+        _run_all(connection, _TABLES + _ATTEMPTS + _NUMBERS)
         version = SCHEMA_VERSION
     while version in _MIGRATIONS:
         _run_all(connection, _MIGRATIONS[version])

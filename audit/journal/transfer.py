@@ -10,8 +10,11 @@ from typing import Any
 
 from audit.journal.audits import delete_audit
 from audit.journal.journal import Journal
+from audit.journal.numbers import next_number
 
 _TABLES = ("audits", "runs", "answers", "attempts")
+_BUNDLE, _SUSPECT = 1, 5
+"""Columns of an audit."""
 _KEYS = {"audits": "id", "runs": "audit", "answers": "audit", "attempts": "audit"}
 
 Row = tuple[Any, ...]
@@ -59,6 +62,14 @@ def put_audits(journal: Journal, copies: Sequence[AuditCopy]) -> None:
                     continue
                 # The number of an attempt is the other journal's.
                 kept = [(None, *row[1:]) if table == "attempts" else row for row in rows]
+                if table == "audits":
+                    kept = [_renumbered(journal, row) for row in rows]
                 places = ", ".join("?" * len(rows[0]))
                 journal.file.write_rows(f"INSERT INTO {table} VALUES ({places})", kept)
     journal.sync()
+
+
+def _renumbered(journal: Journal, row: Row) -> Row:
+    """Return an audit with its number in this journal, which comes last."""
+    bundle, suspect = row[_BUNDLE], row[_SUSPECT]
+    return (*row[:-1], next_number(journal.file, bundle, suspect))

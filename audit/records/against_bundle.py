@@ -104,6 +104,19 @@ def check_order(record: Record, bundle: BundleContents) -> Check:
     return attempt("order of asking", found)
 
 
+def check_count(record: Record) -> Check:
+    """How many audits of this suspect the auditor's journal holds."""
+    name, count = "number of the audit", record.opening.count
+    told = f"This is {count.sentence}, by this bundle"
+    if count.total == 1:
+        return held(name, f"{told}; the auditor's journal counted.")
+    return unchecked(
+        name,
+        f"{told}, those included that were not finished. Ask for the others: of several audits, "
+        "one may please by chance.",
+    )
+
+
 def check_deciding_score(record: Record, bundle: BundleContents) -> Check:
     """The score that decides is the one that the owner signed for that."""
     name, own, used = "deciding score", bundle.manifest.default_score, record.opening.scores[0]

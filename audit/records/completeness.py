@@ -3,16 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from audit.answer import Answer
+from audit.asking.ends import End
 from audit.asking.plan import Plan, QuestionGroup
 from audit.asking.second_questions import repeats_due
 from audit.bundle.manifest import BundleContents
-from audit.errors import SignatureInvalidError
+from audit.errors import AuditError, SignatureInvalidError
 from audit.records.against_bundle import question_ids, record_plan, record_rule
-from audit.records.check import Check, attempt, unchecked
+from audit.records.check import Check, attempt, failed, unchecked
 from audit.records.record import Record, State
 from audit.verdict.early_stop import follow_controls
 from audit.verdict.following import Follows, follow_score
 from audit.verdict.judge import check_controls, judge
+from audit.verdict.outcome import Verdict
 
 
 def check_completeness(record: Record, bundle: BundleContents) -> Check:
@@ -26,30 +28,14 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
         )
 
     def found() -> str:
-        plan, rule = record_plan(record, bundle), record_rule(record, bundle)
-        budget = record.opening.runs[-1].budget if record.opening.runs else None
+        plan = record_plan(record, bundle)
+        budget = _budget(record)
         given = record.answers
-        whole, due = set(question_ids(plan)), set(question_ids(plan.within(budget)))
-        controls = _asked_enough(plan.groups[:1], follow_controls(bundle, rule), given)
-        if not controls <= set(given):
-            raise SignatureInvalidError("controls: expected all control images answered")
-        if not check_controls(bundle, given, rule).comparable:
-            due = controls
-            further = sorted(one for one in given if not one.startswith("control/"))
-            if further:
-                raise SignatureInvalidError(
-                    f"{further[0]}: expected no answer, because the control images end the audit"
-                )
-        else:
-            queries = follow_score(bundle, rule, record.opening.scores[0])
-            is_decided = queries is not None and queries.follow(given)
-            others = _asked_enough(plan.within(budget).groups[1:], queries, given)
-            due = controls | (
-                {one for one in others if one.startswith(f"{queries.kind}/")}
-                if queries is not None and is_decided
-                else others
-            )
-            due |= set(_due_again(record, bundle, plan, budget))
+        whole = set(question_ids(plan))
+        due = _due(record, bundle, plan.within(budget)) | set(
+            _due_again(record, bundle, plan, budget)
+        )
+        controls = {one for one in due if one.startswith("control/")}
         missing = sorted(due - set(given))
         if missing:
             raise SignatureInvalidError(
@@ -75,6 +61,98 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
         return "Every planned question has an answer."
 
     return attempt(name, found)
+
+
+def check_end(record: Record, bundle: BundleContents) -> Check:
+    """What the record says of why asking ended is what the rule and the answers say."""
+    name, told, state = "end of asking", record.closing.ended_by, record.closing.state
+    if state is State.INTERRUPTED:
+        return _check_broken_off(record, bundle)
+
+    def found() -> str:
+        end = _end(record, bundle)
+        if told is not end:
+            raise SignatureInvalidError(
+                f"ended_by: expected '{end}', which follows from the rule and the answers, got "
+                f"{'nothing' if told is None else repr(told.value)}"
+            )
+        outcome = record.closing.outcome
+        is_open = outcome is None or outcome.verdict is Verdict.INCONCLUSIVE
+        if end is End.BUDGET and is_open and state is State.COMPLETE:
+            raise SignatureInvalidError(
+                f"state: expected '{State.BUDGET}', because a budget of {_budget(record)} "
+                "questions ended the audit before it could decide, got 'complete'"
+            )
+        if end is not End.BUDGET and state is State.BUDGET:
+            raise SignatureInvalidError(f"state: no budget ended this audit, got '{state}'")
+        return _EXPLAINED[end]
+
+    return attempt(name, found)
+
+
+_EXPLAINED = {
+    End.RULE: "The rule ended it: the verdict needed nothing more.",
+    End.ALL: "Everything was asked.",
+    End.BUDGET: "The auditor's budget ended it.",
+}
+
+
+def _check_broken_off(record: Record, bundle: BundleContents) -> Check:
+    """Nobody can check who broke an audit off; what its answers come to already, anybody can."""
+    name, told = "end of asking", record.closing.ended_by
+    if told in (End.RULE, End.ALL):
+        return failed(
+            name, f"ended_by: an audit that was interrupted cannot have ended by '{told}'"
+        )
+    who = "without a word" if told is None else f"by '{told}'"
+    try:
+        outcome = judge(bundle, record.answers, record.opening.scores, record_rule(record, bundle))
+    except (AuditError, ValueError, KeyError):
+        return unchecked(name, f"It was broken off {who}, as the auditor says.")
+    decided = [one for one in outcome.scores[:1] if one.stopped_early]
+    already = (
+        f" Its answers had decided by then: '{decided[0].verdict}'. Ask why it was not finished."
+        if decided
+        else ""
+    )
+    return unchecked(name, f"It was broken off {who}, as the auditor says.{already}")
+
+
+def _end(record: Record, bundle: BundleContents) -> End:
+    """Return why nothing more was asked, from the rule and the answers."""
+    plan, given = record_plan(record, bundle), set(record.answers)
+    if set(question_ids(plan)) <= given:
+        return End.ALL
+    return End.RULE if _due(record, bundle, plan) <= given else End.BUDGET
+
+
+def _budget(record: Record) -> int | None:
+    return record.opening.runs[-1].budget
+
+
+def _due(record: Record, bundle: BundleContents, plan: Plan) -> set[str]:
+    """Return the questions of a plan that the rule makes an audit ask, given its answers.
+
+    Raises:
+        SignatureInvalidError: The control images are not answered as the rule wants them.
+    """
+    rule, given = record_rule(record, bundle), record.answers
+    controls = _asked_enough(plan.groups[:1], follow_controls(bundle, rule), given)
+    if not controls <= set(given):
+        raise SignatureInvalidError("controls: expected all control images answered")
+    if not check_controls(bundle, given, rule).comparable:
+        further = sorted(one for one in given if not one.startswith("control/"))
+        if further:
+            raise SignatureInvalidError(
+                f"{further[0]}: expected no answer, because the control images end the audit"
+            )
+        return controls
+    queries = follow_score(bundle, rule, record.opening.scores[0])
+    is_decided = queries is not None and queries.follow(given)
+    others = _asked_enough(plan.groups[1:], queries, given)
+    if queries is not None and is_decided:
+        others = {one for one in others if one.startswith(f"{queries.kind}/")}
+    return controls | others
 
 
 def _due_again(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from audit.asking.ends import End
 from audit.bundle.manifest import Manifest
 from audit.errors import AuditError, JournalError
 from audit.journal.answers import AnswerEntry, answer_entries
@@ -24,6 +25,7 @@ from audit.journal.audits import (
     audit_summaries,
 )
 from audit.journal.journal import Journal
+from audit.records.audit_count import AuditCount
 from audit.records.record import (
     Draft,
     Opening,
@@ -120,6 +122,7 @@ def draft_record(journal: Journal, audit: str) -> Draft:
         opening=_opening(audit, entry, runs),
         rows=[_row(one) for one in answer_entries(journal, audit)],
         state=state,
+        ended_by=_ended_by(runs),
         finished=None if state is State.INTERRUPTED or ended is None else utc(ended),
         outcome=_outcome(entry.outcome_json, state),
     )
@@ -166,12 +169,21 @@ def open_existing(path: Path) -> Journal:
     return Journal(path)
 
 
+def _ended_by(runs: Sequence[RunEntry]) -> End | None:
+    told = runs[-1].ended_by if runs else None
+    try:
+        return None if told is None else End(told)
+    except ValueError as error:
+        raise JournalError("journal: a run ended for a reason that is none") from error
+
+
 def _opening(audit: str, entry: AuditEntry, runs: Sequence[RunEntry]) -> Opening:
     try:
         return Opening(
             format="kinprint-record",
-            format_version=2,
+            format_version=3,
             audit=audit,
+            count=AuditCount(number=entry.number, total=entry.num_audits),
             started=utc(entry.started),
             bundle=RecordedBundle(
                 sha256=entry.bundle.sha256,

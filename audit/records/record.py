@@ -21,9 +21,11 @@ from pydantic import Field, ValidationError
 
 from adapters.strict_model import FrozenModel
 from audit.answer import Answer
+from audit.asking.ends import End
 from audit.atomic_file import write_atomically
 from audit.bundle.manifest import Manifest, Sha256
 from audit.errors import AuditError, RecordError
+from audit.records.audit_count import AuditCount
 from audit.signing.canonical import NotCanonicalError, canonical_bytes, sha256_hex
 from audit.signing.envelope import RECORD_PREDICATE_TYPE, sign_statement, verify_envelope
 from audit.signing.hash_chain import follow_back, link
@@ -32,7 +34,7 @@ from audit.signing.times import RecordTime, unix_time
 from audit.verdict.outcome import Outcome
 
 FORMAT = "kinprint-record"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The only version that is read and written."""
 SUBJECT = "record"
 """Name of the signed thing in the envelope."""
@@ -91,8 +93,9 @@ class Opening(FrozenModel):
     """The first line."""
 
     format: Literal["kinprint-record"]
-    format_version: Literal[2]
+    format_version: Literal[3]
     audit: str
+    count: AuditCount
     started: RecordTime
     bundle: RecordedBundle
     suspect: RecordedSuspect
@@ -149,6 +152,8 @@ class Closing(FrozenModel):
 
     previous: Sha256
     state: Annotated[State, Field(strict=False)]
+    ended_by: Annotated[End | None, Field(strict=False)]
+    """Why nothing more was asked; None where the audit broke off without a word."""
     num_answers: Annotated[int, Field(ge=0)]
     finished: RecordTime | None
     outcome: Outcome | None
@@ -191,6 +196,7 @@ class Draft:
     rows: Sequence[Mapping[str, object]]
     """Fields of `Row` but ``previous``."""
     state: State
+    ended_by: End | None
     finished: str | None
     outcome: Outcome | None
 
@@ -246,6 +252,7 @@ def record_bytes(
         closing = Closing(
             previous=sha256_hex(lines[-1]),
             state=draft.state,
+            ended_by=draft.ended_by,
             num_answers=len(draft.rows),
             finished=draft.finished,
             outcome=draft.outcome,
@@ -334,7 +341,7 @@ def parse_lines(signed: SignedLines) -> Record:
     if objects[0].get("format") != FORMAT or version != FORMAT_VERSION:
         raise RecordError(
             f"record: format_version: expected {FORMAT_VERSION}, the only one that this Kinprint "
-            f"knows, got {version!r}; use a newer Kinprint"
+            f"knows, got {version!r}; use {_older_or_newer(version)} Kinprint"
         )
     record = Record(
         opening=_parse(Opening, "line 1", signed.lines[0]),
@@ -348,6 +355,11 @@ def parse_lines(signed: SignedLines) -> Record:
             f"record: num_answers: expected {len(record.rows)}, got {record.closing.num_answers}"
         )
     return record
+
+
+def _older_or_newer(version: object) -> str:
+    is_old = isinstance(version, int) and version < FORMAT_VERSION
+    return "the older" if is_old else "a newer"
 
 
 def _rows(lines: Sequence[bytes]) -> Iterable[tuple[int, bytes]]:

@@ -16,6 +16,7 @@ from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.records.against_bundle import (
     check_bundle,
+    check_count,
     check_deciding_score,
     check_merged_classes,
     check_order,
@@ -25,7 +26,8 @@ from audit.records.against_bundle import (
     check_times,
 )
 from audit.records.check import Check, Status, failed, held
-from audit.records.completeness import check_completeness
+from audit.records.class_order_check import check_class_order
+from audit.records.completeness import check_completeness, check_end
 from audit.records.dates import check_bundle_timestamp, check_chain_timestamp, check_commitment
 from audit.records.endpoint_identity import check_server
 from audit.records.record import Record, State, check_signature, parse_lines, read_bytes
@@ -143,9 +145,13 @@ def verify_record(
             found.add(lambda: merged)
         if not found.has_failed:
             bundle = as_asked(signed_bundle, record.opening.settings)
+        if not found.has_failed and (order := check_class_order(record, bundle)) is not None:
+            found.add(lambda: order)
         found.add(lambda: check_order(record, bundle))
+        found.add(lambda: check_count(record))
         found.add(lambda: check_times(record, now=time.time() if now is None else now))
         found.add(lambda: check_completeness(record, bundle))
+        found.add(lambda: check_end(record, bundle))
         found.add(lambda: check_deciding_score(record, bundle))
         found.add(lambda: check_rule(record, bundle))
         if not found.has_failed:

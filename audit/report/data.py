@@ -224,8 +224,10 @@ def facts_of(record: Record) -> dict[str, tuple[tuple[str, str], ...]]:
         ],
         "Asking": [
             ("audit", opening.audit),
+            ("number", opening.count.sentence),
             ("started", opening.started),
             ("ended", closing.finished or "not brought to an end"),
+            ("ended by", closing.ended_by.value if closing.ended_by else ""),
             ("runs", str(len(opening.runs))),
             ("answers", str(len(record.rows))),
             ("refused", str(refused)),

@@ -31,7 +31,10 @@ def version_2(path: Path) -> Path:
     finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle, budget=10)
     journal.close()
     with closing(sqlite3.connect(path)) as database:
-        database.execute("DROP TABLE attempts")
+        for table, column in (("audits", "number"), ("runs", "ended_by")):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in ("attempts", "begun"):
+            database.execute(f"DROP TABLE {table}")
         database.execute("PRAGMA user_version = 2")
         database.commit()
     return path
@@ -55,17 +58,17 @@ def test_carrying_over_twice_changes_nothing(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    assert version == SCHEMA_VERSION == 4
+    assert version == SCHEMA_VERSION == 5
     assert {"audits", "runs", "answers", "attempts"} <= tables
     Journal(path).close()
 
 
-@pytest.mark.parametrize("version", [1, 5])
+@pytest.mark.parametrize("version", [1, 6])
 def test_another_version_is_refused_and_left_alone(tmp_path: Path, version: int) -> None:
     path = version_2(tmp_path / "journal.sqlite")
     with closing(sqlite3.connect(path)) as database:
         database.execute(f"PRAGMA user_version = {version}")
-    with pytest.raises(JournalError, match=f"has version {version}, this Kinprint reads 4"):
+    with pytest.raises(JournalError, match=f"has version {version}, this Kinprint reads 5"):
         Journal(path)
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (version,)

@@ -137,11 +137,12 @@ def test_a_signature_over_a_bundle_is_none_over_a_record() -> None:
         parse_record(data, Trust(keys=(OWNER_KEY.public_key,)))
 
 
-def test_a_later_version_of_the_format_says_that_it_is_not_known() -> None:
+@pytest.mark.parametrize(("version", "which"), [(2, "the older"), (4, "a newer")])
+def test_another_version_of_the_format_says_which_kinprint_to_use(version: int, which: str) -> None:
     def change(lines: Lines) -> None:
-        lines[0]["format_version"] = 3
+        lines[0]["format_version"] = version
 
-    with pytest.raises(RecordError, match=r"format_version: expected 2.*use a newer Kinprint"):
+    with pytest.raises(RecordError, match=rf"format_version: expected 3.*use {which} Kinprint"):
         parse_record(forged(GOLDEN_RECORD.read_bytes(), change, AUDITOR_KEY), TRUST)
 
 

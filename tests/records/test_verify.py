@@ -26,7 +26,7 @@ from worlds.record_builder import (
 
 from audit.records.against_bundle import check_deciding_score, compare
 from audit.records.check import Status
-from audit.records.record import State, parse_record, utc
+from audit.records.record import Draft, State, parse_record, utc
 from audit.records.verify import (
     LIMITS,
     OWNER_IS_AUDITOR,
@@ -176,20 +176,30 @@ def test_a_score_that_the_auditor_chose_is_told(tmp_path: Path) -> None:
     assert "'mfue-w' decides because the auditor chose it; the bundle names" in check.text
 
 
-def test_a_budget_that_left_questions_unasked_is_told(tmp_path: Path) -> None:
+def cut_draft() -> Draft:
+    """An audit of 8 control images and 20 of 24 queries, which calls itself complete."""
     bundle = audited_contents()
     draft = fixed_draft(bundle, copy_rule)
-    # 8 control images and 20 of the 24 queries
     run = draft.opening.runs[0].model_copy(update={"budget": 28})
     opening = draft.opening.model_copy(update={"runs": (run,)})
-    cut = completed(dataclasses.replace(draft, opening=opening, rows=draft.rows[:28]), bundle)
+    return completed(dataclasses.replace(draft, opening=opening, rows=draft.rows[:28]), bundle)
+
+
+def test_a_budget_that_ended_an_audit_leaves_it_incomplete(tmp_path: Path) -> None:
+    cut = dataclasses.replace(cut_draft(), state=State.BUDGET)
     verification = verified(tmp_path, signed(cut))
-    assert verification.result is Result.HOLDS
+    assert verification.result is Result.INCOMPLETE
     (text,) = [check.text for check in verification.checks if check.name == "completeness"]
-    assert text.startswith(
-        "Every question within the auditor's budget of 28 has an answer; 4 others of the bundle "
-        "were not asked."
+    assert text == (
+        "The budget of 28 questions ended the audit before it could decide; all of them are "
+        "answered."
     )
+
+
+def test_a_budget_that_ended_an_audit_is_no_complete_audit(tmp_path: Path) -> None:
+    name, text = failure(verified(tmp_path, signed(cut_draft())))
+    assert name == "end of asking"
+    assert "because a budget of 28 questions ended the audit before it could decide" in text
 
 
 def test_a_doubled_row_is_refused(tmp_path: Path) -> None:
@@ -330,7 +340,7 @@ def test_an_interrupted_audit_verifies_as_incomplete(tmp_path: Path) -> None:
 
 def test_an_interrupted_audit_cannot_carry_a_verdict(tmp_path: Path) -> None:
     draft = fixed_draft(audited_contents(), copy_rule)
-    interrupted = dataclasses.replace(draft, state=State.INTERRUPTED)
+    interrupted = dataclasses.replace(draft, state=State.INTERRUPTED, ended_by=None)
     assert failure(verified(tmp_path, signed(interrupted)))[0] == "recomputation"
 
 

@@ -79,7 +79,7 @@ def test_the_command_says_the_same_as_one_json_document(keys: list[str]) -> None
     assert result.returncode == 0
     assert document["result"] == "holds"
     assert document["outcome"]["verdict"] == "derived"
-    assert [check["status"] for check in document["checks"]].count("held") == 11
+    assert [check["status"] for check in document["checks"]].count("held") == 13
 
 
 def test_a_refused_record_ends_with_status_13_and_names_what_failed(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from adapters.suspect import Capability, Predictions, SuspectIdentity
 from audit.answer import Answer
+from audit.asking.ends import End, end_of
 from audit.asking.options import AuditOptions
 from audit.asking.plan import QuestionGroup, make_plan
 from audit.asking.second_questions import repeats_due
@@ -25,6 +26,7 @@ from audit.bundle.manifest import Arrays, BundleContents, Manifest, ModelRecord
 from audit.journal.audits import audit_ids
 from audit.journal.journal import Journal
 from audit.question import AGAIN
+from audit.records.audit_count import AuditCount
 from audit.records.record import (
     SUBJECT,
     Draft,
@@ -166,6 +168,7 @@ def fixed_draft(bundle: BundleContents, rule: Callable[[str, int, int], int]) ->
             opening=_opening(bundle),
             rows=rows,
             state=State.INTERRUPTED,
+            ended_by=None,
             finished=None,
             outcome=None,
         )
@@ -211,16 +214,15 @@ def answers_of(draft: Draft) -> dict[str, Answer]:
 def completed(draft: Draft, bundle: BundleContents) -> Draft:
     """Return the draft with the outcome that follows from its rows."""
     answers = answers_of(dataclasses.replace(draft, state=State.INTERRUPTED, outcome=None))
+    rule = read_rule(draft.opening.settings, bundle.manifest)
+    outcome = judge(bundle, answers, draft.opening.scores, rule)
+    plan = make_plan(bundle, draft.opening.scores, Capability.LABELS)
     return dataclasses.replace(
         draft,
         state=State.COMPLETE,
+        ended_by=end_of(plan, plan.within(draft.opening.runs[-1].budget), answers, outcome),
         finished=utc(STARTED + 60),
-        outcome=judge(
-            bundle,
-            answers,
-            draft.opening.scores,
-            read_rule(draft.opening.settings, bundle.manifest),
-        ),
+        outcome=outcome,
     )
 
 
@@ -230,6 +232,7 @@ def interrupted(draft: Draft, *, num_rows: int) -> Draft:
         draft,
         rows=draft.rows[:num_rows],
         state=State.INTERRUPTED,
+        ended_by=End.USER,
         finished=None,
         outcome=None,
     )
@@ -266,7 +269,8 @@ def rechained(data: bytes, change: Callable[[list[dict[str, object]]], None]) ->
 def _opening(bundle: BundleContents) -> Opening:
     return Opening(
         format="kinprint-record",
-        format_version=2,
+        format_version=3,
+        count=AuditCount(number=1, total=1),
         audit="00112233aabbccdd",
         started=utc(STARTED),
         bundle=RecordedBundle(
