@@ -173,7 +173,7 @@ def test_a_suspect_that_answers_no_more_ended_it(desk: Desk) -> None:
 def test_an_audit_that_was_killed_says_nothing_and_goes_on(desk: Desk) -> None:
     events = AuditSession(desk.bundle, answering(0), desk.journal).run()
     list(islice(events, NUM_CONTROLS + 9))
-    events.close()
+    del events
     assert desk.verified().result is Result.INCOMPLETE
     assert desk.ended_by() == (State.INTERRUPTED, None)
     desk.audit(answering(0), resume=True)
@@ -205,7 +205,7 @@ def test_an_interrupted_audit_cannot_have_ended_by_the_rule(desk: Desk) -> None:
 def test_a_record_counts_the_audits_of_its_suspect(desk: Desk) -> None:
     events = AuditSession(desk.bundle, answering(0), desk.journal).run()
     list(islice(events, NUM_CONTROLS + 9))  # begun and not finished
-    events.close()
+    del events
     desk.audit(answering(0))
     desk.audit(answering(0))
     verification = desk.verified()
