@@ -9,7 +9,7 @@ from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits, Tariff, money
 from audit.asking.options import AuditOptions
 from audit.asking.plan import Plan, make_plan
-from audit.asking.second_questions import num_possible_repeats, with_repeats
+from audit.asking.second_questions import NUM_FIRST, num_possible_repeats, with_repeats
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 
@@ -36,7 +36,10 @@ class Estimate:
         if self.cost:
             told += f" and costs {money(self.cost, self.currency)}"
         if self.num_repeats:
-            told += f"; if its answers look random, up to {self.num_repeats} are asked again"
+            told += (
+                f"; {NUM_FIRST} are asked again before it is cleared, up to {self.num_repeats} if "
+                "its answers change or look random"
+            )
         return f"{told}; retries come on top"
 
 

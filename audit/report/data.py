@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from adapters.printable import printable
 from adapters.suspect import REFUSED
 from audit.bundle.manifest import BundleContents, class_name
+from audit.bundle.query_order import START
 from audit.errors import SignatureInvalidError
 from audit.records.check import Check, held, unchecked
 from audit.records.endpoint_identity import said, shown
@@ -226,6 +227,7 @@ def facts_of(record: Record) -> dict[str, tuple[tuple[str, str], ...]]:
             ("audit", opening.audit),
             ("number", opening.count.sentence),
             ("started", opening.started),
+            ("first query", opening.settings.get(START, "")),
             ("ended", closing.finished or "not brought to an end"),
             ("ended by", closing.ended_by.value if closing.ended_by else ""),
             ("runs", str(len(opening.runs))),

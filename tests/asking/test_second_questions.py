@@ -332,7 +332,7 @@ def test_the_estimate_says_what_may_be_asked_again() -> None:
         cost=Decimal(0),
         currency="",
     ).text
-    assert "if its answers look random, up to 30 are asked again" in told
+    assert "up to 30 if its answers change or look random" in told
 
 
 @pytest.mark.parametrize("counts", [(7, 20, 0, 20), (3, 20, 2, 10), (0, 5, 5, 5), (5, 5, 5, 5)])

@@ -76,7 +76,10 @@ def test_a_script_with_a_limit_pays_up_to_it(tmp_path: Path, option: list[str]) 
     with vendor(BUNDLE, copy_rule) as server:
         done = kinprint(tmp_path, server, PRICE, *option)
     assert done.returncode == ExitCode.DERIVED, done.stderr
-    assert "costs 0.32 EUR; if its answers look random, up to 28 are asked again; " in done.stderr
+    assert (
+        "costs 0.32 EUR; 3 are asked again before it is cleared, up to 28 if its answers change or "
+        "look random; "
+    ) in done.stderr
     assert "; retries come on top; stops " in done.stderr
 
 
