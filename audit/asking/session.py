@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.attempts import watchable
-from adapters.suspect import MERGED_CLASSES, REFUSED, Suspect, SuspectError
+from adapters.suspect import (
+    MERGED_CLASSES,
+    REFUSED,
+    Suspect,
+    SuspectError,
+    SuspectIdentity,
+)
 from audit.answer import Answer
 from audit.asking.answer_book import AnswerBook
 from audit.asking.class_order import SETTING, UNKNOWN
@@ -99,7 +105,7 @@ class AuditSession:
                 f"resume: no unfinished audit of {identity.name} with this bundle and these "
                 "scores in the journal; start it without --resume"
             )
-        settings |= _start_of(bundle, earlier)
+        settings |= _start_of(bundle, identity, earlier)
         self._settings: Mapping[str, str] = settings
         self._earlier = earlier.audit if earlier else None
         self._order = order_so_far(bundle, earlier) if earlier and options.infer_classes else None
@@ -291,13 +297,18 @@ class AuditSession:
         )
 
 
-def _start_of(bundle: BundleContents, earlier: UnfinishedAudit | None) -> dict[str, str]:
+def _start_of(
+    bundle: BundleContents, suspect: SuspectIdentity, earlier: UnfinishedAudit | None
+) -> dict[str, str]:
     """Return where an audit begins among the queries, as its settings say it."""
     if earlier is not None:
         # One from before audits began anywhere began at the first query, and says nothing.
         return {START: earlier.settings[START]} if START in earlier.settings else {}
     num_queries = len(bundle.arrays.queries)
-    return {START: str(draw_start(num_queries))} if num_queries else {}
+    # A file keeps nothing from one image to the next: it has no beginning that it could spoil, and
+    # gets the same verdict whoever asks it.
+    is_file = suspect.kind == "onnx"
+    return {} if is_file or not num_queries else {START: str(draw_start(num_queries))}
 
 
 def _asked_bundle(bundle: BundleContents, stamp: Callable[[bytes], bytes] | None) -> AskedBundle:

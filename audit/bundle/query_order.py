@@ -3,7 +3,8 @@
 The owner signed one order. An audit goes round in it from a query that the auditor's machine draws,
 so that nobody who saw the beginning of one audit knows the beginning of the next. The start is
 independent of every model: the paths of calibration models, taken along the same way round, are as
-exchangeable with the suspect's as along the order itself.
+exchangeable with the suspect's as along the order itself. A file does not know that it is asked,
+and begins at the first query, so that it gets the same verdict from everybody.
 """
 
 import secrets

@@ -13,7 +13,7 @@ from audit.asking.class_order import SETTING, UNKNOWN, read_order
 from audit.asking.plan import Plan, QuestionGroup, make_plan
 from audit.asking.second_questions import possible_repeats
 from audit.bundle.manifest import BundleContents
-from audit.bundle.query_order import started
+from audit.bundle.query_order import START, started
 from audit.errors import AuditError, SignatureInvalidError
 from audit.library_versions import environment_versions
 from audit.records.check import Check, Status, attempt, failed, held, unchecked
@@ -59,6 +59,10 @@ def check_questions(record: Record, bundle: BundleContents) -> Check:
 
     def found() -> str:
         images: dict[str, str] = {}
+        if record.opening.suspect.kind == "onnx" and START in record.opening.settings:
+            raise SignatureInvalidError(
+                f"settings: {START}: expected none, because a file is asked from the first query on"
+            )
         plan = record_plan(record, started(bundle, record.opening.settings))
         record_order(record, bundle)
         for group in (*plan.groups, *possible_repeats(plan)):

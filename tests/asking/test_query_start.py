@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 from worlds.audit_world import NUM_CONTROLS, NUM_QUERIES, QUERY, K, KnownSuspect, known_bundle
 from worlds.bundle_builder import OWNER_KEY
-from worlds.record_builder import AUDITOR_KEY, TRUST, draft_id, forged
+from worlds.record_builder import (
+    AUDITOR_KEY,
+    GOLDEN_BUNDLE,
+    GOLDEN_RECORD,
+    TRUST,
+    FakeSuspect,
+    audited_contents,
+    copy_rule,
+    draft_id,
+    finish_audit,
+    forged,
+)
 
 from audit.answer import Answer
 from audit.asking.events import Finished
@@ -19,6 +30,7 @@ from audit.bundle.bundle_file import read_bundle, write_bundle
 from audit.bundle.manifest import BundleContents
 from audit.bundle.query_order import draw_start, query_order, started
 from audit.errors import AuditError
+from audit.journal.audits import audit_entry
 from audit.journal.journal import Journal
 from audit.records.check import Status
 from audit.records.from_journal import export_record
@@ -193,3 +205,27 @@ def test_an_audit_of_before_begins_at_the_first_query() -> None:
     assert query_order(started(known_bundle(), {})).tolist() == list(range(NUM_QUERIES))
     with pytest.raises(AuditError, match="start: expected the number of one of 40 queries"):
         started(known_bundle(), {"start": "-1"})
+
+
+@pytest.mark.usefixtures("begun_late")
+def test_a_file_is_asked_from_the_first_query_on(tmp_path: Path) -> None:
+    bundle, journal = audited_contents(), Journal(None)
+    audit = finish_audit(journal, FakeSuspect(bundle, copy_rule), bundle)
+    entry = audit_entry(journal, audit)
+    assert entry is not None
+    assert "start" not in entry.settings
+
+
+def test_a_record_of_a_file_that_begins_elsewhere_is_refused(tmp_path: Path) -> None:
+    def change(lines: list[dict[str, object]]) -> None:
+        settings = lines[0]["settings"]
+        assert isinstance(settings, dict)
+        settings["start"] = "3"
+
+    path = tmp_path / "moved.kinrecord"
+    path.write_bytes(forged(GOLDEN_RECORD.read_bytes(), change, AUDITOR_KEY))
+    verification = verify_record(path, GOLDEN_BUNDLE, TRUST)
+    (failed,) = [check for check in verification.checks if check.status is Status.FAILED]
+    assert failed.text == (
+        "settings: start: expected none, because a file is asked from the first query on"
+    )

@@ -174,6 +174,8 @@ def test_a_killed_audit_resumes_with_the_same_record_and_asks_nothing_twice(
         whole = run(*arguments[:-3], "--journal", tmp_path / "other.sqlite", "--json")
     told, expected = (document(done)["audits"][0] for done in (resumed, whole))
     assert told["run"]["resumed_answers"] == before
+    for one in (told, expected):  # each begins anywhere, so that other queries are early ones
+        del one["outcome"]["scores"][0]["parts"]
     assert {**told, "run": None} == {**expected, "run": None}
 
 

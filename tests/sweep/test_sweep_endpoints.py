@@ -9,6 +9,7 @@ from worlds.servers.fault_proxy import Fault
 from worlds.servers.vendor_server import vendor
 from worlds.sweep_world import HereEngine, World, names
 
+from audit.asking.second_questions import NUM_FIRST
 from audit.journal.audits import audit_ids, audit_runs
 from audit.journal.journal import Journal
 from audit.suspects.found_files import SuspectKind
@@ -117,9 +118,9 @@ def test_an_endpoint_that_fails_half_way_goes_on_where_it_was(world: World) -> N
         answered = {question for question, times in server.asked.items() if times == 1}
         _, _, rows = world.run(endpoints=[path])
         assert rows[0]["verdict"] == "independent"
-        # What had an answer was not asked again, but for the one that showed that it was away.
+        # What had an answer was not asked again, but for the first queries of who is to be cleared.
         assert len(answered) >= 8
-        assert sum(server.asked[question] > 1 for question in answered) == 0
+        assert sum(server.asked[question] > 1 for question in answered) <= NUM_FIRST
     journal = Journal(world.results / JOURNAL)
     (audit,) = audit_ids(journal)
     assert len(audit_runs(journal, audit)) == 2
