@@ -127,8 +127,8 @@ def disagreement(score: ScoreOutcome) -> str | None:
     ):
         if below is not None and value >= below:
             return (
-                f"but that of the {when} {num} answers is {value:.3f}, and an innocent model's is "
-                f"below {below:.3f}, so that it is not called independent."
+                f"but that of the {when} {num} answers alone is {value:.3f}, not below "
+                f"{below:.3f}, so that it is not called independent."
             )
     if again is not None and again.num_queries_changed:
         return (

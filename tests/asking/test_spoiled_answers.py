@@ -129,7 +129,7 @@ def test_a_late_third_that_looks_like_a_copy_is_named() -> None:
     outcome = audited(suspect, stop_early=False, bundle=wide_bundle())
     (score,) = outcome.scores
     assert (outcome.verdict, score.is_evasive) == (Verdict.INCONCLUSIVE, False)
-    assert "but that of the last 14 answers is " in outcome.text
+    assert "but that of the last 14 answers alone is " in outcome.text
 
 
 class Unsteady(KnownSuspect):

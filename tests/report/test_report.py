@@ -183,6 +183,7 @@ def test_an_interrupted_audit_gets_a_page_without_a_result(tmp_path: Path) -> No
     draft = dataclasses.replace(
         fixed_draft(audited_contents(), copy_rule),
         state=State.INTERRUPTED,
+        ended_by=None,
         finished=None,
         outcome=None,
     )

@@ -91,7 +91,7 @@ def soft(labels: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def random_rule(kind: str, index: int, label: int) -> int:
     """Be right on controls, and answer queries by nobody's model."""
-    return label if kind == "control" else int(_noise(1, "stranger")[0, index])
+    return label if kind == "control" else int(_noise(1, "unknown")[0, index])
 
 
 def _noise(num: int, name: str = "innocents") -> NDArray[np.int64]:
