@@ -52,6 +52,10 @@ _COMMANDS = {
     "keygen": ("audit.commands.keygen", "Make a key pair that signs bundles and records."),
     "trust": ("audit.commands.trust", "Trust keys for good, list them, take them out."),
     "craft": ("generator.commands.craft", "Craft a signed trigger bundle from your model."),
+    "export-onnx": (
+        "generator.commands.export_onnx",
+        "Write your model as an ONNX file that explains itself.",
+    ),
     "references": ("generator.commands.references", "Train innocent models to compare with."),
     "lineup": ("generator.commands.lineup", "Let the source stand among its siblings."),
     "calibrate": ("audit.commands.calibrate", "Add innocent and derived models to a bundle."),

@@ -38,7 +38,8 @@ def main() -> int:
     splits = split_images(demo_images("owner"), demo_images("held-out"), max_training=None, rng=rng)
     mimics, _ = make_mimics(source, splits.training, MimicSettings(), seed=0)
     images = CopyImages(tuning=splits.tuning, training=splits.training)
-    derived, derived_rest = make_copies(source, mimics, images, seed=0, hardening_epochs=3)
+    copies = make_copies(source, mimics, images, seed=0, hardening_epochs=3)
+    derived, derived_rest = copies.selection, copies.calibration
     innocents, innocent_rest = split_for_use(demo_references())
     deployments, deployed_rest = make_deployments(
         source, networks(innocents), seed=0, is_mirrored=True

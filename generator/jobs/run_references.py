@@ -7,6 +7,7 @@ from torch import nn
 
 from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
+from generator.images.guessing import least_share
 from generator.images.splits import Splits
 from generator.jobs.crafting import CraftJob, chosen_of
 from generator.jobs.mfue import Report
@@ -132,11 +133,14 @@ def with_trained(
         )
 
     above_chance = max(0.0, accuracy - chance)
+    # Nobody at chance takes part: told of after hours, it would end the run.
+    least = least_share(splits.controls.labels)
     is_asked = job.ancestor is None and not references
     # The first one has the full recipe; it is kept, and taken up with the others.
     if is_asked and not trained(1, chance + _WITHIN_REACH * above_chance, 0):
         raise GenerationError(_out_of_reach(best, accuracy))
-    return references + trained(wanted, chance + _LEARNT * above_chance, _MAX_REPLACED)
+    floor = max(least, chance + _LEARNT * above_chance)
+    return references + trained(wanted, floor, _MAX_REPLACED)
 
 
 def _out_of_reach(from_scratch: float, accuracy: float) -> str:

@@ -13,7 +13,7 @@ from generator.images.splits import Splits
 from generator.pools.copies import CopyImages, halves, make_copies
 from generator.pools.deployments import make_deployments
 from generator.pools.hardened_innocents import harden_innocents
-from generator.pools.preconditions import comparable_models, keeps_accuracy_mirrored
+from generator.pools.preconditions import accuracy_of, comparable_models, keeps_accuracy_mirrored
 from generator.pools.references import PoolModel, networks, require_enough
 from generator.pools.students import CALIBRATION, SELECTION, StudentKind, make_students
 from generator.settings import CraftSettings
@@ -74,13 +74,14 @@ def make_derived_pool(
     """
     floor = settings.min_control_agreement * control_accuracy
     is_mirrored = keeps_accuracy_mirrored(source, splits.controls)
-    copies, calibrating = make_copies(
+    made = make_copies(
         source.model,
         mimics,
         CopyImages(tuning=splits.tuning, training=splits.training),
         seed=settings.seed,
         hardening_epochs=settings.hardening_epochs,
         with_selection=with_copies,
+        is_good=lambda model: accuracy_of(model, splits.controls) >= floor,
         work=work,
         on_step=lambda done, total: report("derived models", done, total),
     )
@@ -97,6 +98,7 @@ def make_derived_pool(
             halves(splits.training, settings.seed)[0],
             splits.controls,
             epochs=settings.hardening_epochs,
+            learning_rate=made.hardening_rate,
             seed=settings.seed,
             work=work,
         )
@@ -120,7 +122,7 @@ def make_derived_pool(
         )
         return comparable(students)
 
-    copies, calibration = comparable(copies), comparable([*calibrating, *served])
+    copies, calibration = comparable(made.selection), comparable([*made.calibration, *served])
     deployments = comparable(deployments) if with_copies else []
     # No kind of student serves both uses (`generator.pools.students`).
     students = taught(SELECTION, "students")

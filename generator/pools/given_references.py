@@ -27,7 +27,7 @@ from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectError
 from audit.calibrating.lineages import declared_place, find_lineages, sentence
 from generator.errors import GenerationError
-from generator.images.guessing import near_chance
+from generator.images.guessing import may_be_guessing
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel, torch_pool_model
 from generator.sources.contract import InputContract
@@ -103,7 +103,7 @@ def load_references(
         labels = answer_all(candidate.suspect, controls.images).argmax(axis=1)
         is_right = labels == controls.labels
         reason = ""
-        if near_chance(is_right, controls.labels):
+        if may_be_guessing(is_right, controls.labels):
             reason = f"{is_right.mean():.0%} of the controls right, which is near chance"
         elif candidate.weights_sha256 in seen:
             reason = f"the same weights as {seen[candidate.weights_sha256]}"

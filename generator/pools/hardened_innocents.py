@@ -26,6 +26,7 @@ def harden_innocents(
     controls: ImageSet,
     *,
     epochs: float,
+    learning_rate: float,
     seed: int,
     work: Path | None = None,
 ) -> list[PoolModel]:
@@ -36,6 +37,7 @@ def harden_innocents(
         images: What the copies are hardened with: pairs differ in nothing but lineage.
         controls: Say who is accurate.
         epochs: As the copies'; 0 hardens none.
+        learning_rate: Likewise.
         seed: Source of every random draw.
         work: Folder for those that are finished.
 
@@ -59,12 +61,13 @@ def harden_innocents(
             [radius / 255 for radius in SELECTION_RADII],
             generator=seeded(seed, "hardened innocents"),
             epochs=epochs,
+            learning_rate=learning_rate,
         )
 
     if ranks.is_first:
         paths = []
         if work is not None:
-            run = run_digest(network, images, [*SELECTION_RADII, epochs, seed])[:16]
+            run = run_digest(network, images, [*SELECTION_RADII, epochs, learning_rate, seed])[:16]
             paths = [work / f"innocent-hardened-{one}-{run}.safetensors" for one in SELECTION_RADII]
         made = kept_or_made(made, paths, harden)
     for model in made:

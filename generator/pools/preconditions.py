@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from generator.errors import GenerationError, SourceError
-from generator.images.guessing import near_chance
+from generator.images.guessing import may_be_guessing, near_chance
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel
 from generator.sources.source import Source
@@ -56,7 +56,7 @@ def require_trained(innocents: Sequence[PoolModel], controls: ImageSet) -> None:
     """
     for model in innocents:
         is_right = answer_all(model.suspect, controls.images).argmax(axis=1) == controls.labels
-        if near_chance(is_right, controls.labels):
+        if may_be_guessing(is_right, controls.labels):
             raise GenerationError(
                 f"references: {model.name} gets {is_right.mean():.0%} of the control images right, "
                 "which is near chance; give a trained one, or more --reference-epochs or images"

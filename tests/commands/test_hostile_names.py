@@ -178,6 +178,8 @@ def everything(place: Place) -> list[list[str]]:
         ["demo", "--out", bundle],
         ["craft", "--model", f"{onnx}:x", "--images", file("none"), "--key", owner],
         ["references", "--model", other, "--normalise", "0/1", "--images", bundle, "--out", bundle],
+        ["export-onnx", "--model", f"{onnx}:x", "--weights", other, "--normalise", "0/1",
+         "--images", file("none"), "--out", file("e.onnx")],
         ["lineup", bundle, "--source", onnx, "--weights", str(models), "--images", file("none"),
          "--panel", str(models), "--key", owner, "--out", file("l")],
         ["lineup", bundle, "--model", f"{onnx}:x", "--source", other, "--train", ALL,

@@ -202,10 +202,10 @@ def test_selection_and_calibration_families_share_no_model(
     settings = MimicSettings(num_mimics=num_mimics, batch_size=32)
     mimics, _ = make_mimics(source, tiny_images(96, 1), settings, seed=0)
     images = CopyImages(tuning=tiny_images(60, 3), training=tiny_images(96, 1))
-    selection, calibration = make_copies(source, mimics, images, seed=0, hardening_epochs=1)
-    digests = [model.weights_sha256 for model in [*selection, *calibration]]
+    made = make_copies(source, mimics, images, seed=0, hardening_epochs=1)
+    digests = [model.weights_sha256 for model in [*made.selection, *made.calibration]]
     assert len(set(digests)) == len(digests)
-    assert len(calibration) >= 9  # beta = 0.1 needs nine
+    assert len(made.calibration) >= 9  # beta = 0.1 needs nine
 
 
 def test_a_contrast_query_moves_where_derived_models_turn_and_innocents_do_not() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generator.images.guessing import near_chance
+from generator.images.guessing import least_share, may_be_guessing, near_chance
 
 
 def right(num_right: int, num: int) -> NDArray[np.bool_]:
@@ -41,3 +41,21 @@ def test_ten_images_of_three_classes_need_more_than_luck() -> None:
     # At a rate of 0.4 seven of ten come by luck in 5 % of cases, nine in 0.2 %.
     assert near_chance(right(7, 10), labels)
     assert not near_chance(right(9, 10), labels)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.arange(100) % 2, np.arange(84) % 3, np.array([0] * 9 + [1]), np.arange(200) % 100],
+    ids=["two", "three", "skewed", "hundred"],
+)
+def test_the_least_share_is_where_luck_ends(labels: NDArray[np.int64]) -> None:
+    num = len(labels)
+    least = round(least_share(labels) * num)
+    assert may_be_guessing(right(least - 1, num), labels)
+    assert not may_be_guessing(right(least, num), labels) or least == num
+
+
+def test_a_weak_innocent_is_no_guesser_though_it_were_no_source() -> None:
+    labels = np.arange(96) % 4
+    assert near_chance(right(40, 96), labels)
+    assert not may_be_guessing(right(40, 96), labels)

@@ -101,9 +101,10 @@ def test_no_setting_shapes_queries_and_sets_bounds() -> None:
     source = trained_net(1, tiny_images(60, 1))
     partners = [trained_net(seed, tiny_images(60, seed)) for seed in (2, 3)]
     images = CopyImages(tuning=tiny_images(60, 3), training=tiny_images(60, 1))
-    selecting, bounding = make_copies(source, [partners[0]], images, seed=0, hardening_epochs=1)
+    made = make_copies(source, [partners[0]], images, seed=0, hardening_epochs=1)
     deployed = make_deployments(source, partners, seed=0, is_mirrored=True)
-    chosen, judged = [*selecting, *deployed[0]], [*bounding, *deployed[1]]
+    chosen = [*made.selection, *deployed[0]]
+    judged = [*made.calibration, *deployed[1]]
     names = [model.name for model in (*chosen, *judged)]
     digests = [model.weights_sha256 for model in (*chosen, *judged)]
     assert len(set(names)) == len(set(digests)) == len(names)

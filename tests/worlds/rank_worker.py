@@ -43,7 +43,7 @@ def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
         source, images, num_references=3, epochs=1, learning_rate=0.02, seed=0
     )
     seen = ImageSet(*vars(images).values())
-    derived, rest = make_copies(
+    copies = make_copies(
         model, mimics, CopyImages(tuning=seen, training=seen), seed=0, hardening_epochs=1
     )
     students = make_students(
@@ -53,7 +53,7 @@ def shared_work(folder: Path) -> dict[str, NDArray[np.float64]]:
     for kind, models in (
         ("mimic", mimics),
         ("reference", [one.network for one in references]),
-        ("derived", [one.network for one in [*derived, *rest]]),
+        ("derived", [one.network for one in [*copies.selection, *copies.calibration]]),
         ("student", [one.network for one in students]),
     ):
         for number, one in enumerate(models):
