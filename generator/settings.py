@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, field_validator, model_validator
 
 from adapters.strict_model import FrozenModel
+from audit.bundle.bounds import MAX_RADIUS, MAX_TAU, MIN_AGREEMENT, MIN_TAU, Epsilon
 from audit.bundle.commitment import MAX_PACKS
 from audit.bundle.manifest import MAX_RATE, Scalar
 
@@ -41,9 +42,9 @@ class CraftSettings(FrozenModel):
     """Training of each model that is extracted from the source to craft with; 0 makes none."""
     student_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Peak rate of SGD."""
-    trigger_radius: Annotated[int, Field(ge=1, le=64)] = 8
+    trigger_radius: Annotated[int, Field(ge=1, le=MAX_RADIUS)] = 8
     """L-infinity radius of the triggers, in 1/255."""
-    query_radius: Annotated[int, Field(ge=1, le=64)] = 16
+    query_radius: Annotated[int, Field(ge=1, le=MAX_RADIUS)] = 16
     """L-infinity radius of contrast queries, in 1/255. At 8 they are harder to notice, and copies
     that were hardened at 8/255 are harder to tell from innocents."""
     candidates: Literal["best", "mixed", "natural", "triggers", "contrast"] = "best"
@@ -51,15 +52,15 @@ class CraftSettings(FrozenModel):
     kind only. Natural ones cannot be noticed, and say most about extracted models."""
     max_steps: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Sign steps per trigger or contrast query at most."""
-    epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    epsilon: Epsilon = 0.05
     """Floor of the likelihood ratio."""
-    tau: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    tau: Annotated[float, Field(ge=MIN_TAU, le=MAX_TAU)] = 0.5
     """Half-width of MFUE's loss interval."""
     alpha: Annotated[float, Field(gt=0, le=MAX_RATE)] = 0.1
     """False-positive rate of the verdict."""
     beta: Annotated[float, Field(gt=0, le=MAX_RATE)] = 0.1
     """Miss rate of the verdict."""
-    min_control_agreement: Annotated[float, Field(ge=0, le=1)] = 0.6
+    min_control_agreement: Annotated[float, Field(ge=MIN_AGREEMENT, le=1)] = 0.6
     """Share of the source's control accuracy that a comparable suspect must reach."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 

@@ -11,6 +11,7 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.bundle.claim import check_claim
 from audit.bundle.line_up import LineUp
 from audit.bundle.line_up_consistency import check_line_up
 from audit.bundle.manifest import Arrays, Manifest
@@ -93,6 +94,7 @@ def check_consistency(manifest: Manifest, arrays: Arrays, line_up: LineUp | None
     _check_values(arrays, sizes)
     _check_accuracies(manifest, arrays)
     _check_probes(manifest, sizes)
+    check_claim(manifest, arrays)
 
 
 def _check_manifest(manifest: Manifest) -> None:

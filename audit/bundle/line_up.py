@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from adapters.strict_model import FrozenModel
+from audit.bundle.bounds import MIN_LEAD, Epsilon
 from audit.signing.canonical import sha256_hex
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -71,9 +72,9 @@ class LineUpRecord(FrozenModel):
     """The panel, then derived models, in the order of the ``model_*`` arrays."""
     form: Literal["ranks", "logarithms"]
     """What an answer is worth to a member (`audit.scores.line_up`)."""
-    epsilon: Annotated[float, Field(gt=0, lt=1)]
+    epsilon: Epsilon
     """Added to probabilities by the form ``logarithms``."""
-    lead_bound: Annotated[float, Field(gt=0)]
+    lead_bound: Annotated[float, Field(ge=MIN_LEAD)]
     """Asking ends when a member leads all others by more than so many nats."""
     arrays: dict[str, Sha256]
     """SHA-256 of each array's raw bytes, by name."""

@@ -14,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from adapters.preprocessing import ColorOrder, Resampling
 from adapters.strict_model import FrozenModel
 from adapters.suspect import REFUSED
+from audit.bundle.bounds import MAX_TAU, MIN_AGREEMENT, MIN_TAU, Epsilon
 from audit.bundle.line_up import LineUp, LineUpRecord
 from audit.signing.times import BundleTime
 
@@ -146,15 +147,15 @@ class Manifest(FrozenModel):
     default_score: ScoreName
     """The score whose verdict counts."""
     score_version: Literal[1] = 1
-    epsilon: Annotated[float, Field(gt=0, lt=1)]
+    epsilon: Epsilon
     """Added to both probabilities of the likelihood ratio."""
-    tau: Annotated[float, Field(gt=0, lt=1)]
+    tau: Annotated[float, Field(ge=MIN_TAU, le=MAX_TAU)]
     """Half-width of MFUE's relative loss interval (Eq. 5)."""
     alpha: Annotated[float, Field(gt=0, le=MAX_RATE)]
     """False-positive rate that the thresholds are set for."""
     beta: Annotated[float, Field(gt=0, le=MAX_RATE)]
     """Miss rate that the thresholds are set for."""
-    min_control_agreement: Fraction
+    min_control_agreement: Annotated[float, Field(ge=MIN_AGREEMENT, le=1)]
     """Share of the source's control accuracy that a comparable suspect must reach."""
     probes: ProbeSettings | None
     models: Annotated[tuple[ModelRecord, ...], Field(strict=False)]

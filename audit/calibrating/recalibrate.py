@@ -193,7 +193,8 @@ def recalibrate(
     old, models, joined = _joined(bundle, models)
     reporting, calibrating = _split(old, models, report_share)
     facts = {
-        **old.crafting,
+        # Bundles of before repeat there what may change here.
+        **{name: fact for name, fact in old.crafting.items() if name not in Manifest.model_fields},
         "recalibrated_from": bundle.manifest_sha256,
         "num_added_models": len(calibrating),
     }

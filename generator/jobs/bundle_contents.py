@@ -180,7 +180,8 @@ def make_manifest(
         ),
         method=method,
         crafting={
-            **facts,
+            # What the manifest itself says is said once: it can change after crafting.
+            **{name: fact for name, fact in facts.items() if name not in Manifest.model_fields},
             "num_training_images": len(splits.training),
             "num_candidates": len(splits.candidates),
             **_ancestry(source),

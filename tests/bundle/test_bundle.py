@@ -121,7 +121,7 @@ def test_a_manifest_resigned_by_a_stranger_is_untrusted() -> None:
         ({"format_version": 3}, BundleError, "expected 2, the only one .* got 3; use a newer"),
         ({"format": "zip"}, BundleError, "format: expected kinprint-bundle"),
         ({"surprise": 1}, BundleError, "surprise: Extra inputs"),
-        ({"tau": 0}, BundleError, "tau: Input should be greater than 0"),
+        ({"tau": 0}, BundleError, "tau: Input should be greater than or equal to 0.05"),
         ({"created": "2024-13-01T00:00:00Z"}, BundleError, "created: expected a time that exists"),
         ({"created": "9999-99-99T99:99:99Z"}, BundleError, "created: expected a time that exists"),
         (
