@@ -18,10 +18,11 @@ BENCHMARKS = {
     "sweep": "what a sweep of a thousand small files costs, on processes and on a cluster",
     "onnx_fuzz": "thousands of broken ONNX files through an audit's door",
     "arena": "every fingerprint on suspects that nobody tuned for (needs --data; an hour)",
+    "false_claims": "bundles that accuse the innocent, and who notices (needs --data; 15 minutes)",
     "crafting": "seconds and memory of 'kinprint craft' (needs --model, --weights and --images)",
 }
 
-_NEED_DATA = ("arena", "crafting")
+_NEED_DATA = ("arena", "crafting", "false_claims")
 
 
 def main() -> int:

@@ -1,37 +1,56 @@
 """Does a bundle accuse the innocent? A judge's own models against somebody's claim.
 
 A bundle says "at most a share alpha of innocent models of these kinds is called derived". Whoever
-holds models that are certainly innocent can count. How many false accusations are too many follows
-from the binomial distribution: with m models, k or more of them at a rate of alpha have probability
-``P(X >= k)``; below `SIGNIFICANCE` the claim is refuted.
+holds models that are certainly innocent can count, compare what they score with what the bundle's
+own innocents score, and do the same with what those models become (`audit.calibrating.claim_tests`
+has the tests). What contradicts itself refutes the claim without any count.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters.onnx.process.limits import OnnxLimits
 from adapters.suspect import Suspect, SuspectError
 from audit.asking.options import AuditOptions
 from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
+from audit.calibrating.bundle_faults import bundle_faults
+from audit.calibrating.challenge_words import refuting_words
+from audit.calibrating.changed_models import (
+    IMAGE_CHANGES,
+    WEIGHT_CHANGES,
+    ChangedImages,
+    change_weights,
+)
+from audit.calibrating.claim_tests import (
+    AS_THEY_ARE,
+    MIN_TESTED,
+    ClaimTest,
+    claim_test,
+    models_needed,
+)
 from audit.calibrating.line_up_picks import LineUpPicks, line_up_picks
+from audit.calibrating.lineages import declared_place, find_lineages
 from audit.calibrating.model_folder import PanelRefusal, answered_labels, open_panel
+from audit.calibrating.near_ones import near_ones, near_ones_fault
 from audit.errors import AuditError
 from audit.journal.journal import Journal
 from audit.records.ask_again import MAX_DIFFERING
-from audit.scores.query_scores import can_score, query_table
+from audit.scores.comparison import whole_scores
 from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, Verdict
-from audit.verdict.p_values import binomial_tail, clopper_pearson
+from audit.verdict.p_values import clopper_pearson, innocents_needed
+from audit.verdict.populations import populations
 
-SIGNIFICANCE = 0.05
-"""A claim counts as refuted when so many accusations would be rarer than this were it true."""
+_BY_LABELS = ("likelihood-ratio", "matching-rate", "trajectory-rate")
+"""Scores that every model gets from its labels alone, so that all can be compared."""
 
 
 class Finding(StrEnum):
@@ -40,7 +59,7 @@ class Finding(StrEnum):
     STANDS = "stands"
     FAILS = "fails"
     OPEN = "open"
-    """No model could be compared: nothing was tested."""
+    """Too few models could be compared for anything to be said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +70,10 @@ class ChallengedModel:
     digest: str
     """SHA-256 of the file."""
     outcome: Outcome
+    labels: NDArray[np.int64]
+    """What it answers to control images and queries, ``[C + Q]``."""
+    same_as: Path | None = None
+    """A file before it that is of the same network, which counts instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,25 +82,28 @@ class Challenge:
 
     finding: Finding
     models: tuple[ChallengedModel, ...]
-    """Those that the bundle can be compared with."""
+    """Those that the bundle can be compared with, as they are."""
     refusals: tuple[PanelRefusal, ...]
-    num_accused: int
+    tests: tuple[ClaimTest, ...]
+    """By kind, the models as they are first."""
+    num_needed: int
+    """Networks that it takes before a bundle can be said to stand."""
     rate_interval: tuple[float, float]
     """Exact 95 % interval of the share of such models that is accused."""
     alpha: float
     """The share that the bundle allows."""
-    p_value: float
-    """Probability of so many accusations at a true rate of alpha."""
     picks: LineUpPicks | None
     """Whom of the line-up they pick; None where the bundle has none."""
     faults: tuple[str, ...]
-    """What is wrong with the bundle itself, each a sentence."""
+    """What speaks against the bundle, each a sentence."""
 
 
 def challenge(
     bundle: BundleContents,
     paths: Sequence[Path],
     *,
+    root: Path | None = None,
+    with_changes: bool = True,
     limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Challenge:
@@ -87,24 +113,22 @@ def challenge(
         bundle: The claim.
         paths: Models that the judge knows to be innocent
             (`audit.calibrating.model_folder.model_files`).
+        root: Folder that they are from: ``root/kind/network/file`` declares files of one network.
+        with_changes: Also try what the models become (`audit.calibrating.changed_models`).
         limits: What each file may cost.
         on_step: Called with (models done, models in all).
     """
-    models: list[ChallengedModel] = []
-    refusals: list[PanelRefusal] = []
-    faults = list(bundle_faults(bundle))
+    run = _Run(bundle, with_changes, limits, on_step)
     with tempfile.TemporaryDirectory(prefix="kinprint-challenge-") as folder:
-        for done, (path, suspect) in enumerate(open_panel(bundle, paths, limits), start=1):
-            if isinstance(suspect, PanelRefusal):
-                refusals.append(suspect)
-            else:
-                found = _audited(bundle, suspect, path, Path(folder) / "journal.sqlite")
-                if isinstance(found, PanelRefusal):
-                    refusals.append(found)
-                else:
-                    models.append(found)
-                    faults += _stored_answers_fault(bundle, suspect)
-            on_step(done, len(paths))
+        run.ask(paths, Path(folder))
+    models = _counted(bundle, run.models, root)
+    counted = {model.path for model in models if model.same_as is None}
+    own = _own_scores(bundle)
+    alpha = bundle.manifest.alpha
+    tests = [_test(AS_THEY_ARE, models, counted, own, alpha)]
+    for kind, changed in run.changed.items():
+        test = _test(kind, changed, counted, own, alpha)
+        tests += [test] if test.num_models >= MIN_TESTED else []
     picks = line_up_picks(
         [
             score.line_up
@@ -113,59 +137,83 @@ def challenge(
             if score.line_up is not None
         ]
     )
-    if picks is not None and picks.p_source < SIGNIFICANCE:
-        faults.append(
-            f"Of {len(models)} innocent models {picks.num_source} resemble the source more than "
-            f"its {len(picks.counts) - 1} siblings; by chance so many would with probability "
-            f"{picks.p_source:.3g}. The line-up is not fair."
-        )
-    num_accused = sum(model.outcome.verdict is Verdict.DERIVED for model in models)
-    alpha = bundle.manifest.alpha
-    p_value = binomial_tail(num_accused, len(models), alpha)
-    finding = Finding.STANDS if models else Finding.OPEN
-    if faults or p_value < SIGNIFICANCE:
-        finding = Finding.FAILS
+    first = [*tests[0].p_values, *([] if picks is None else [picks.p_source])]
+    later = [value for test in tests[1:] for value in test.p_values]
+    faults = [
+        *bundle_faults(bundle),
+        *run.faults,
+        *refuting_words(tests, picks, alpha, num_first=len(first), num_later=len(later)),
+        *_near_ones(bundle, [model for model in models if model.same_as is None]),
+    ]
+    num_needed = models_needed(alpha, len(first))
+    num_accused, num_models = tests[0].num_accused, tests[0].num_models
+    finding = Finding.STANDS if num_models >= num_needed else Finding.OPEN
     return Challenge(
-        finding=finding,
+        finding=Finding.FAILS if faults else finding,
         models=tuple(models),
-        refusals=tuple(refusals),
-        num_accused=num_accused,
-        rate_interval=clopper_pearson(num_accused, len(models)) if models else (0.0, 1.0),
+        refusals=tuple(run.refusals),
+        tests=tuple(tests),
+        num_needed=num_needed,
+        rate_interval=clopper_pearson(num_accused, num_models) if num_models else (0.0, 1.0),
         alpha=alpha,
-        p_value=p_value,
         picks=picks,
         faults=tuple(faults),
     )
 
 
-def bundle_faults(bundle: BundleContents) -> tuple[str, ...]:
-    """Return what the bundle's own contents contradict, each a sentence."""
-    manifest, arrays = bundle.manifest, bundle.arrays
-    faults = []
-    radius = manifest.crafting.get("trigger_radius")
-    if isinstance(radius, int | float) and len(arrays.triggers):
-        # [N, H, W, C] -> [N]
-        difference = np.abs(arrays.triggers.astype(np.int64) - arrays.carriers)
-        farthest = int(difference.reshape(len(difference), -1).max())
-        if farthest > radius:
-            faults.append(
-                f"A trigger differs by {farthest} / 255 from its natural image; the manifest says "
-                f"at most {radius:g}."
-            )
-    selection = (model for model in manifest.models if model.use == "selection")
-    used = {model.weights_sha256: model.name for model in selection}
-    faults += [
-        f"'{model.name}' calibrates, but '{used[model.weights_sha256]}' with the same weights "
-        "chose the queries: its score says nothing about a new model."
-        for model in manifest.calibration_models
-        if model.weights_sha256 in used
-    ]
-    if can_score(bundle, "likelihood-ratio"):
-        evidence = query_table(bundle, "likelihood-ratio")
-        answered = evidence[np.arange(len(evidence)), arrays.source_query_labels]
-        if answered.mean() <= 0:
-            faults.append("The source's own answers do not speak for the source.")
-    return tuple(faults)
+class _Run:
+    """Asks every model as it is and in every change."""
+
+    def __init__(
+        self,
+        bundle: BundleContents,
+        with_changes: bool,
+        limits: OnnxLimits,
+        on_step: Callable[[int, int], None],
+    ) -> None:
+        self.models: list[ChallengedModel] = []
+        self.changed: dict[str, list[ChallengedModel]] = {}
+        self.refusals: list[PanelRefusal] = []
+        self.faults: list[str] = []
+        self._bundle, self._limits, self._on_step = bundle, limits, on_step
+        self._images = tuple(IMAGE_CHANGES) if with_changes else ()
+        # Whoever demands a sandbox has files that are parsed nowhere else.
+        can_rewrite = with_changes and not limits.require_sandbox
+        self._weights = WEIGHT_CHANGES if can_rewrite else ()
+
+    def ask(self, paths: Sequence[Path], folder: Path) -> None:
+        """Ask all models; what cannot be compared is a refusal as it is, and nothing if changed."""
+        journal, total = folder / "journal.sqlite", len(paths) * (1 + len(self._weights))
+        for done, (path, suspect) in enumerate(open_panel(self._bundle, paths, self._limits), start=1):
+            if isinstance(suspect, PanelRefusal):
+                self.refusals.append(suspect)
+            else:
+                self._ask_one(path, suspect, journal)
+            self._on_step(done, total)
+        files = [model.path for model in self.models if model.path.suffix == ".onnx"]
+        done = len(paths)
+        for how in self._weights:
+            copies = change_weights(files, how, folder)
+            originals = {copy: path for path, copy in copies.items()}
+            for path, suspect in open_panel(self._bundle, tuple(originals), self._limits):
+                if not isinstance(suspect, PanelRefusal):
+                    self._keep(how, _audited(self._bundle, suspect, originals[path], journal))
+            done += len(paths)
+            self._on_step(done, total)
+
+    def _ask_one(self, path: Path, suspect: Suspect, journal: Path) -> None:
+        found = _audited(self._bundle, suspect, path, journal)
+        if isinstance(found, PanelRefusal):
+            self.refusals.append(found)
+            return
+        self.models.append(found)
+        self.faults += _stored_answers_fault(self._bundle, found)
+        for name in self._images:
+            self._keep(name, _audited(self._bundle, ChangedImages(suspect, name), path, journal))
+
+    def _keep(self, kind: str, found: ChallengedModel | PanelRefusal) -> None:
+        if isinstance(found, ChallengedModel):
+            self.changed.setdefault(kind, []).append(found)
 
 
 def _audited(
@@ -177,27 +225,92 @@ def _audited(
         options = AuditOptions(scores=(default, LINE_UP) if has_more else (default,))
         with closing(Journal(journal)) as opened:
             outcome = run_audit(opened, bundle, suspect, options)
+        if outcome.verdict is Verdict.NOT_COMPARABLE:
+            control = outcome.control
+            return PanelRefusal(
+                path=path,
+                reason=f"not comparable: {control.accuracy:.0%} of the control images right, below "
+                f"{control.min_accuracy:.0%}",
+            )
+        images = np.concatenate([bundle.arrays.controls, bundle.arrays.queries])
+        labels = answered_labels(suspect, images)
     except (SuspectError, AuditError) as error:
         return PanelRefusal(path=path, reason=str(error))
-    if outcome.verdict is Verdict.NOT_COMPARABLE:
-        control = outcome.control
-        return PanelRefusal(
-            path=path,
-            reason=f"not comparable: {control.accuracy:.0%} of the control images right, below "
-            f"{control.min_accuracy:.0%}",
-        )
-    return ChallengedModel(path=path, digest=suspect.identity.digest, outcome=outcome)
+    return ChallengedModel(
+        path=path, digest=suspect.identity.digest, outcome=outcome, labels=labels
+    )
 
 
-def _stored_answers_fault(bundle: BundleContents, suspect: Suspect) -> list[str]:
+def _counted(
+    bundle: BundleContents, models: Sequence[ChallengedModel], root: Path | None
+) -> list[ChallengedModel]:
+    """Say which models are of a network that another file before them is of."""
+    if len(models) < 2:
+        return list(models)
+    truth = bundle.arrays.control_labels
+    names = [str(model.path) for model in models]
+    found = find_lineages(
+        np.array([model.labels[: len(truth)] for model in models]),
+        truth,
+        names=names,
+        digests=[model.digest for model in models],
+        declared=[None if root is None else declared_place(one.path, root)[1] for one in models],
+    )
+    first = {other: lineage.members[0] for lineage in found for other in lineage.members[1:]}
+    return [
+        replace(model, same_as=models[first[number]].path) if number in first else model
+        for number, model in enumerate(models)
+    ]
+
+
+def _own_scores(bundle: BundleContents) -> NDArray[np.float64] | None:
+    """Return what the bundle's own innocents score, ``[n]``; None where nobody can compare."""
+    default = bundle.manifest.default_score
+    if default not in _BY_LABELS:
+        return None
+    return populations(bundle.manifest).innocent(whole_scores(bundle, default))
+
+
+def _test(
+    kind: str,
+    models: Sequence[ChallengedModel],
+    counted: set[Path],
+    own: NDArray[np.float64] | None,
+    alpha: float,
+) -> ClaimTest:
+    outcomes = [model.outcome for model in models if model.path in counted]
+    return claim_test(
+        kind,
+        np.array([outcome.verdict is Verdict.DERIVED for outcome in outcomes], dtype=bool),
+        np.array([outcome.scores[0].value for outcome in outcomes]),
+        own,
+        alpha,
+    )
+
+
+def _near_ones(bundle: BundleContents, strangers: Sequence[ChallengedModel]) -> Sequence[str]:
+    if not strangers:
+        return ()
+    compared, arrays = populations(bundle.manifest), bundle.arrays
+    labels = np.concatenate([arrays.model_control_labels, arrays.model_query_labels], axis=1)
+    found = near_ones(
+        labels[compared.is_innocent],
+        compared.lineages[compared.is_innocent],
+        np.array([model.labels for model in strangers]),
+    )
+    alpha = bundle.manifest.alpha
+    return near_ones_fault(found, alpha, innocents_needed(alpha))
+
+
+def _stored_answers_fault(bundle: BundleContents, found: ChallengedModel) -> Iterator[str]:
     """Compare a model that the bundle names with the answers that the bundle says it gave."""
+    given = found.labels[len(bundle.arrays.controls) :]
     for row, model in enumerate(bundle.manifest.calibration_models):
-        if model.weights_sha256 == suspect.identity.digest:
+        if model.weights_sha256 == found.digest:
             stored = bundle.arrays.model_query_labels[row]
-            num = int((answered_labels(suspect, bundle.arrays.queries) != stored).sum())
+            num = int((given != stored).sum())
             if num > MAX_DIFFERING * len(stored):
-                return [
+                yield (
                     f"The bundle says what '{model.name}' answers; this very file answers "
                     f"{num} of {len(stored)} queries differently."
-                ]
-    return []
+                )

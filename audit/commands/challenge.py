@@ -1,5 +1,6 @@
 """``kinprint challenge``: a judge's own innocent models against somebody's bundle."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from audit.commands.option_groups import sandbox_option
 
 if TYPE_CHECKING:
     from audit.calibrating.challenge import Challenge
+    from audit.calibrating.claim_tests import ClaimTest
     from audit.calibrating.line_up_picks import LineUpPicks
 
 SCHEMA_VERSION = 2
@@ -24,7 +26,13 @@ SCHEMA_VERSION = 2
     required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Folder with ONNX files of innocent models, or with suspect TOMLs beside them.",
+    help="Folder with ONNX files of innocent models, or with suspect TOMLs beside them; a folder "
+    "below a folder in it holds files of one network.",
+)
+@click.option(
+    "--as-they-are",
+    is_flag=True,
+    help="Do not try what becomes of them: quantised, moved weights, behind JPEG or resizing.",
 )
 @click.option(
     "--trust",
@@ -38,15 +46,17 @@ SCHEMA_VERSION = 2
 def command(
     bundle_path: Path,
     folder: Path,
+    as_they_are: bool,
     trust: tuple[Path, ...],
     require_sandbox: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Audit innocent models with BUNDLE and say whether it accuses more of them than it may.
+    """Audit innocent models with BUNDLE and say whether its claim holds for them.
 
-    Exit status: 0 the bundle stands, 10 it accuses too many or contradicts itself, 11 none of the
-    models could be compared, 13 signature wrong.
+    Exit status: 0 the bundle stands, 10 it accuses too many, its own innocents are no draw of such
+    models, or it contradicts itself, 11 too few models could be compared to say anything, 13
+    signature wrong.
     """
     from adapters.onnx.process.limits import OnnxLimits
     from audit.bundle.bundle_file import read_bundle
@@ -59,8 +69,14 @@ def command(
     bundle = read_bundle(bundle_path, load_trust(trust))
     paths = model_files(folder)
     with counting("challenge", is_shown=not quiet) as on_step:
-        limits = OnnxLimits(require_sandbox=require_sandbox)
-        found = challenge(bundle, paths, limits=limits, on_step=on_step)
+        found = challenge(
+            bundle,
+            paths,
+            root=folder,
+            with_changes=not as_they_are,
+            limits=OnnxLimits(require_sandbox=require_sandbox),
+            on_step=on_step,
+        )
     status = {
         Finding.STANDS: ExitCode.OK,
         Finding.FAILS: ExitCode.DERIVED,
@@ -80,16 +96,19 @@ def _document(found: "Challenge", status: int) -> dict[str, object]:
         "schema_version": SCHEMA_VERSION,
         "finding": found.finding,
         "alpha": found.alpha,
-        "num_models": len(found.models),
-        "num_accused": found.num_accused,
+        "num_models": found.tests[0].num_models,
+        "num_needed": found.num_needed,
+        "num_accused": found.tests[0].num_accused,
         "rate_interval": found.rate_interval,
-        "p_value": found.p_value,
+        "p_value": found.tests[0].p_accused,
+        "tests": [dataclasses.asdict(test) for test in found.tests],
         "faults": found.faults,
         **({} if found.picks is None else {"line_up": _picks(found.picks)}),
         "models": [
             {
                 "path": str(model.path),
                 "digest": model.digest,
+                **({} if model.same_as is None else {"same_as": str(model.same_as)}),
                 "outcome": model.outcome.model_dump(mode="json"),
             }
             for model in found.models
@@ -110,11 +129,25 @@ def _picks(picks: "LineUpPicks") -> dict[str, object]:
     }
 
 
+def _told_test(test: "ClaimTest") -> str:
+    words = (
+        f"{test.kind}: {test.num_accused} of {test.num_models} accused (p = {test.p_accused:.3g})"
+    )
+    if test.num_above is None:
+        return f"{words}; their scores cannot be compared with those of the bundle's innocents."
+    return (
+        f"{words}, {test.num_above} above the bound of the bundle's own innocents "
+        f"(p = {test.p_above:.3g}); ranked among those so high or higher by chance with "
+        f"p = {test.p_higher:.3g}."
+    )
+
+
 def _print(found: "Challenge") -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from audit.calibrating.challenge import Finding
+    from audit.calibrating.challenge_words import told
     from audit.commands.terminal.consoles import result_console
 
     console = result_console()
@@ -139,19 +172,31 @@ def _print(found: "Challenge") -> None:
             markup=False,
             highlight=False,
         )
+    for model in found.models:
+        if model.same_as is not None:
+            console.print(
+                f"{printable(str(model.path))} is of the same network as "
+                f"{printable(str(model.same_as))}, which counts.",
+                markup=False,
+                highlight=False,
+            )
+    first = found.tests[0]
     low, high = found.rate_interval
-    told = {
-        Finding.STANDS: "The bundle stands",
-        Finding.FAILS: "The bundle fails",
-        Finding.OPEN: "Nothing was tested",
-    }[found.finding]
+    finding = told(
+        found.finding is Finding.OPEN,
+        found.finding is Finding.FAILS,
+        first.num_models,
+        found.num_needed,
+    )
     console.print(
-        f"\n{told}: {found.num_accused} of {len(found.models)} innocent models accused "
+        f"\n{finding} {first.num_accused} of {first.num_models} innocent models accused "
         f"(95 % interval of the rate {low:.1%} to {high:.1%}); the bundle allows "
-        f"{found.alpha:.1%}, and so many would come about with probability {found.p_value:.3g}.",
+        f"{found.alpha:.1%}.",
         markup=False,
         highlight=False,
     )
+    for test in found.tests:
+        console.print(_told_test(test), markup=False, highlight=False)
     picks = found.picks
     if picks is not None:
         console.print(

@@ -31,7 +31,7 @@ from audit.asking.session import AuditSession
 from audit.bundle.bundle_file import read_bundle, write_bundle
 from audit.bundle.inspection import inspect_bundle
 from audit.bundle.manifest import BundleContents
-from audit.calibrating.challenge import bundle_faults
+from audit.calibrating.bundle_faults import bundle_faults
 from audit.calibrating.model_folder import PanelAnswers
 from audit.calibrating.recalibrate import NewModel, outliers, recalibrate
 from audit.errors import AuditError
