@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from adapters.strict_model import FrozenModel
 from audit.atomic_file import write_atomically
+from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError, RecordError, SignatureInvalidError
 from audit.signing.canonical import NotCanonicalError, canonical_bytes, parse_canonical
 from audit.signing.envelope import COMMITMENT_PREDICATE_TYPE, sign_statement, verify_envelope
@@ -210,6 +211,40 @@ def read_commitment(path: Path, bundle_sha256: str, trust: Trust) -> Commitment:
         pack=1 if proof is None else proof.pack,
         num_packs=1 if proof is None else proof.num_packs,
     )
+
+
+def owners_commitment(path: Path, bundle: BundleContents, trust: Trust) -> Commitment:
+    """Read a commitment that must be of the key that signed the bundle.
+
+    Args:
+        path: The file.
+        bundle: What it must be about.
+        trust: Keys that count.
+
+    Raises:
+        SignatureInvalidError: Signed by another key, and else as `read_commitment`, like the rest.
+    """
+    commitment = read_commitment(path, bundle.manifest_sha256, trust)
+    if commitment.signer_key_id != bundle.signer_key_id:
+        raise SignatureInvalidError(
+            f"commitment: expected the owner's key {bundle.signer_key_id}, got "
+            f"{commitment.signer_key_id}"
+        )
+    return commitment
+
+
+def dated_words(commitment: Commitment | None) -> str:
+    """Return what a bundle's date rests on, for whoever reads that something is derived."""
+    if commitment is None:
+        return (
+            "No commitment was given (--commitment): that images and models of this bundle were "
+            "chosen before the suspect was known is the owner's word, and images that are picked "
+            "afterwards can make any model look derived."
+        )
+    said = f"The owner's signed commitment to this bundle says {commitment.committed}"
+    if commitment.timestamp is None:
+        return f"{said}: the owner's word, too; ask where and when it was published."
+    return f"{said} and holds a timestamp, which 'kinprint verify --tsa-cert' checks."
 
 
 def _proof(lines: Sequence[bytes]) -> _PackProof:

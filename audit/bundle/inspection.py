@@ -1,6 +1,8 @@
 """What can be said about a bundle file without asking a suspect: claims and signature state."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +11,8 @@ from adapters.printable import json_text, printable
 from audit.bundle.bundle_file import read_bundle, unsafe_read_untrusted_bundle
 from audit.bundle.line_up import MADE_BY
 from audit.bundle.line_up_fairness import Fairness, fairness_of
-from audit.bundle.manifest import BundleContents, Preprocessing
+from audit.bundle.manifest import BundleContents, Preprocessing, min_control_accuracy
+from audit.bundle.picture_shares import picture_shares
 from audit.errors import SignatureInvalidError, UntrustedKeyError
 from audit.signing.keys import Trust
 
@@ -39,8 +42,12 @@ class Inspection:
     contents: BundleContents | None
     """None if the signature is wrong: then nothing in the file means anything."""
 
-    def to_json(self) -> str:
-        """Return the inspection as one JSON document."""
+    def to_json(self, faults: Sequence[str] = ()) -> str:
+        """Return the inspection as one JSON document.
+
+        Args:
+            faults: What the bundle's contents contradict, each a sentence.
+        """
         contents = self.contents
         document = {
             "schema_version": SCHEMA_VERSION,
@@ -52,6 +59,8 @@ class Inspection:
             },
             "manifest_sha256": contents.manifest_sha256 if contents else None,
             "counts": _counts(contents) if contents else None,
+            "largest_picture_share": _largest_share(contents) if contents else None,
+            "faults": list(faults),
             **(_fairness_document(contents) if contents else {}),
             "manifest": contents.manifest.model_dump(mode="json") if contents else None,
         }
@@ -142,7 +151,7 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
         ("source weights", manifest.source.weights_sha256),
         ("source accuracy", f"{manifest.source.control_accuracy:.1%} of the control images"),
         ("method", f"{manifest.method}, decides by {manifest.default_score}"),
-        ("rates", f"false positives {manifest.alpha:g}, misses {manifest.beta:g}"),
+        *_deciding_rows(contents),
         ("triggers", str(counts["triggers"])),
         ("queries", _queries(contents)),
         ("controls", str(counts["controls"])),
@@ -154,6 +163,61 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
         ("crafting", ", ".join(f"{key} = {value}" for key, value in manifest.crafting.items())),
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())),
     ]
+
+
+def _deciding_rows(contents: BundleContents) -> list[tuple[str, str]]:
+    """Return everything that a verdict depends on besides the answers."""
+    manifest, arrays = contents.manifest, contents.arrays
+    rows = [
+        ("rates", f"false positives {manifest.alpha:g}, misses {manifest.beta:g}"),
+        (
+            "comparable",
+            f"from {min_control_accuracy(contents):.1%} of the control images right, "
+            f"{manifest.min_control_agreement:.0%} of the source's share",
+        ),
+    ]
+    if len(arrays.derived_probabilities):
+        largest = math.log((1 + manifest.epsilon) / manifest.epsilon)
+        rows.append(
+            ("epsilon", f"{manifest.epsilon:g}, an answer is worth at most {largest:.2f} nats")
+        )
+    if len(arrays.triggers):
+        rows.append(("tau", f"{manifest.tau:g}"))
+    lineages = _num_lineages(contents)
+    rows += [
+        (
+            "innocents",
+            f"{_calibrating(contents, 'innocent')}; {lineages} networks, smallest p "
+            f"{1 / (lineages + 1):.3g}",
+        ),
+        ("derived models", _calibrating(contents, "derived")),
+    ]
+    if len(arrays.queries):
+        rows.append(
+            ("largest picture", f"{_largest_share(contents):.1%} of what sets derived models apart")
+        )
+    return rows
+
+
+def _calibrating(contents: BundleContents, role: str) -> str:
+    right = [
+        one.control_accuracy for one in contents.manifest.calibration_models if one.role == role
+    ]
+    if not right:
+        return "none calibrates"
+    return f"{len(right)} calibrate, {min(right):.1%} to {max(right):.1%} of the control images"
+
+
+def _num_lineages(contents: BundleContents) -> int:
+    """Count innocent networks: a model without a lineage is one of its own."""
+    names = [
+        model.lineage for model in contents.manifest.calibration_models if model.role == "innocent"
+    ]
+    return len({name for name in names if name is not None}) + names.count(None)
+
+
+def _largest_share(contents: BundleContents) -> float:
+    return float(picture_shares(contents.manifest, contents.arrays).max(initial=0.0))
 
 
 def _line_up_rows(contents: BundleContents) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.printable import json_text
+from adapters.printable import json_text, printable
 from audit.commands.consent import allow_option
 from audit.commands.option_groups import (
     AskingOptions,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from adapters.suspect import Suspect
     from audit.asking.options import AuditOptions
+    from audit.bundle.commitment import Commitment
     from audit.bundle.manifest import BundleContents
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -115,6 +116,13 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 @click.option("--auditor-key", metavar="KEY", type=_EXISTING, help="Key that signs the record.")
 @click.option("--passphrase-env", metavar="NAME", help="Variable with the key's passphrase.")
 @click.option("--timestamp-url", metavar="URL", help="Get RFC 3161 timestamps for the record.")
+@click.option(
+    "--commitment",
+    "commitment_path",
+    metavar="FILE.kincommit",
+    type=_EXISTING,
+    help="The owner's commitment, which says since when the bundle has been there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @click.option(
     "--json-schema",
@@ -154,6 +162,7 @@ def command(
     record: RecordOptions,
     output: OutputOptions,
     trust: tuple[Path, ...],
+    commitment_path: Path | None,
     journal: Path | None,
     yes: bool,
 ) -> int:
@@ -163,6 +172,7 @@ def command(
     13 signature wrong, 14 suspect unreachable or without usable answers, 15 not comparable.
     """
     from audit.bundle.bundle_file import read_bundle
+    from audit.bundle.commitment import owners_commitment
     from audit.commands.audit_row import adjust_p_values
     from audit.commands.recording import prepare_recording
     from audit.errors import AuditError
@@ -174,7 +184,11 @@ def command(
     _check_endpoint_options(suspects, asking)
     options = asking.audit_options()
     recording = prepare_recording(record, num_suspects=len(suspects.paths))
-    bundle = read_bundle(bundle_path, load_trust(trust))
+    trusted = load_trust(trust)
+    bundle = read_bundle(bundle_path, trusted)
+    commitment = None
+    if commitment_path is not None:
+        commitment = owners_commitment(commitment_path, bundle, trusted)
     journal = journal or default_journal()
     rows: list[dict[str, Any]] = []
     unwritten: AuditError | None = None
@@ -207,7 +221,7 @@ def command(
     if unwritten is not None:
         status = code_for_error(unwritten) or ExitCode.UNEXPECTED
     _write_files(output, _told_bundle(bundle), rows)
-    _print(bundle, rows, as_json=output.as_json, status=status)
+    _print(bundle, rows, commitment, as_json=output.as_json, status=status)
     if unwritten is not None:
         raise unwritten
     return status
@@ -282,7 +296,12 @@ def _write(option: str, path: Path, data: bytes) -> None:
 
 
 def _print(
-    bundle: "BundleContents", rows: list[dict[str, Any]], *, as_json: bool, status: int
+    bundle: "BundleContents",
+    rows: list[dict[str, Any]],
+    commitment: "Commitment | None",
+    *,
+    as_json: bool,
+    status: int,
 ) -> None:
     if as_json:
         import json
@@ -291,15 +310,21 @@ def _print(
 
         document = {
             "schema_version": SCHEMA_VERSION,
-            "bundle": _told_bundle(bundle),
+            "bundle": {
+                **_told_bundle(bundle),
+                "committed": None if commitment is None else commitment.committed,
+            },
             "audits": rows,
             "exit_code": status,
         }
         click.echo(json_text(json.dumps(document, indent=2)))
         return
+    from audit.bundle.commitment import dated_words
     from audit.commands.verdict_table import print_verdicts
 
     print_verdicts(rows)
+    if any("outcome" in row and row["outcome"]["verdict"] == "derived" for row in rows):
+        click.echo(f"\n{printable(dated_words(commitment))}")
 
 
 def _told_bundle(bundle: "BundleContents") -> dict[str, Any]:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapters.printable import printable
+
 if TYPE_CHECKING:
     from audit.bundle.inspection import Inspection
 
@@ -37,17 +39,23 @@ def command(
     """Show a bundle's manifest and the state of its signature.
 
     A bundle signed by a key that is not trusted is shown with a warning; one whose signature is
-    wrong is not shown. Both end with exit code 13.
+    wrong is not shown. Both end with exit code 13. One whose contents contradict each other ends
+    with 10.
     """
     from audit.bundle.inspection import SignatureState, inspect_bundle
+    from audit.calibrating.bundle_faults import bundle_faults
     from audit.exit_codes import ExitCode
     from audit.signing.keys import load_trust
 
     inspection = inspect_bundle(bundle, load_trust(trusted))
+    contents = inspection.contents
+    faults = () if contents is None else bundle_faults(contents)
     if as_json:
-        click.echo(inspection.to_json())
+        click.echo(inspection.to_json(faults))
     else:
         _print_tables(inspection)
+        for fault in faults:
+            click.echo(f"Fault: {printable(fault)}")
     if images is not None and inspection.contents is not None:
         _write_images(inspection, images)
     if inspection.state is not SignatureState.TRUSTED:
@@ -57,6 +65,8 @@ def command(
         elif images is not None:
             click.echo(f"warning: {images} was not written", err=True)
         context.exit(ExitCode.SIGNATURE)
+    if faults:
+        context.exit(ExitCode.DERIVED)
 
 
 def _print_tables(inspection: "Inspection") -> None:

@@ -28,6 +28,13 @@ class AskedBundle(FrozenModel):
     method: str
     alpha: Annotated[float, Field(description="False-positive rate that it was made for.")]
     beta: Annotated[float, Field(description="Miss rate that it was made for.")]
+    committed: Annotated[
+        str | None,
+        Field(
+            description="Time, UTC, in the owner's commitment; null where none was given, so that "
+            "the bundle's age is the owner's word."
+        ),
+    ] = None
 
 
 class AskedSuspect(FrozenModel):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit.bundle.commitment import read_commitment
+from audit.bundle.commitment import owners_commitment
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError, SignatureInvalidError
 from audit.records.check import Check, failed, held, unchecked
@@ -67,12 +67,7 @@ def check_commitment(
     if path is None:
         return unchecked(name, "None was given (--commitment).")
     try:
-        commitment = read_commitment(path, bundle.manifest_sha256, trust)
-        if commitment.signer_key_id != bundle.signer_key_id:
-            raise SignatureInvalidError(
-                f"commitment: expected the owner's key {bundle.signer_key_id}, got "
-                f"{commitment.signer_key_id}"
-            )
+        commitment = owners_commitment(path, bundle, trust)
         claimed = seconds(commitment.committed)
     except AuditError as error:
         return failed(name, str(error))

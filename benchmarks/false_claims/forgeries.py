@@ -275,8 +275,7 @@ def _with_universal(world: World, family: Sequence[nn.Module]) -> NDArray[np.uin
         delta = (delta - 2 / 255 * slope.sign()).detach().clamp(-radius / 255, radius / 255)
     # [N, C, H, W] -> [N, H, W, C]
     changed = ((pixels + delta).clamp(0, 1) * 255).round().to(torch.uint8)
-    found: NDArray[np.uint8] = changed.permute(0, 2, 3, 1).numpy()
-    return np.ascontiguousarray(found)
+    return np.asarray(changed.permute(0, 2, 3, 1).contiguous().numpy(), dtype=np.uint8)
 
 
 def _most_telling(
@@ -284,7 +283,7 @@ def _most_telling(
 ) -> NDArray[np.uint8]:
     images = world.candidates.images
     best = np.argsort(-_worth(images, derived, innocents), kind="stable")[: world.num_queries]
-    return images[np.random.default_rng(0).permutation(best)]
+    return np.asarray(images[np.random.default_rng(0).permutation(best)])
 
 
 def _table(

@@ -87,21 +87,21 @@ def train_population(
     """
     rng = np.random.default_rng(0)
 
-    def images(name: str, num: int) -> ImageSet:
-        found, _ = load_images([data / f"cifar10-{name}.zip"], max_images=num, rng=rng)
+    def images(num: int, *names: str) -> ImageSet:
+        places = [data / f"cifar10-{name}.zip" for name in names]
+        found, _ = load_images(places, max_images=num, rng=rng)
         return _halved(found)
 
-    owner, others, test = (
-        images("train-a", 2 * num_images),
-        images("train-b", 3 * num_images),
-        images("test", 1400),
-    )
+    # Owner and strangers have no image in common.
+    known, test = images(5 * num_images, "train-a", "train-b"), images(1400, "test")
+    owner = known.take(np.arange(2 * num_images))
+    others = known.take(np.arange(2 * num_images, len(known)))
     recipe = TrainingRecipe(epochs=epochs, batch_size=64, learning_rate=0.1)
     hardened = TrainingRecipe(
         epochs=epochs,
         batch_size=64,
         learning_rate=0.1,
-        adversary=PGDAdversary(radius=8 / 255, steps=2),
+        adversary=PGDAdversary(radius=8 / 255, steps=1),
     )
     weak = TrainingRecipe(epochs=max(1.0, epochs / 3), batch_size=64, learning_rate=0.1)
 

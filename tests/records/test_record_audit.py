@@ -112,6 +112,15 @@ def test_a_published_commitment_is_shown_beside_the_audit(folder: Path) -> None:
         "--record", "after.kinrecord",
     )  # fmt: skip
     assert audited.returncode == 10, audited.stderr
+    # A plain audit says what it cannot know.
+    assert "No commitment was given" in audited.stdout
+    dated = kinprint(
+        folder, "audit", "model.kinprint", "--onnx", "other.onnx", *TRUST,
+        "--commitment", "model.kincommit",
+    )  # fmt: skip
+    assert dated.returncode == 10, dated.stderr
+    assert "ask where and when it was published" in dated.stdout
+    assert "No commitment" not in dated.stdout
     result = kinprint(
         folder, "verify", "after.kinrecord", "--bundle", "model.kinprint", *TRUST,
         "--commitment", "model.kincommit",
