@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adapters.printable import json_text, printable
 from audit.commands.consent import allow_option
 from audit.commands.option_groups import (
     AskingOptions,
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from adapters.suspect import Suspect
     from audit.asking.options import AuditOptions
-    from audit.bundle.commitment import Commitment
     from audit.bundle.manifest import BundleContents
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -173,6 +171,7 @@ def command(
     """
     from audit.bundle.bundle_file import read_bundle
     from audit.bundle.commitment import owners_commitment
+    from audit.commands.audit_output import print_audits, write_files
     from audit.commands.audit_row import adjust_p_values
     from audit.commands.recording import prepare_recording
     from audit.errors import AuditError
@@ -220,8 +219,8 @@ def command(
     status = gravest([ExitCode(row["exit_code"]) for row in rows], output.fail_on)
     if unwritten is not None:
         status = code_for_error(unwritten) or ExitCode.UNEXPECTED
-    _write_files(output, _told_bundle(bundle), rows)
-    _print(bundle, rows, commitment, as_json=output.as_json, status=status)
+    write_files(bundle, rows, output)
+    print_audits(bundle, rows, commitment, as_json=output.as_json, status=status)
     if unwritten is not None:
         raise unwritten
     return status
@@ -272,69 +271,3 @@ def _audited(
     return audit_row(
         bundle, suspect, path, options, journal=journal, stamp=stamp, is_shown=not is_quiet
     )
-
-
-def _write_files(output: OutputOptions, bundle: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    if output.junit_path is not None:
-        from audit.report.junit import junit_bytes
-
-        _write("junit", output.junit_path, junit_bytes(bundle, rows, output.fail_on))
-    if output.sarif_path is not None:
-        from audit.report.sarif import findings_of, sarif_bytes
-
-        _write("sarif", output.sarif_path, sarif_bytes(findings_of(bundle, rows)))
-
-
-def _write(option: str, path: Path, data: bytes) -> None:
-    from audit.atomic_file import write_atomically
-    from audit.errors import AuditError
-
-    try:
-        write_atomically(path, [data])
-    except OSError as error:
-        raise AuditError(f"{option}: cannot write {path}: {error.strerror}") from error
-
-
-def _print(
-    bundle: "BundleContents",
-    rows: list[dict[str, Any]],
-    commitment: "Commitment | None",
-    *,
-    as_json: bool,
-    status: int,
-) -> None:
-    if as_json:
-        import json
-
-        from audit.documents.audit_document import SCHEMA_VERSION
-
-        document = {
-            "schema_version": SCHEMA_VERSION,
-            "bundle": {
-                **_told_bundle(bundle),
-                "committed": None if commitment is None else commitment.committed,
-            },
-            "audits": rows,
-            "exit_code": status,
-        }
-        click.echo(json_text(json.dumps(document, indent=2)))
-        return
-    from audit.bundle.commitment import dated_words
-    from audit.commands.verdict_table import print_verdicts
-
-    print_verdicts(rows)
-    if any("outcome" in row and row["outcome"]["verdict"] == "derived" for row in rows):
-        click.echo(f"\n{printable(dated_words(commitment))}")
-
-
-def _told_bundle(bundle: "BundleContents") -> dict[str, Any]:
-    manifest = bundle.manifest
-    return {
-        "sha256": bundle.manifest_sha256,
-        "model_name": manifest.model_name,
-        "owner": manifest.owner,
-        "signer": bundle.signer_key_id,
-        "method": manifest.method,
-        "alpha": manifest.alpha,
-        "beta": manifest.beta,
-    }
