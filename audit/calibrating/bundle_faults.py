@@ -1,9 +1,16 @@
-"""What a bundle's own contents contradict; nobody's models are needed to see it."""
+"""What a bundle's own contents contradict, or a model that it names.
+
+Nobody's other models are needed to see it.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audit.bundle.bounds import MAX_RADIUS
 from audit.bundle.manifest import BundleContents
+from audit.records.ask_again import MAX_DIFFERING
 from audit.scores.query_scores import can_score, query_table
 
 _MUCH_WORSE = 0.2
@@ -46,3 +53,28 @@ def bundle_faults(bundle: BundleContents) -> tuple[str, ...]:
             f"typical model made from it gets {np.median(derived):.0%}."
         )
     return tuple(faults)
+
+
+def stored_answers_fault(
+    bundle: BundleContents, digest: str, labels: NDArray[np.int64]
+) -> Iterator[str]:
+    """Compare a model that the bundle names with the answers that the bundle says it gave.
+
+    Args:
+        bundle: Names the models that calibrate.
+        digest: SHA-256 of a file.
+        labels: What it answers to control images and queries, ``[C + Q]``.
+
+    Yields:
+        A sentence if these are others.
+    """
+    given = labels[len(bundle.arrays.controls) :]
+    for row, model in enumerate(bundle.manifest.calibration_models):
+        if model.weights_sha256 == digest:
+            stored = bundle.arrays.model_query_labels[row]
+            num = int((given != stored).sum())
+            if num > MAX_DIFFERING * len(stored):
+                yield (
+                    f"The bundle says what '{model.name}' answers; this very file answers "
+                    f"{num} of {len(stored)} queries differently."
+                )

@@ -7,7 +7,7 @@ has the tests). What contradicts itself refutes the claim without any count.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,7 +21,7 @@ from adapters.suspect import Suspect, SuspectError
 from audit.asking.options import AuditOptions
 from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
-from audit.calibrating.bundle_faults import bundle_faults
+from audit.calibrating.bundle_faults import bundle_faults, stored_answers_fault
 from audit.calibrating.challenge_words import refuting_words
 from audit.calibrating.changed_models import (
     IMAGE_CHANGES,
@@ -42,7 +42,6 @@ from audit.calibrating.model_folder import PanelRefusal, answered_labels, open_p
 from audit.calibrating.near_ones import near_ones, near_ones_fault
 from audit.errors import AuditError
 from audit.journal.journal import Journal
-from audit.records.ask_again import MAX_DIFFERING
 from audit.scores.comparison import whole_scores
 from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, Verdict
@@ -183,12 +182,13 @@ class _Run:
 
     def ask(self, paths: Sequence[Path], folder: Path) -> None:
         """Ask all models; what cannot be compared is a refusal as it is, and nothing if changed."""
-        journal, total = folder / "journal.sqlite", len(paths) * (1 + len(self._weights))
-        for done, (path, suspect) in enumerate(open_panel(self._bundle, paths, self._limits), start=1):
+        total = len(paths) * (1 + len(self._weights))
+        panel = open_panel(self._bundle, paths, self._limits)
+        for done, (path, suspect) in enumerate(panel, start=1):
             if isinstance(suspect, PanelRefusal):
                 self.refusals.append(suspect)
             else:
-                self._ask_one(path, suspect, journal)
+                self._ask_one(path, suspect)
             self._on_step(done, total)
         files = [model.path for model in self.models if model.path.suffix == ".onnx"]
         done = len(paths)
@@ -197,19 +197,19 @@ class _Run:
             originals = {copy: path for path, copy in copies.items()}
             for path, suspect in open_panel(self._bundle, tuple(originals), self._limits):
                 if not isinstance(suspect, PanelRefusal):
-                    self._keep(how, _audited(self._bundle, suspect, originals[path], journal))
+                    self._keep(how, _audited(self._bundle, suspect, originals[path]))
             done += len(paths)
             self._on_step(done, total)
 
-    def _ask_one(self, path: Path, suspect: Suspect, journal: Path) -> None:
-        found = _audited(self._bundle, suspect, path, journal)
+    def _ask_one(self, path: Path, suspect: Suspect) -> None:
+        found = _audited(self._bundle, suspect, path)
         if isinstance(found, PanelRefusal):
             self.refusals.append(found)
             return
         self.models.append(found)
-        self.faults += _stored_answers_fault(self._bundle, found)
+        self.faults += stored_answers_fault(self._bundle, found.digest, found.labels)
         for name in self._images:
-            self._keep(name, _audited(self._bundle, ChangedImages(suspect, name), path, journal))
+            self._keep(name, _audited(self._bundle, ChangedImages(suspect, name), path))
 
     def _keep(self, kind: str, found: ChallengedModel | PanelRefusal) -> None:
         if isinstance(found, ChallengedModel):
@@ -217,13 +217,14 @@ class _Run:
 
 
 def _audited(
-    bundle: BundleContents, suspect: Suspect, path: Path, journal: Path
+    bundle: BundleContents, suspect: Suspect, path: Path
 ) -> ChallengedModel | PanelRefusal:
     try:
         default = bundle.manifest.default_score
         has_more = bundle.line_up is not None and default != LINE_UP
         options = AuditOptions(scores=(default, LINE_UP) if has_more else (default,))
-        with closing(Journal(journal)) as opened:
+        # Nobody goes on with such an audit, so that no answer has to reach a disk.
+        with closing(Journal(None)) as opened:
             outcome = run_audit(opened, bundle, suspect, options)
         if outcome.verdict is Verdict.NOT_COMPARABLE:
             control = outcome.control
@@ -300,17 +301,3 @@ def _near_ones(bundle: BundleContents, strangers: Sequence[ChallengedModel]) -> 
     )
     alpha = bundle.manifest.alpha
     return near_ones_fault(found, alpha, innocents_needed(alpha))
-
-
-def _stored_answers_fault(bundle: BundleContents, found: ChallengedModel) -> Iterator[str]:
-    """Compare a model that the bundle names with the answers that the bundle says it gave."""
-    given = found.labels[len(bundle.arrays.controls) :]
-    for row, model in enumerate(bundle.manifest.calibration_models):
-        if model.weights_sha256 == found.digest:
-            stored = bundle.arrays.model_query_labels[row]
-            num = int((given != stored).sum())
-            if num > MAX_DIFFERING * len(stored):
-                yield (
-                    f"The bundle says what '{model.name}' answers; this very file answers "
-                    f"{num} of {len(stored)} queries differently."
-                )

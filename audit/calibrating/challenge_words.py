@@ -32,7 +32,7 @@ def refuting_words(
                 f"Of {what} {test.num_accused} are called derived, and the bundle allows "
                 f"{alpha:.1%}: so many would come about with probability {test.p_accused:.3g}."
             )
-        if test.p_above is not None and test.p_above < level:
+        if is_first and test.p_above is not None and test.p_above < level:
             yield (
                 f"Of {what} {test.num_above} score above what at most {alpha:.1%} of the bundle's "
                 "own innocents do: were both drawn alike, so many would with probability "

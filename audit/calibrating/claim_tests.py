@@ -50,7 +50,11 @@ class ClaimTest:
     @property
     def p_values(self) -> tuple[float, ...]:
         """Return what can refute the claim."""
-        return (self.p_accused,) if self.p_above is None else (self.p_accused, self.p_above)
+        # The bundle's own innocents were asked as they are: behind a server all scores shift, and
+        # only who is accused counts.
+        if self.p_above is None or self.kind != AS_THEY_ARE:
+            return (self.p_accused,)
+        return self.p_accused, self.p_above
 
 
 def claim_test(

@@ -1,6 +1,7 @@
 """``python -m benchmarks false_claims``: craft every false claim, and see who notices."""
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -103,7 +104,7 @@ def run() -> int:
         "epochs": options.epochs,
         "queries": everybody.world(0).num_queries,
         "accuracies": _accuracies(everybody),
-        "seconds": round(time.monotonic() - began),
+        "processor_seconds": round(sum(os.times()[:4])),
     }
     print(write_results("false_claims", settings, rows))
     return 0
@@ -137,13 +138,12 @@ def _export(models: Sequence[nn.Module], folder: Path) -> None:
 
 def _num_accused(bundle: BundleContents, victims: Sequence[nn.Module]) -> int:
     num = 0
-    with tempfile.TemporaryDirectory(prefix="kinprint-victims-") as folder:
-        for number, victim in enumerate(victims):
-            with closing(Journal(Path(folder) / "journal.sqlite")) as journal:
-                outcome = run_audit(
-                    journal, bundle, TorchSuspect(f"victim-{number}", victim), AuditOptions()
-                )
-            num += outcome.verdict is Verdict.DERIVED
+    for number, victim in enumerate(victims):
+        with closing(Journal(None)) as journal:
+            outcome = run_audit(
+                journal, bundle, TorchSuspect(f"victim-{number}", victim), AuditOptions()
+            )
+        num += outcome.verdict is Verdict.DERIVED
     return num
 
 

@@ -44,6 +44,13 @@ def test_models_that_score_high_but_below_the_bound_refute_nothing() -> None:
     assert words(test) == []
 
 
+def test_of_changed_models_only_accusations_count() -> None:
+    test = claim_test("behind JPEG", NOBODY, np.full(20, 8.5), OWN, 0.1)
+    assert test.num_above == 20
+    assert test.p_values == (1.0,)
+    assert list(refuting_words([test], None, 0.1, num_first=2, num_later=1)) == []
+
+
 def test_a_score_on_the_bound_is_not_above_it() -> None:
     assert against(np.full(20, 8.0)).num_above == 0
 
