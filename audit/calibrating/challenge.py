@@ -85,6 +85,8 @@ class Challenge:
     refusals: tuple[PanelRefusal, ...]
     tests: tuple[ClaimTest, ...]
     """By kind, the models as they are first."""
+    untried: tuple[str, ...]
+    """Changes after which too few models can be compared."""
     num_needed: int
     """Networks that it takes before a bundle can be said to stand."""
     rate_interval: tuple[float, float]
@@ -124,10 +126,11 @@ def challenge(
     counted = {model.path for model in models if model.same_as is None}
     own = _own_scores(bundle)
     alpha = bundle.manifest.alpha
-    tests = [_test(AS_THEY_ARE, models, counted, own, alpha)]
-    for kind, changed in run.changed.items():
-        test = _test(kind, changed, counted, own, alpha)
-        tests += [test] if test.num_models >= MIN_TESTED else []
+    changed = [_test(kind, made, counted, own, alpha) for kind, made in run.changed.items()]
+    tests = [
+        _test(AS_THEY_ARE, models, counted, own, alpha),
+        *(test for test in changed if test.num_models >= MIN_TESTED),
+    ]
     picks = line_up_picks(
         [
             score.line_up
@@ -152,6 +155,7 @@ def challenge(
         models=tuple(models),
         refusals=tuple(run.refusals),
         tests=tuple(tests),
+        untried=tuple(test.kind for test in changed if test.num_models < MIN_TESTED),
         num_needed=num_needed,
         rate_interval=clopper_pearson(num_accused, num_models) if num_models else (0.0, 1.0),
         alpha=alpha,
@@ -171,7 +175,6 @@ class _Run:
         on_step: Callable[[int, int], None],
     ) -> None:
         self.models: list[ChallengedModel] = []
-        self.changed: dict[str, list[ChallengedModel]] = {}
         self.refusals: list[PanelRefusal] = []
         self.faults: list[str] = []
         self._bundle, self._limits, self._on_step = bundle, limits, on_step
@@ -179,6 +182,9 @@ class _Run:
         # Whoever demands a sandbox has files that are parsed nowhere else.
         can_rewrite = with_changes and not limits.require_sandbox
         self._weights = WEIGHT_CHANGES if can_rewrite else ()
+        self.changed: dict[str, list[ChallengedModel]] = {
+            kind: [] for kind in ((*WEIGHT_CHANGES, *IMAGE_CHANGES) if with_changes else ())
+        }
 
     def ask(self, paths: Sequence[Path], folder: Path) -> None:
         """Ask all models; what cannot be compared is a refusal as it is, and nothing if changed."""
@@ -213,7 +219,7 @@ class _Run:
 
     def _keep(self, kind: str, found: ChallengedModel | PanelRefusal) -> None:
         if isinstance(found, ChallengedModel):
-            self.changed.setdefault(kind, []).append(found)
+            self.changed[kind].append(found)
 
 
 def _audited(

@@ -32,10 +32,14 @@ def main() -> None:
 
 def _quantise(source: str, target: Path) -> None:
     """Write a copy with weights in eight bits, as onnxruntime quantises for servers."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    model = onnx.load(source)
+    # Shapes that an exporter wrote down are wrong once the quantiser has turned a matrix round.
+    del model.graph.value_info[:]
     # Unsigned: convolutions with signed weights have no kernel on a processor.
-    quantize_dynamic(source, target, weight_type=QuantType.QUInt8)
+    quantize_dynamic(model, target, weight_type=QuantType.QUInt8)
 
 
 def _move(source: str, target: Path) -> None:

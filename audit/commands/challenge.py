@@ -102,6 +102,7 @@ def _document(found: "Challenge", status: int) -> dict[str, object]:
         "rate_interval": found.rate_interval,
         "p_value": found.tests[0].p_accused,
         "tests": [dataclasses.asdict(test) for test in found.tests],
+        "untried": found.untried,
         "faults": found.faults,
         **({} if found.picks is None else {"line_up": _picks(found.picks)}),
         "models": [
@@ -197,6 +198,13 @@ def _print(found: "Challenge") -> None:
     )
     for test in found.tests:
         console.print(_told_test(test), markup=False, highlight=False)
+    if found.untried:
+        kinds = ", ".join(found.untried)
+        console.print(
+            f"Not tried, since too few of your models can be compared then: {kinds}.",
+            markup=False,
+            highlight=False,
+        )
     picks = found.picks
     if picks is not None:
         console.print(

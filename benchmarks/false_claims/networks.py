@@ -135,7 +135,8 @@ def train_population(
         controls=test.take(np.arange(100)),
         candidates=test.take(np.arange(100, len(test))),
         training=owner.take(np.arange(400)),
-        tuning=others.take(np.arange(800)),
+        # An owner has no image of a stranger's.
+        tuning=owner.take(np.arange(800, 1600)),
     )
 
 
