@@ -35,6 +35,7 @@ from audit.calibrating.claim_tests import (
     ClaimTest,
     claim_test,
     models_needed,
+    own_scores,
 )
 from audit.calibrating.line_up_picks import LineUpPicks, line_up_picks
 from audit.calibrating.lineages import declared_place, find_lineages
@@ -42,14 +43,10 @@ from audit.calibrating.model_folder import PanelRefusal, answered_labels, open_p
 from audit.calibrating.near_ones import near_ones, near_ones_fault
 from audit.errors import AuditError
 from audit.journal.journal import Journal
-from audit.scores.comparison import whole_scores
 from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, Verdict
 from audit.verdict.p_values import clopper_pearson, innocents_needed
 from audit.verdict.populations import populations
-
-_BY_LABELS = ("likelihood-ratio", "matching-rate", "trajectory-rate")
-"""Scores that every model gets from its labels alone, so that all can be compared."""
 
 
 class Finding(StrEnum):
@@ -86,7 +83,7 @@ class Challenge:
     tests: tuple[ClaimTest, ...]
     """By kind, the models as they are first."""
     untried: tuple[str, ...]
-    """Changes after which too few models can be compared."""
+    """Changes after which too few models can be compared, or that were not tried."""
     num_needed: int
     """Networks that it takes before a bundle can be said to stand."""
     rate_interval: tuple[float, float]
@@ -124,7 +121,7 @@ def challenge(
         run.ask(paths, Path(folder))
     models = _counted(bundle, run.models, root)
     counted = {model.path for model in models if model.same_as is None}
-    own = _own_scores(bundle)
+    own = own_scores(bundle)
     alpha = bundle.manifest.alpha
     changed = [_test(kind, made, counted, own, alpha) for kind, made in run.changed.items()]
     tests = [
@@ -268,14 +265,6 @@ def _counted(
         replace(model, same_as=models[first[number]].path) if number in first else model
         for number, model in enumerate(models)
     ]
-
-
-def _own_scores(bundle: BundleContents) -> NDArray[np.float64] | None:
-    """Return what the bundle's own innocents score, ``[n]``; None where nobody can compare."""
-    default = bundle.manifest.default_score
-    if default not in _BY_LABELS:
-        return None
-    return populations(bundle.manifest).innocent(whole_scores(bundle, default))
 
 
 def _test(

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.bundle.manifest import BundleContents
+from audit.scores.comparison import whole_scores
 from audit.verdict.p_values import binomial_tail
+from audit.verdict.populations import populations
 from audit.verdict.two_samples import exceedance_p_value, rank_sum_p_value
 
 SIGNIFICANCE = 0.05
@@ -25,6 +28,8 @@ NOTICED_RATE, NOTICED_WITH = 0.5, 0.95
 with this probability."""
 MIN_TESTED = 5
 """Of changed models; fewer that still can be compared tell nothing."""
+_BY_LABELS = ("likelihood-ratio", "matching-rate", "trajectory-rate")
+"""Scores that every model gets from its labels alone, so that all can be compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,14 @@ class ClaimTest:
         if self.p_above is None or self.kind != AS_THEY_ARE:
             return (self.p_accused,)
         return self.p_accused, self.p_above
+
+
+def own_scores(bundle: BundleContents) -> NDArray[np.float64] | None:
+    """Return what a bundle's own innocents score, ``[n]``; None where nobody can compare."""
+    default = bundle.manifest.default_score
+    if default not in _BY_LABELS:
+        return None
+    return populations(bundle.manifest).innocent(whole_scores(bundle, default))
 
 
 def claim_test(

@@ -201,7 +201,7 @@ def _print(found: "Challenge") -> None:
     if found.untried:
         kinds = ", ".join(found.untried)
         console.print(
-            f"Not tried, since too few of your models can be compared then: {kinds}.",
+            f"Not tried, or too few of your models can be compared then: {kinds}.",
             markup=False,
             highlight=False,
         )
