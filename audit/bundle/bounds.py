@@ -22,7 +22,5 @@ MAX_RADIUS = 32
 """Of 255: farther from its natural image than this, a trigger or query may be any image."""
 MAX_PICTURE_SHARE = 0.25
 """Of what sets derived models apart from innocents: no picture may carry more."""
-MAX_CLOCK_LEAD_S = 86_400
-"""By so much another machine's clock may be ahead."""
 
 Epsilon = Annotated[float, Field(ge=MIN_EPSILON, le=MAX_EPSILON)]

@@ -1,20 +1,17 @@
-"""Whether a bundle's claim is one that can be contested: dates, settings, models, evidence.
+"""Whether a bundle's claim is one that can be contested: settings, models, evidence.
 
 What is refused here would decide by the owner's word alone. It needs nobody's models; what only
 these can show is for `audit.calibrating.challenge`.
 """
 
-from datetime import UTC, datetime
-
 import numpy as np
 
-from audit.bundle.bounds import MAX_CLOCK_LEAD_S, MAX_PICTURE_SHARE, MAX_RADIUS
+from audit.bundle.bounds import MAX_PICTURE_SHARE, MAX_RADIUS
 from audit.bundle.manifest import Arrays, Manifest
 from audit.bundle.picture_shares import picture_shares
 from audit.errors import BundleError
 
 _RADII = ("trigger_radius", "query_radius")
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def check_claim(manifest: Manifest, arrays: Arrays) -> None:
@@ -27,24 +24,11 @@ def check_claim(manifest: Manifest, arrays: Arrays) -> None:
     Raises:
         BundleError: The first thing that does, by field.
     """
-    _check_created(manifest.created)
     _check_crafting(manifest)
     if manifest.default_score != "line-up":
         _check_roles(manifest)
     _check_twins(manifest, arrays)
     _check_pictures(manifest, arrays)
-
-
-def _check_created(created: str) -> None:
-    try:
-        time = datetime.strptime(created, _TIME).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise BundleError(f"created: expected a time that exists, got {created}") from error
-    if (time - datetime.now(UTC)).total_seconds() > MAX_CLOCK_LEAD_S:
-        raise BundleError(
-            f"created: expected a time that has been, got {created}; look at this machine's clock, "
-            "or ask the owner for a bundle with the right date"
-        )
 
 
 def _check_crafting(manifest: Manifest) -> None:
