@@ -123,6 +123,15 @@ def make_derived_pool(
         return comparable(students)
 
     copies, calibration = comparable(made.selection), comparable([*made.calibration, *served])
+    # A source that is in half precision already is its own half copy.
+    used = {model.weights_sha256: model.name for model in copies}
+    left_out += [
+        f"{model.name} has the weights of {used[model.weights_sha256]}, which shapes queries, and "
+        "takes no part"
+        for model in calibration
+        if model.weights_sha256 in used
+    ]
+    calibration = [model for model in calibration if model.weights_sha256 not in used]
     deployments = comparable(deployments) if with_copies else []
     # No kind of student serves both uses (`generator.pools.students`).
     students = taught(SELECTION, "students")

@@ -11,10 +11,11 @@ from generator.pools.derived import DerivedPool, make_derived_pool
 from generator.pools.mimics import MimicSettings, make_mimics
 from generator.pools.preconditions import comparable_models
 from generator.pools.references import torch_pool_model
+from generator.pools.removal import round_to_half
 from generator.pools.students import CALIBRATION, SELECTION
 from generator.settings import CraftSettings
 from generator.sources.contract import InputContract
-from generator.sources.source import Source
+from generator.sources.source import Normalised, Source
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,20 @@ def test_what_is_no_suspect_any_more_takes_no_part_and_is_named() -> None:
     assert left_out == [
         "turns at 250 (copy) gets 50% of the control images right, less than 70%, and takes no part"
     ]
+
+
+def test_a_half_copy_of_a_source_in_half_precision_does_not_set_its_own_threshold() -> None:
+    model = round_to_half(trained_net(1, tiny_images(300, 1)))
+    assert isinstance(model, Normalised)
+    rounded = Source(
+        model=model,
+        factory=tiny_net,
+        architecture="tiny",
+        weights_sha256="",
+        contract=InputContract(mean=MEAN, std=STD),
+    )
+    made = pool(rounded, student_epochs=0, min_control_agreement=0.5)
+    assert "half" not in {one.name for one in made.calibration}
+    assert any(told.startswith("half has the weights of source") for told in made.left_out)
+    shaping = {one.weights_sha256 for one in made.copies}
+    assert not shaping & {one.weights_sha256 for one in made.calibration}
