@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.class_words import WordReader, WordRules
 from adapters.suspect import REFUSED, OtherTaskError, SuspectConfigError, SuspectError
 
 MIN_PROBABILITY = 1e-12
@@ -74,6 +75,8 @@ class ClassMap:
     """Classes that one label stands for, rising, where there are several."""
     merged: Groups = ()
     """Classes that count as one, each group by its first."""
+    words: WordReader | None = field(default=None, compare=False)
+    """Reads labels that come as words; absent where they have to be as the map has them."""
 
     @property
     def num_classes(self) -> int:
@@ -85,6 +88,16 @@ class ClassMap:
         first = {index: group[0] for group in groups for index in group}
         classes = {label: first.get(index, index) for label, index in self.classes.items()}
         return replace(self, classes=classes, merged=groups)
+
+    def reading(self, rules: WordRules) -> "ClassMap":
+        """Return the map for labels that come as words.
+
+        Raises:
+            SuspectConfigError: A name would stand for two classes.
+        """
+        labels = {**dict.fromkeys(self.refusals, REFUSED), **self.classes}
+        words = WordReader(rules, labels, self.names, accepts_index=self.accepts_index)
+        return replace(self, words=words)
 
     def class_of(self, label: Label) -> int:
         """Return the class, or `REFUSED` where the vendor gave none.

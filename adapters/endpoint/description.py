@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from adapters.class_words import WordRules
 from adapters.endpoint.local_access import LocalAccess
 from adapters.endpoint.secrets import Auth, Credential, HeaderName, read_secret
 from adapters.endpoint.wire_format import WireFormat
@@ -123,6 +124,16 @@ class EndpointDescription(FrozenModel, ABC):
     @property
     def sends_pixels(self) -> bool:
         """Whether images leave as arrays of numbers instead of image files."""
+        return False
+
+    @property
+    def words(self) -> WordRules | None:
+        """How labels that come as words are read; None where they are used as they come."""
+        return None
+
+    @property
+    def names_classes(self) -> bool:
+        """Whether requests name the classes, so that the bundle's are needed to ask."""
         return False
 
     @property

@@ -47,6 +47,8 @@ def open_endpoint(
             )
         changed = {"requests_per_second": requests_per_second}
         description = description.model_copy(update=changed)
+    if description.names_classes and description.class_names is None and bundle_classes:
+        description = description.model_copy(update={"class_names": tuple(bundle_classes)})
     url = description.url
     access = LocalAccess(folder=path.parent, origin=origin_of(url), grants=grants)
     try:
@@ -54,6 +56,8 @@ def open_endpoint(
         secret = description.credential(access)
         authorities = _ca_bundle(description, access, ca_bundle)
         classes = class_map(description.class_names, bundle_classes, description.refusals)
+        if description.words is not None:
+            classes = classes.reading(description.words)
     except NotGrantedError as error:
         raise NotGrantedError(f"{path}: {error}", error.needs) from error
     except SuspectConfigError as error:

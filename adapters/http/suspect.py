@@ -28,10 +28,10 @@ from adapters.endpoint.grants import NOTHING, Grants
 from adapters.endpoint.secrets import Credential
 from adapters.endpoint.wire_format import (
     AskAgainError,
-    Label,
     WireAnswer,
     WireRequest,
 )
+from adapters.http.answer_meaning import AnswerReader, UnclearAnswers, in_labels
 from adapters.http.circuit_breaker import CircuitBreaker
 from adapters.http.rate_limit import RateLimiter
 from adapters.http.rate_limit_file import SharedPace, shared_pace_path
@@ -182,6 +182,11 @@ class HttpEndpoint:
         """
         self._transport.look_up()
 
+    @property
+    def unclear(self) -> tuple[UnclearAnswers, ...]:
+        """Return what answers in words could not be understood since `watch`."""
+        return self._reader.unclear
+
     def show(self, on_exchange: Callable[[WireRequest, RawAnswer], None] | None) -> None:
         """Call this with each request and the answer to it, before anybody looks at it."""
         self._sender.on_exchange = on_exchange
@@ -208,7 +213,8 @@ class HttpEndpoint:
             raw: An answer, which shows whether the vendor answers with integers.
             num_images: That were asked then.
         """
-        labels = self._format.decode(raw.body, raw.headers, num_images).labels
+        answer = self._format.decode(raw.body, raw.headers, num_images)
+        labels = in_labels(answer, self._classes).labels
         by_index = any(isinstance(label, int) for label in labels)
         return self._classes.in_order(order, by_index=by_index)
 
@@ -325,7 +331,7 @@ class HttpEndpoint:
                 # Before any class was named, another name is a mistake in the map.
                 if not self._witness.is_known or not self._answers_others(images, numbers):
                     raise
-                self._no_classes.add(error.label)
+                self._reader.take_for_refusal(error.label)
 
     def _answers_others(self, images: NDArray[np.uint8], numbers: Iterator[int]) -> bool:
         """Return whether another image is answered now, in one attempt."""
@@ -357,6 +363,8 @@ class HttpEndpoint:
         self._is_closed = True
         self.stop()
         self._transport.close()
+        if self._classes.words is not None:
+            self._classes.words.close()
         if self._pace is not None:
             self._pace.close()
 
@@ -366,34 +374,17 @@ class HttpEndpoint:
             self._end.set()
         self._breaker = CircuitBreaker(self._description.max_failures, has_answered=has_answered)
         self._witness = Witness()
-        self._no_classes: set[Label] = set()
+        self._reader = AnswerReader(self._mask)
         self._sender.limiter = self._new_limiter()
 
     def _new_limiter(self) -> RateLimiter:
         return RateLimiter(self._description.requests_per_second, self._end, self._pace)
 
     def _predictions(self, answer: WireAnswer) -> Predictions:
-        self._classes.require_apart(answer.repeated, answer.listed, answer.num_listed)
-        labels = [self._class_of(label) for label in answer.labels]
-        log_probabilities = None
-        # What merged classes have between them, the calibration models' answers do not tell.
-        if answer.scores is not None and not self._classes.merged:
-            kind = answer.scores_kind
-            rows = [
-                self._classes.told_log_probabilities(scores)
-                if kind == "top_k"
-                else self._classes.log_probabilities(scores, kind)
-                for scores in answer.scores
-            ]
-            log_probabilities = np.stack(rows)  # N times [K] -> [N, K]
-        return Predictions(
-            labels=np.array(labels, dtype=np.int64),
-            log_probabilities=log_probabilities,
-            metadata=self._sender.shown(answer.metadata),
-        )
-
-    def _class_of(self, label: Label) -> int:
-        return REFUSED if label in self._no_classes else self._classes.class_of(label)
+        is_known = self._witness.is_known
+        predictions = self._reader.predictions(answer, self._classes, has_understood=is_known)
+        metadata = self._sender.shown(answer.metadata)
+        return dataclasses.replace(predictions, metadata=metadata)
 
     def _mask(self, text: str) -> str:
         return self._secret.mask(text) if self._secret else text

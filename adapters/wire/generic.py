@@ -1,10 +1,12 @@
 """The wire format ``generic``: the endpoint file spells out the request and the answer.
 
 The body is JSON with a placeholder, the bytes of the image, or a multipart form; the label
-is found by a JMESPath expression (https://jmespath.org/specification.html).
+is found by a JMESPath expression (https://jmespath.org/specification.html) in JSON or XML, or is
+the text that comes back.
 """
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,9 +16,10 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 from urllib3.filepost import encode_multipart_formdata
 
+from adapters.class_words import WordRules
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.wire_format import Label, Scores, WireAnswer, WireRequest
-from adapters.payload.answer_rows import kind_of
+from adapters.payload.answer_rows import capability_of, kind_of
 from adapters.payload.image_encoding import MIME_TYPES, encode
 from adapters.payload.image_request import BOUNDARY
 from adapters.payload.json_answer import read_json
@@ -24,6 +27,9 @@ from adapters.payload.json_body import nested_numbers
 from adapters.payload.json_template import JsonTemplate, parse_template
 from adapters.payload.open_server import compiled, metadata, search
 from adapters.payload.tensor_table import TensorTable
+from adapters.payload.text_answer import json_within, read_text, read_xml
+from adapters.payload.words_table import WordsTable
+from adapters.payload.written_number import written_number
 from adapters.strict_model import FrozenModel
 from adapters.suspect import Capability, SuspectError
 
@@ -48,6 +54,8 @@ template = '{"image": "{{image_base64_png}}"}'    # JSON around the image file i
 [answer]
 label = "predictions[0].label" # JMESPath to the class name or its index
 # scores = "probabilities"     # JMESPath to all probabilities, if the vendor gives them
+# read = "text"                # the answer is the label, in words; or "xml"
+# find = "within"              # a sentence may stand around the name of the class
 # metadata = { version = "model.version" }
 """
 
@@ -92,30 +100,57 @@ class Request(FrozenModel):
         return "{{" + ARRAY + "}}" in text
 
 
-class Answer(FrozenModel):
+class Answer(WordsTable):
     """Where the answer says what."""
 
-    label: str
+    read: Literal["json", "text", "xml"] = Field(
+        default="json", exclude_if=lambda read: bool(read == "json")
+    )
+    """What comes back; a plain text is the label itself."""
+    inside: str | None = Field(default=None, exclude_if=lambda inside: inside is None)
+    """JMESPath to a text that holds the JSON in which `label` and `scores` look."""
+    label: str | None = None
     """JMESPath of the class: a name, an index or null. With `batch_size` > 1 a list of them:
-    ``map(&label, out)`` keeps refusals in it, ``out[].label`` drops them."""
+    ``map(&label, out)`` keeps refusals in it, ``out[].label`` drops them. Absent beside `scores`:
+    the class with the largest."""
     scores: str | None = None
-    """JMESPath of the K probabilities, as a list or as an object by label."""
+    """JMESPath of the K probabilities: a list, an object by label, or objects of label and
+    score."""
+    kind: Literal["probabilities", "logits", "top_k"] = Field(
+        default="probabilities", exclude_if=lambda kind: bool(kind == "probabilities")
+    )
+    """What `scores` are; ``top_k``: some classes may be left out."""
     metadata: dict[str, str] = Field(default_factory=dict)
     """Name -> JMESPath of what the server says about itself, such as a model version."""
 
-    @field_validator("label", "scores")
+    @field_validator("label", "scores", "inside")
     @classmethod
-    def _compiles(cls, expression: str | None) -> str | None:
+    def _compiled(cls, expression: str | None) -> str | None:
         if expression is not None:
             compiled(expression)
         return expression
 
     @field_validator("metadata")
     @classmethod
-    def _compile(cls, expressions: dict[str, str]) -> dict[str, str]:
+    def _all_compiled(cls, expressions: dict[str, str]) -> dict[str, str]:
         for expression in expressions.values():
             compiled(expression)
         return expressions
+
+    @model_validator(mode="after")
+    def _says_where(self) -> "Answer":
+        is_text = self.read == "text" and self.inside is None
+        if is_text and (self.label is not None or self.scores is not None):
+            raise ValueError(
+                "label: expected none of label and scores beside read = text, which is the label"
+            )
+        if is_text and self.metadata:
+            raise ValueError("metadata: expected none beside read = text, got some")
+        if not is_text and self.label is None and self.scores is None:
+            raise ValueError("label: expected an expression for label, scores or both, got neither")
+        if self.kind != "probabilities" and self.scores is None:
+            raise ValueError("kind: expected scores beside it, got none")
+        return self
 
 
 class Description(EndpointDescription):
@@ -130,6 +165,17 @@ class Description(EndpointDescription):
     def sends_pixels(self) -> bool:
         """Whether images leave as numbers."""
         return self.request.has_array
+
+    @property
+    def words(self) -> WordRules | None:
+        """How labels that come as words are read."""
+        return self.answer.rules(is_text=self.answer.read != "json" or bool(self.answer.inside))
+
+    @model_validator(mode="after")
+    def _one_text_for_one_image(self) -> "Description":
+        if self.answer.read == "text" and self.request.batch_size > 1:
+            raise ValueError("request.batch_size: expected 1 beside answer.read = text, got more")
+        return self
 
     @model_validator(mode="after")
     def _template_fits(self) -> "Description":
@@ -168,9 +214,8 @@ class GenericFormat:
     @property
     def capability(self) -> Capability:
         """Say how much an answer tells."""
-        if self.description.answer.scores is not None:
-            return Capability.PROBABILITIES
-        return Capability.LABELS
+        answer = self.description.answer
+        return Capability.LABELS if answer.scores is None else capability_of(answer.kind)
 
     def encode(self, images: NDArray[np.uint8]) -> WireRequest:
         """Build the request for ``[N, H, W, C]``."""
@@ -207,17 +252,40 @@ class GenericFormat:
 
     def decode(self, body: bytes, headers: Mapping[str, str], num_images: int) -> WireAnswer:
         """Read labels, and scores where the file says where they are."""
-        answer, document = self.description.answer, read_json(body)
-        labels = self._per_image(search(answer.label, document), "label", num_images)
+        answer = self.description.answer
+        document, told = self._document(body, headers)
         scores: tuple[Scores, ...] | None = None
         if answer.scores is not None:
             found = self._per_image(search(answer.scores, document), "scores", num_images)
             scores = tuple(_scores(value) for value in found)
+        if answer.label is not None:
+            labels = self._per_image(search(answer.label, document), "label", num_images)
+            named = tuple(_label(value) for value in labels)
+        elif scores is not None:
+            named = tuple(_best(each) for each in scores)
+        else:
+            named = (str(document),)
         return WireAnswer(
-            labels=tuple(_label(value) for value in labels),
+            labels=named,
             scores=scores,
-            metadata=metadata(answer.metadata, document),
+            scores_kind=answer.kind,
+            metadata=metadata(answer.metadata, told),
         )
+
+    def _document(self, body: bytes, headers: Mapping[str, str]) -> tuple[Any, Any]:
+        """Return in what labels are looked for, and in what the server's words about itself."""
+        answer = self.description.answer
+        whole: Any
+        match answer.read:
+            case "json":
+                whole = read_json(body)
+            case "xml":
+                whole = read_xml(body)
+            case "text":
+                whole = read_text(body, headers)
+        if answer.inside is None:
+            return whole, whole
+        return json_within(search(answer.inside, whole)), whole
 
     def _per_image(self, value: Any, what: str, num_images: int) -> list[Any]:
         """Return one value per image; a list in the answer counts as such only in batches."""
@@ -246,12 +314,27 @@ def _label(value: Any) -> Label:
 
 
 def _scores(value: Any) -> Scores:
-    numbers = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list) or not all(
-        type(item) in (int, float) for item in numbers
-    ):
+    if isinstance(value, list) and value and all(_is_pair(item) for item in value):
+        value = {item["label"]: item["score"] for item in value}
+    is_named = isinstance(value, dict)
+    listed = list(value.values()) if is_named else value
+    numbers = [written_number(item) for item in listed] if isinstance(listed, list) else [None]
+    if any(number is None for number in numbers):
         raise SuspectError(
             "answer.scores: expected a list of numbers or an object of label to number, "
             f"got {kind_of(value)}"
         )
-    return value if isinstance(value, dict) else tuple(value)
+    told = tuple(number for number in numbers if number is not None)
+    return dict(zip(value, told, strict=True)) if is_named else told
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("label"), str) and "score" in item
+
+
+def _best(scores: Scores) -> Label:
+    """Return the label with the largest score, the first of equals; None where one is no number."""
+    pairs = list(scores.items() if isinstance(scores, Mapping) else enumerate(scores))
+    if not all(math.isfinite(score) for _, score in pairs):
+        return None
+    return max(pairs, key=lambda pair: pair[1], default=(None, 0.0))[0]

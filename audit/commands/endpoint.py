@@ -233,6 +233,10 @@ def _print(found: "EndpointCheck") -> None:
             click.echo(f"             {doubt}")
     if found.num_refused:
         click.echo(f"refused      {found.num_refused} images got no class")
+    for unclear in found.unclear:
+        click.echo(f"unclear      {unclear.num} answers {unclear.doubt}, and count as refused:")
+        for example in unclear.examples:
+            click.echo(f"             {example!r}")
     click.echo(
         f"latency      median {_duration(found.latency_median_s)}, 95th percentile "
         f"{_duration(found.latency_p95_s)} ({_asked(found)})"

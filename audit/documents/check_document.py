@@ -79,6 +79,14 @@ class CheckedAlteration(FrozenModel):
     ]
 
 
+class CheckedUnclear(FrozenModel):
+    """Answers in words that could not be understood; they count as refused."""
+
+    reason: Annotated[str, Field(description="In words that follow 'answers'.")]
+    num: int
+    examples: Annotated[list[str], Field(description="The first different ones, shortened.")]
+
+
 class WholeAudit(FrozenModel):
     """What an audit takes at most, without retries."""
 
@@ -110,6 +118,7 @@ class CheckDocument(FrozenModel):
     advice: Annotated[
         str | None, Field(description="What the answers tell beyond what the file uses.")
     ]
+    unclear: list[CheckedUnclear]
     alterations: list[CheckedAlteration]
     notes: list[str]
     request: Annotated[
@@ -155,6 +164,10 @@ def check_document(endpoint: HttpEndpoint, found: EndpointCheck) -> CheckDocumen
         ),
         capability=found.capability.name.lower(),
         advice=found.advice,
+        unclear=[
+            CheckedUnclear(reason=each.doubt, num=each.num, examples=list(each.examples))
+            for each in found.unclear
+        ],
         alterations=[CheckedAlteration(**asdict(each)) for each in found.alterations],
         notes=list(found.notes),
         request=request_lines(endpoint, found.exchange),

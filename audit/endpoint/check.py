@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.attempts import Attempt, AttemptEnd, Result
-from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.wire_format import WireRequest
+from adapters.http.answer_meaning import UnclearAnswers
 from adapters.http.suspect import HttpEndpoint
 from adapters.http.transport import RawAnswer
 from adapters.narrowed import Relabelled, reordered
@@ -26,6 +26,7 @@ from audit.asking.cost import Estimate, estimate
 from audit.asking.plan import Plan, QuestionGroup, make_plan, scores_to_ask
 from audit.bundle.manifest import BundleContents, min_control_accuracy
 from audit.endpoint.altered_images import Alteration, alterations_of
+from audit.endpoint.notes import endpoint_notes
 from audit.errors import AuditError
 from audit.verdict.control_confusion import control_confusion
 from audit.verdict.p_values import clopper_pearson
@@ -71,6 +72,8 @@ class EndpointCheck:
     capability: Capability
     advice: str | None
     """What the answers tell beyond what the endpoint file uses."""
+    unclear: tuple[UnclearAnswers, ...]
+    """Answers in words that could not be understood; they count as refused."""
     alterations: tuple[Alteration, ...]
     notes: tuple[str, ...]
     exchange: Exchange
@@ -201,7 +204,7 @@ def check_endpoint(
     endpoint.watch(watcher)
     endpoint.show(watcher.show)
     predictions = _asked(endpoint, controls[indices], watcher)
-    order, notes = None, list(_notes(bundle, endpoint.description))
+    order, notes = None, list(endpoint_notes(bundle, endpoint.description))
     suspect: Suspect = endpoint
     if infer_classes:
         try:
@@ -211,6 +214,7 @@ def check_endpoint(
         except AuditError as error:
             notes.append(str(error))
     labels = np.concatenate([each.labels for each in predictions])
+    unclear = endpoint.unclear  # alterations are asked on purpose to see what they break
     latencies_s, num_requests = list(watcher.latencies_s), watcher.num_requests
     exchanges = list(watcher.exchanges)
     correct = labels == truth[indices]
@@ -251,6 +255,7 @@ def check_endpoint(
         latency_p95_s=float(np.percentile(latencies_s, 95, method="inverted_cdf")),
         capability=endpoint.capability,
         advice=_advice(endpoint, exchanges),
+        unclear=unclear,
         alterations=alterations,
         notes=tuple(notes),
         exchange=exchanges[0],
@@ -359,35 +364,3 @@ def _advice(endpoint: HttpEndpoint, exchanges: list[Exchange]) -> str | None:
             'logits, kind = "logits" under [answer] would use them.'
         )
     return None
-
-
-def _notes(bundle: BundleContents, description: EndpointDescription) -> tuple[str, ...]:
-    notes = []
-    task = bundle.manifest.task
-    height, width = description.image.size or (task.height, task.width)
-    if (height, width) != (task.height, task.width):
-        notes.append(
-            f"Images are resized from {task.height}x{task.width} to {height}x{width} before they "
-            "leave (image.size), and triggers lose some of what they are made of."
-        )
-    below = getattr(description, "upscales_below", 0)
-    if min(height, width) < below:
-        notes.append(
-            f"The vendor scales images under {below} pixels up, and these have {height}x{width}: "
-            "what it does to them is part of what is asked."
-        )
-    if description.image.encoding == "jpeg":
-        notes.append(f"The endpoint file says JPEG. {_capital(_jpeg_warning())}")
-    if description.sends_secret_in_the_clear:
-        notes.append("Credentials travel over plain HTTP, which everyone on the way can read.")
-    return tuple(notes)
-
-
-def _jpeg_warning() -> str:
-    from adapters.http.suspect import JPEG_WARNING
-
-    return f"{JPEG_WARNING}."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -63,6 +63,10 @@ RIGHT: dict[str, Any] = {
     "azure_custom_vision": {"predictions": [{"tagName": "cat", "probability": 0.9}]},
     "azure_ml": [[0.1, 0.2, 0.7]],
     "bentoml": {"label": "cat", "score": 0.5},
+    "chat_completions": {
+        "choices": [{"message": {"content": "A cat."}, "finish_reason": "stop"}],
+        "model": "m",
+    },
     "clarifai": {
         "status": {"code": 10000},
         "outputs": [
@@ -74,6 +78,7 @@ RIGHT: dict[str, Any] = {
     "kserve_v1": {"predictions": [[0.1, 0.2, 0.7]]},
     "litserve": {"output": 1},
     "mlflow": {"predictions": {"p": [[0.1, 0.2, 0.7]]}},
+    "ollama": {"model": "m", "message": {"content": "A cat."}, "done": True},
     "open_inference_v2": {
         "id": "a",
         "outputs": [{"name": "p", "shape": [1, 3], "datatype": "FP32", "data": [0.1, 0.2, 0.7]}],
