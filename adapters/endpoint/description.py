@@ -235,8 +235,8 @@ class EndpointDescription(FrozenModel, ABC):
         for name, _ in parse_qsl(parts.query, keep_blank_values=True):
             if _SECRET_WORD.search(name.lower()):
                 raise ValueError(
-                    f"expected no secret in it, got the query field {name!r}; name the secret "
-                    "under [auth] and send it in a header"
+                    f"expected no secret in it, got the query field {name!r}; name the place of "
+                    f"the secret under [auth], with query = {name!r}"
                 )
         return url
 

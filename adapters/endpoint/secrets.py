@@ -1,12 +1,13 @@
 """The one place where a secret is held and masked; `local_access` is the one where it is read.
 
-A `Secret` prints as ``***`` wherever it goes; only `Secret.header_value` gives it away, to the
-code that writes the request.
+A `Secret` prints as ``***`` wherever it goes; only `Secret.headers_for` gives it away, to the code
+that writes the request.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
+from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
@@ -16,15 +17,24 @@ from adapters.endpoint.wire_format import WireRequest
 from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectConfigError
 
+_NOT_IN_COOKIES = frozenset(' ",;\\')
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 
 
+QUERY = ":query"
+"""Pseudo-header of what is added to the query of the request line; it is never a header."""
+
+
 class Auth(FrozenModel):
-    """Where the secret lies, and the header that carries it."""
+    """Where the secret lies, and the header, query field or cookie that carries it."""
 
     header: HeaderName = "Authorization"
     scheme: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")] = ""
     """Word before the secret, such as ``Bearer``; empty for none."""
+    query: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]+$")] | None = None
+    """Field of the address's query that carries it instead of the header."""
+    cookie: HeaderName | None = None
+    """Cookie that carries it instead of the header."""
     env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """Environment variable that holds the secret."""
     file: Annotated[str, Field(min_length=1)] | None = None
@@ -37,12 +47,33 @@ class Auth(FrozenModel):
             raise ValueError(f"expected one of env and file, got {found}")
         return self
 
+    @model_validator(mode="after")
+    def _one_carrier(self) -> "Auth":
+        carriers = {"header", "query", "cookie"} & self.model_fields_set
+        if len(carriers) > 1:
+            raise ValueError(f"expected one of {' and '.join(sorted(carriers))}, got both")
+        if self.scheme and carriers & {"query", "cookie"}:
+            raise ValueError("scheme: expected none beside query or cookie, got one")
+        return self
+
+    @property
+    def carrier(self) -> str:
+        """Return what carries the secret, for people."""
+        if self.query is not None:
+            return f"the query field {self.query}"
+        if self.cookie is not None:
+            return f"the cookie {self.cookie}"
+        return f"the header {self.header}"
+
 
 class Credential(Protocol):
     """What proves to a server who is asking; prints without what must stay secret."""
 
     def headers_for(self, request: WireRequest) -> Mapping[str, str]:
-        """Return the headers that prove it for one request, in the clear; called per attempt."""
+        """Return the headers that prove it for one request, in the clear; called per attempt.
+
+        What belongs into the query of the request line stands under `QUERY`.
+        """
         ...
 
     def mask(self, text: str) -> str:
@@ -56,27 +87,30 @@ class Credential(Protocol):
 
 @dataclass(frozen=True)
 class Secret:
-    """A credential, the word that goes before it, and the header that carries both."""
+    """A credential, and how a request carries it."""
 
     _value: str = field(repr=False)
-    _scheme: str = ""
-    _header: str = "Authorization"
-
-    def header_value(self) -> str:
-        """Return what the header carries, in the clear."""
-        return f"{self._scheme} {self._value}".lstrip()
+    _auth: Auth
 
     def headers_for(self, request: WireRequest) -> Mapping[str, str]:
         """Return the header that carries the secret."""
-        return {self._header: self.header_value()}
+        return self._carried(self._value, quote(self._value, safe=""))
 
     def shown_headers(self) -> dict[str, str]:
         """Return the header with ``***`` in the place of the secret."""
-        return {self._header: f"{self._scheme} {MASK}".lstrip()}
+        return self._carried(MASK, MASK)
 
     def mask(self, text: str) -> str:
         """Return ``text`` with the secret, however it is written, replaced by ``***``."""
         return masked(text, (self._value,))
+
+    def _carried(self, value: str, quoted: str) -> dict[str, str]:
+        auth = self._auth
+        if auth.query is not None:
+            return {QUERY: f"{auth.query}={quoted}"}
+        if auth.cookie is not None:
+            return {"Cookie": f"{auth.cookie}={value}"}
+        return {auth.header: f"{auth.scheme} {value}".lstrip()}
 
 
 def read_secret(auth: Auth, access: LocalAccess) -> Secret:
@@ -90,7 +124,7 @@ def read_secret(auth: Auth, access: LocalAccess) -> Secret:
         NotGrantedError: Nobody allowed it for this host.
         SuspectConfigError: Not there, readable by others, or no text that a header can carry.
     """
-    use = f"in the header {auth.header}"
+    use = f"in {auth.carrier}"
     if auth.env is not None:
         place = f"auth.env: expected a secret in the environment variable {auth.env}"
         (found,) = access.variables([auth.env], use)
@@ -102,4 +136,6 @@ def read_secret(auth: Auth, access: LocalAccess) -> Secret:
     value = found.strip()
     if not value or not value.isascii() or not value.isprintable():
         raise SuspectConfigError(f"{place}, got no single line of printable ASCII")
-    return Secret(value, auth.scheme, auth.header)
+    if auth.cookie is not None and set(value) & _NOT_IN_COOKIES:
+        raise SuspectConfigError(f"{place} without blanks, quotes, commas and semicolons")
+    return Secret(value, auth)

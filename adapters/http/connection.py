@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from adapters.endpoint.secrets import QUERY
 from adapters.http.answer_reader import WholeAnswer, read_answer
 
 _NO_RETRIES = urllib3.Retry(False, redirect=False)
@@ -164,6 +165,10 @@ def request_head(method: str, url: str, headers: Mapping[str, str], body_bytes: 
         >>> request_head("POST", "/v1", {"Host": "vendor.example"}, 2)
         b'POST /v1 HTTP/1.1\r\nHost: vendor.example\r\nContent-Length: 2\r\n\r\n'
     """
+    if QUERY in headers:  # a secret: nobody else has seen the whole address
+        query = headers[QUERY]
+        url += f"{'&' if '?' in url else '?'}{query}"
+        headers = {name: value for name, value in headers.items() if name != QUERY}
     lines = [f"{name}: {value}" for name, value in headers.items()]
     # One search over all lines instead of one for each; a NUL inside of one shows in their number.
     head = "\0".join([f"{method} {url} HTTP/1.1", *lines, f"Content-Length: {body_bytes}"])

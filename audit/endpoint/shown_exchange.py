@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from adapters.endpoint import masking
+from adapters.endpoint.secrets import QUERY
 from adapters.http.server_identity import presentable
 from adapters.http.suspect import HttpEndpoint
 from adapters.payload.open_inference import LENGTH_HEADER, number_of_bytes
@@ -21,9 +22,10 @@ def request_lines(endpoint: HttpEndpoint, exchange: Exchange) -> list[str]:
     """Return the request: its line, its headers with secrets masked, its body cut."""
     request = exchange.request
     headers = endpoint.shown_headers(request)
+    query = headers.pop(QUERY, "")
     kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     return [
-        f"{request.method} {endpoint.description.public_url}",
+        f"{request.method} {endpoint.description.public_url}{'?' if query else ''}{query}",
         *(f"{name}: {value}" for name, value in headers.items()),
         "",
         _shown(endpoint, request.body, kind, headers),

@@ -49,6 +49,64 @@ def test_the_secret_travels_in_its_header(
     assert server.received[0].headers[header] == value
 
 
+@pytest.mark.parametrize(("tail", "before"), [("", "?"), ("?team=blue", "?team=blue&")])
+def test_the_secret_may_travel_in_the_query(
+    tmp_path: Path, tail: str, before: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    table = '[auth]\nquery = "api_key"\nenv = "VENDOR_KEY"'
+    with scripted_server() as server:
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url + tail, tables=table))
+        for _ in range(2):  # a new connection, and one that is there
+            endpoint.predict(IMAGE)
+        endpoint.close()
+    asked = {(received.path, received.headers.get(":query")) for received in server.received}
+    assert asked == {(f"/classify{before}api_key={ENCODED}", None)}
+    assert SECRET not in caplog.text
+    assert ENCODED not in caplog.text  # urllib3 writes the address that it asks into its log
+
+
+def test_no_error_of_a_connection_shows_the_query(tmp_path: Path) -> None:
+    table = '[auth]\nquery = "api_key"\nenv = "VENDOR_KEY"'
+    path = endpoint_file(tmp_path, "http://127.0.0.1:1/", "retries = 0", table)
+    endpoint = open_allowed(path)
+    with pytest.raises(SuspectError) as error:
+        endpoint.predict(IMAGE)
+    endpoint.close()
+    told = "".join(traceback.format_exception(error.value))
+    assert SECRET not in told
+    assert ENCODED not in told
+
+
+def test_the_secret_may_travel_in_a_cookie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = '[auth]\ncookie = "session"\nenv = "VENDOR_KEY"'
+    with scripted_server() as server:
+        endpoint = open_allowed(endpoint_file(tmp_path, server.url, tables=table))
+        endpoint.predict(IMAGE)
+        endpoint.close()
+    assert server.received[0].headers["Cookie"] == f"session={SECRET}"
+    monkeypatch.setenv("VENDOR_KEY", "sk-live; admin=1")
+    with pytest.raises(SuspectConfigError, match="without blanks, quotes, commas and semicolons"):
+        open_allowed(endpoint_file(tmp_path, "http://127.0.0.1:1/", tables=table))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('query = "key"\ncookie = "key"', "auth: expected one of cookie and query, got both"),
+        ('query = "key"\nscheme = "Bearer"', "auth.scheme: expected none beside query or cookie"),
+        ('query = "a&b"', "auth.query: expected"),
+    ],
+)
+def test_a_secret_has_one_carrier(tmp_path: Path, table: str, message: str) -> None:
+    with pytest.raises(SuspectConfigError, match=message):
+        open_allowed(
+            endpoint_file(
+                tmp_path, "http://127.0.0.1:1/", tables=f'[auth]\nenv = "VENDOR_KEY"\n{table}'
+            )
+        )
+
+
 def test_a_private_file_may_hold_the_secret(tmp_path: Path) -> None:
     secret_path = tmp_path / "vendor.key"
     secret_path.write_text(SECRET + "\n")

@@ -151,7 +151,7 @@ def test_scores_become_log_probabilities_in_the_order_of_the_bundle(ask: Ask, bo
         ("[0.5, 0.5]", "scores: expected 3 probabilities, got 2; an audit needs all classes"),
         ("[50, 25, 25]", "scores: expected probabilities that add up to 1, got a sum of 100"),
         ("[1.5, -0.5, 0]", "scores: expected probabilities that add up to 1"),
-        ('["0.5", 0, 0.5]', "answer.scores: expected a list of numbers or an object"),
+        ('["half", 0, 0.5]', "answer.scores: expected a list of numbers or an object"),
         ("null", "answer.scores: expected a list of numbers or an object .*, got null"),
         ('{"cat": 0.5, "dog": 0.5, "cow": 0}', "scores: expected 3 probabilities, got 2"),
     ],
