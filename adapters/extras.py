@@ -19,6 +19,7 @@ _LIBRARIES = {
     "transformers": ("transformers", "zoo"),
     "textual_serve": ("textual-serve", "serve"),
     "torch": ("PyTorch", "generator"),
+    "yaml": ("PyYAML", "openapi"),
 }
 """What people call a module, and its extra in pyproject.toml."""
 

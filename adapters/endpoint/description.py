@@ -28,7 +28,8 @@ from adapters.endpoint.wire_format import WireFormat
 from adapters.strict_model import FrozenModel
 from adapters.tariff import ChargedFor, SpendingLimits, Tariff
 
-_SECRET_WORD = re.compile(r"auth|cookie|token|secret|passw|credential|signature|(^|[-_])sig$|key$")
+SECRET_WORD = re.compile(r"auth|cookie|token|secret|passw|credential|signature|(^|[-_])sig$|key$")
+"""In the names of headers and query fields that carry a secret."""
 _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
 _PACE = (
     "auth",
@@ -233,7 +234,7 @@ class EndpointDescription(FrozenModel, ABC):
         if parts.fragment:
             raise ValueError("expected no #fragment in it; leave it out")
         for name, _ in parse_qsl(parts.query, keep_blank_values=True):
-            if _SECRET_WORD.search(name.lower()):
+            if SECRET_WORD.search(name.lower()):
                 raise ValueError(
                     f"expected no secret in it, got the query field {name!r}; name the place of "
                     f"the secret under [auth], with query = {name!r}"
@@ -244,7 +245,7 @@ class EndpointDescription(FrozenModel, ABC):
     @classmethod
     def _harmless_headers(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if _SECRET_WORD.search(name.lower()):
+            if SECRET_WORD.search(name.lower()):
                 raise ValueError(
                     f"expected nothing secret, got {name!r}; name the secret under [auth]"
                 )

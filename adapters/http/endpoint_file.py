@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,6 +21,9 @@ import adapters.wire
 from adapters.endpoint.description import ALLOW_PLAIN_HTTP, EndpointDescription
 from adapters.suspect import SuspectConfigError
 
+FILL_IN = "FILL_IN"
+"""Begins what the writer of a file has left to its user."""
+_LEFT = re.compile(rf"{FILL_IN}(?:_(\w+)|:\s*([^\"\\\n]*))?")
 MAX_FILE_BYTES = 1 << 20
 _NEVER_SHOWN = frozenset({"url", "auth", "aws", "headers"})
 _NAMED_FIELD = re.compile(r"([a-z_.]+): ")
@@ -55,12 +58,29 @@ def read_endpoint_file(path: Path, *, allow_plain_http: bool = False) -> Endpoin
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SuspectConfigError(f"{path}: expected TOML, got a mistake: {error}") from error
+    if left := [*_left_to_fill_in(fields)]:
+        lines = [f"{_where(path, line_of(text, keys))}: {told}" for keys, told in left]
+        raise SuspectConfigError("\n".join(lines))
     description = _description_of(fields, text, path)
     try:
         return description.model_validate(fields, context={ALLOW_PLAIN_HTTP: allow_plain_http})
     except ValidationError as error:
         messages = [_sentence(detail, description, text, path) for detail in error.errors()]
         raise SuspectConfigError("\n".join(messages)) from None
+
+
+def _left_to_fill_in(
+    value: Any, keys: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Return the fields that still say so, and what goes there."""
+    if isinstance(value, str):
+        for found in _LEFT.finditer(value):
+            told = (found[1] or "").replace("_", " ") or (found[2] or "").strip() or "a value"
+            yield keys, f"{'.'.join(keys)}: left to fill in: {told}"
+    elif isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else ((None, each) for each in value)
+        for key, item in items:
+            yield from _left_to_fill_in(item, keys if key is None else (*keys, str(key)))
 
 
 def _read_text(path: Path) -> str:

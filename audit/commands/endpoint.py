@@ -33,7 +33,20 @@ def command() -> None:
 
 
 @command.command("new", short_help="Write a commented endpoint file to start from.")
-@click.argument("wire_format", metavar="FORMAT")
+@click.argument("wire_format", metavar="[FORMAT]", required=False)
+@click.option(
+    "--curl",
+    metavar="COMMAND",
+    help="Make the file from this curl command instead; - reads it from standard input.",
+)
+@click.option(
+    "--openapi",
+    "openapi_path",
+    metavar="FILE",
+    type=_EXISTING,
+    help="Make the file from an API's own description (OpenAPI), beside --path.",
+)
+@click.option("--path", "place", metavar="PATH", help="Which of the API's paths, as in /predict.")
 @click.option(
     "-o",
     "--out",
@@ -51,22 +64,30 @@ def command() -> None:
 @click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
 @click.option("--force", is_flag=True, help="Replace FILE if there is one.")
 def new(
-    wire_format: str,
+    wire_format: str | None,
+    curl: str | None,
+    openapi_path: Path | None,
+    place: str | None,
     out_path: Path | None,
     bundle_path: Path | None,
     trust: tuple[Path, ...],
     force: bool,
 ) -> None:
-    """Write a commented endpoint file for FORMAT.
+    """Write a commented endpoint file for FORMAT, or one for a curl command or a described API.
 
     An unknown FORMAT names the known ones. Whatever stands in capitals in the address is yours to
-    fill in.
+    fill in. A secret in a curl command is not written: the file names a variable that is to hold
+    it. What nobody could know stands as FILL_IN in the file, and "endpoint check" names it.
     """
     from audit.atomic_file import write_atomically
     from audit.bundle.bundle_file import read_bundle
     from audit.endpoint.template import endpoint_template
     from audit.signing.keys import load_trust
 
+    if sum(each is not None for each in (wire_format, curl, openapi_path)) != 1:
+        raise click.UsageError("expected one of FORMAT, --curl and --openapi")
+    if (openapi_path is None) != (place is None):
+        raise click.UsageError("expected --openapi and --path together")
     if out_path is not None and out_path.exists() and not force:
         raise click.UsageError(f"{out_path} exists; --force replaces it")
     names, preprocessing = None, None
@@ -74,9 +95,15 @@ def new(
         manifest = read_bundle(bundle_path, load_trust(trust)).manifest
         names = manifest.task.class_names
         preprocessing = manifest.preprocessing
-    text = endpoint_template(wire_format, names, preprocessing)
+    told: tuple[str, ...] = ("fill in the address",)
+    if wire_format is not None:
+        text = endpoint_template(wire_format, names, preprocessing)
+    else:
+        text, told = _known(curl, openapi_path, place, names)
     if out_path is None:
         click.echo(text, nl=False)
+        for each in told if wire_format is None else ():
+            click.echo(each, err=True)
         return
     try:
         write_atomically(out_path, [text.encode()])
@@ -84,10 +111,36 @@ def new(
         raise click.FileError(str(out_path), error.strerror) from error
     bundle = bundle_path or "BUNDLE"
     click.echo(
-        f"wrote {out_path}; fill in the address, then: "
+        f"wrote {out_path}; {'; '.join(told)}, then: "
         f"kinprint endpoint check {out_path} --bundle {bundle}",
         err=True,
     )
+
+
+def _known(
+    curl: str | None, openapi_path: Path | None, place: str | None, names: tuple[str, ...] | None
+) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a file for a request that is known, and what its user has to do."""
+    import sys
+
+    from adapters.http.endpoint_file import FILL_IN
+    from audit.endpoint.curl_command import read_curl
+    from audit.endpoint.known_request import endpoint_text
+    from audit.endpoint.open_api import read_open_api
+
+    if curl is not None:
+        request = read_curl(sys.stdin.read() if curl == "-" else curl)
+    else:
+        assert openapi_path is not None
+        assert place is not None
+        request = read_open_api(openapi_path, place)
+    text = endpoint_text(request, names)
+    told = []
+    if FILL_IN in text:
+        told.append(f"fill in what it says {FILL_IN} at")
+    if request.auth is not None:
+        told.append(f"put the secret into the environment variable {request.auth.env}")
+    return text, tuple(told or ["look at it"])
 
 
 @command.command("check", short_help="Try an endpoint file on control images.")

@@ -80,7 +80,7 @@ def endpoint_template(
         f'format = "{name}"',
         top,
         "",
-        *_classes(class_names),
+        *class_lines(class_names),
         "",
         *_optional(EndpointDescription, _COMMON, top),
     ]
@@ -123,7 +123,8 @@ def _replaced(tables: str, field: str, numbers: Sequence[float]) -> str:
     return re.sub(rf"^{field} = .*$", lambda _: told, tables, flags=re.MULTILINE)
 
 
-def _classes(names: Sequence[str] | None) -> list[str]:
+def class_lines(names: Sequence[str] | None) -> list[str]:
+    """Return the lines of ``class_names``, as a comment where nobody knows them."""
     told = "# What the vendor calls the bundle's classes, in the bundle's order; or a table"
     told += ' [class_names] of "vendor\'s name" = "bundle\'s name".'
     lines = textwrap.wrap(told, _WIDTH, subsequent_indent="# ")
