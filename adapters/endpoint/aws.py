@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.local_access import LocalAccess
 from adapters.endpoint.masking import MASK, masked
-from adapters.endpoint.secrets import Credential
+from adapters.endpoint.secrets import Credential, Variable
 from adapters.endpoint.wire_format import AskAgainError, WireRequest
 from adapters.extras import require
 from adapters.printable import excerpt
@@ -26,8 +26,6 @@ from adapters.suspect import SuspectConfigError, SuspectUnreachableError
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials
-
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 _THROTTLED = frozenset(
     {
@@ -99,7 +97,7 @@ class AwsDescription(EndpointDescription):
 
     @model_validator(mode="after")
     def _signed_instead(self) -> "AwsDescription":
-        if self.auth is not None:
+        if self.auth is not None or self.oauth2 is not None:
             raise ValueError("auth: expected none, requests are signed; see [aws]")
         return self
 

@@ -22,8 +22,12 @@ from pydantic import (
 )
 
 from adapters.class_words import WordRules
+from adapters.endpoint.client_certificate import ClientCertificate
 from adapters.endpoint.local_access import LocalAccess
+from adapters.endpoint.oauth2 import OAuth2, client_credentials
 from adapters.endpoint.secrets import Auth, Credential, HeaderName, read_secret
+from adapters.endpoint.token_command import TokenCommand, resolved_command
+from adapters.endpoint.tokens import TokenCredential
 from adapters.endpoint.wire_format import WireFormat
 from adapters.strict_model import FrozenModel
 from adapters.tariff import ChargedFor, SpendingLimits, Tariff
@@ -34,6 +38,8 @@ _OWN_HEADERS = frozenset({"content-length", "transfer-encoding", "connection"})
 _PACE = (
     "auth",
     "aws",
+    "oauth2",
+    "client_certificate",
     "ca_bundle",
     "timeout_s",
     "retries",
@@ -103,6 +109,9 @@ class EndpointDescription(FrozenModel, ABC):
     """PEM file of the authorities that sign the server's certificate, relative to the endpoint
     file's folder; the usual ones where it is absent."""
     auth: Auth | None = None
+    oauth2: OAuth2 | None = None
+    """Gets the token that ``auth`` would hold, in the header ``Authorization``."""
+    client_certificate: ClientCertificate | None = None
     headers: dict[HeaderName, str] = Field(default_factory=dict)
     """Sent with each request; nothing secret."""
     image: Image = Image()
@@ -140,7 +149,7 @@ class EndpointDescription(FrozenModel, ABC):
     @property
     def has_credentials(self) -> bool:
         """Whether requests carry or prove a secret."""
-        return self.auth is not None
+        return any((self.auth, self.oauth2, self.client_certificate))
 
     def credential(self, access: LocalAccess) -> Credential | None:
         """Fetch what proves to the server who is asking.
@@ -152,6 +161,14 @@ class EndpointDescription(FrozenModel, ABC):
             NotGrantedError: Nobody allowed it for this host.
             SuspectConfigError: It is not where the file says.
         """
+        if self.oauth2 is not None:
+            bearer = Auth(scheme="Bearer", env="_")  # only what carries the token counts
+            return TokenCredential(client_credentials(self.oauth2, access), bearer)
+        if self.auth is not None and self.auth.command is not None:
+            words = resolved_command(self.auth.command, access.folder)
+            words = access.command(words, f"in {self.auth.carrier}")
+            source = TokenCommand(words, self.auth.valid_for_s)
+            return TokenCredential(source, self.auth)
         return None if self.auth is None else read_secret(self.auth, access)
 
     @property
@@ -163,11 +180,7 @@ class EndpointDescription(FrozenModel, ABC):
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine."""
-        host = urlsplit(self.url).hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return is_loopback(self.url)
 
     @property
     def sends_secret_in_the_clear(self) -> bool:
@@ -203,7 +216,11 @@ class EndpointDescription(FrozenModel, ABC):
     def account(self) -> str:
         """Whose quota requests use: the vendor's address and where the credential lies."""
         parts = urlsplit(self.url)
-        place = (self.auth.env or self.auth.file) if self.auth else ""
+        place: object = ""
+        if self.auth is not None:
+            place = self.auth.env or self.auth.file or " ".join(self.auth.command or ())
+        elif self.oauth2 is not None:
+            place = self.oauth2.client_id or self.oauth2.client_id_env
         return f"{parts.scheme}://{parts.netloc} {place}"
 
     def digest(self) -> str:
@@ -267,6 +284,16 @@ class EndpointDescription(FrozenModel, ABC):
         return None
 
     @model_validator(mode="after")
+    def _one_proof(self) -> "EndpointDescription":
+        if self.auth is not None and self.oauth2 is not None:
+            raise ValueError("oauth2: expected no [auth] beside it, got both")
+        if self.client_certificate is not None and self.url.startswith("http:"):
+            raise ValueError(
+                "client_certificate: expected none beside a http:// url, which has no TLS"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _authorities_for_tls(self) -> "EndpointDescription":
         if self.ca_bundle is not None and self.url.startswith("http:"):
             raise ValueError("ca_bundle: expected none beside a http:// url, which has no TLS")
@@ -299,6 +326,15 @@ class EndpointDescription(FrozenModel, ABC):
                 "the way could read the secret (--insecure allows it)"
             )
         return self
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the host of an address is this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _checked_names(names: tuple[Any, ...]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ very host. Whoever opens an endpoint hands the user's grants down; without any, 
 Where grants are kept, and who is asked for them, is none of this layer's business.
 
 A grant is written as ``--allow`` takes it: ``env:NAME@HOST``, ``file:PATH@HOST``,
-``profile:NAME@HOST`` or ``address:HOST``. ``@HOST`` is short for ``@https://HOST``; a port stands
-behind it where it is not the usual one.
+``profile:NAME@HOST``, ``cmd:WORDS@HOST`` or ``address:HOST``. ``@HOST`` is short for
+``@https://HOST``; a port stands behind it where it is not the usual one.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ from adapters.printable import printable
 from adapters.suspect import SuspectConfigError
 
 _USUAL_PORTS = {"http": 80, "https": 443}
-_SYNTAX = "env:NAME@HOST, file:PATH@HOST, profile:NAME@HOST or address:HOST"
+_SYNTAX = "env:NAME@HOST, file:PATH@HOST, profile:NAME@HOST, cmd:WORDS@HOST or address:HOST"
 
 
 class GrantKind(StrEnum):
@@ -35,6 +35,8 @@ class GrantKind(StrEnum):
     """A file: a secret, or the authorities that vouch for the server."""
     PROFILE = "profile"
     """A profile of Amazon's settings, which may run a command of the user's."""
+    COMMAND = "cmd"
+    """A command of the user's that prints a token: whole path of the program and all words."""
     ADDRESS = "address"
     """A host whose address is not one of the internet's."""
 
@@ -45,7 +47,8 @@ class Grant:
 
     kind: GrantKind
     name: str
-    """Variable; absolute path without links; profile; or for an address its host."""
+    """Variable; absolute path without links; profile; command as a shell reads it; or for an
+    address its host."""
     origin: str = ""
     """Who gets it, as `origin_of` writes it; empty for an address."""
 
@@ -76,6 +79,7 @@ class Need:
             GrantKind.ENV: f"the environment variable {name} for {origin}, {self.use}",
             GrantKind.FILE: f"the file {name} for {origin}, {self.use}",
             GrantKind.PROFILE: f"the AWS profile {name} for {origin}, {self.use}",
+            GrantKind.COMMAND: f"the output of the command {name} for {origin}, {self.use}",
             GrantKind.ADDRESS: f"a connection to {name}, {self.use}",
         }
         return printable(told[self.grant.kind])
@@ -154,6 +158,10 @@ def parse_grant(text: str) -> Grant:
     if kind is GrantKind.FILE and not os.path.isabs(name):
         raise SuspectConfigError(
             f"allow: expected the whole path of a file, got {printable(name)!r}"
+        )
+    if kind is GrantKind.COMMAND and not os.path.isabs(name.lstrip("'")):
+        raise SuspectConfigError(
+            f"allow: expected a command with the whole path of its program, got {printable(name)!r}"
         )
     return Grant(kind=kind, name=name, origin=origin)
 

@@ -5,9 +5,10 @@ Secrets and files are read for one host, and only those that the user granted fo
 """
 
 import os
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapters.endpoint.grants import NOTHING, Grant, GrantKind, Grants, Need, require_granted
@@ -27,6 +28,17 @@ class LocalAccess:
     grants: Grants = NOTHING
     environment: Mapping[str, str] | None = None
     """Variables to look in; the process's own where absent."""
+    further: tuple[tuple[str, str], ...] = ()
+    """Others who get what is read, each with what becomes of it."""
+
+    def towards(self, origin: str, use: str) -> "LocalAccess":
+        """Return the access for what goes to another host, too, and must be granted for both.
+
+        Args:
+            origin: As `origin_of` writes it.
+            use: What becomes of it there, for the user.
+        """
+        return replace(self, further=(*self.further, (origin, use)))
 
     def variables(self, names: Sequence[str], use: str) -> list[str]:
         """Return the values of environment variables, empty where one is not set.
@@ -45,20 +57,28 @@ class LocalAccess:
         return [values.get(name, "") for name in names]
 
     def file(self, name: str, use: str) -> Path:
-        """Return where a file lies that is granted.
+        """Return where a file lies that is granted; see `files`."""
+        return self.files([name], use)[0]
+
+    def files(self, names: Sequence[str], use: str) -> list[Path]:
+        """Return where files lie that are granted.
 
         A link is followed first: it is the file itself that counts, wherever its name lies.
 
+        Args:
+            names: The files; all are asked for at once.
+            use: What becomes of them, for the user.
+
         Raises:
-            NotGrantedError: It is not granted.
+            NotGrantedError: One is not granted.
             SuspectConfigError: No file can be called so.
         """
         try:
-            path = Path(os.path.realpath(self.folder / name))
+            paths = [Path(os.path.realpath(self.folder / name)) for name in names]
         except ValueError as error:  # a NUL
-            raise SuspectConfigError(f"file: expected the name of one, got {name!r}") from error
-        self._require(GrantKind.FILE, [str(path)], use)
-        return path
+            raise SuspectConfigError(f"file: expected the name of one, got {names[0]!r}") from error
+        self._require(GrantKind.FILE, [*map(str, paths)], use)
+        return paths
 
     def private_text(self, name: str, use: str, place: str) -> str:
         """Return the text of a file that is granted, and that only its owner can read.
@@ -94,8 +114,23 @@ class LocalAccess:
         self._require(GrantKind.PROFILE, [name], use)
         return name
 
+    def command(self, words: tuple[str, ...], use: str) -> tuple[str, ...]:
+        """Return a command that is granted, word for word.
+
+        Args:
+            words: The whole path of a program, links followed, and its arguments.
+            use: What becomes of its output, for the user.
+
+        Raises:
+            NotGrantedError: It is not granted.
+        """
+        self._require(GrantKind.COMMAND, [shlex.join(words)], use)
+        return words
+
     def _require(self, kind: GrantKind, names: Sequence[str], use: str) -> None:
         needs = [
-            Need(grant=Grant(kind=kind, name=name, origin=self.origin), use=use) for name in names
+            Need(grant=Grant(kind=kind, name=name, origin=origin), use=becomes)
+            for name in names
+            for origin, becomes in ((self.origin, use), *self.further)
         ]
         require_granted(needs, self.grants)

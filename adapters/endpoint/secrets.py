@@ -18,6 +18,7 @@ from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectConfigError
 
 _NOT_IN_COOKIES = frozenset(' ",;\\')
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 
 
@@ -35,16 +36,26 @@ class Auth(FrozenModel):
     """Field of the address's query that carries it instead of the header."""
     cookie: HeaderName | None = None
     """Cookie that carries it instead of the header."""
-    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    env: Variable | None = None
     """Environment variable that holds the secret."""
     file: Annotated[str, Field(min_length=1)] | None = None
     """File (mode 0600) that holds the secret, relative to the endpoint file's folder."""
 
+    command: (
+        Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None
+    ) = Field(default=None, strict=False)
+    """Program and arguments that print a token, one word each; no shell is asked."""
+    valid_for_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds for which a token of the command is used; until it is refused where absent."""
+
     @model_validator(mode="after")
     def _one_place(self) -> "Auth":
-        if (self.env is None) == (self.file is None):
-            found = "neither" if self.env is None else "both"
-            raise ValueError(f"expected one of env and file, got {found}")
+        places = [self.env is not None, self.file is not None, self.command is not None]
+        if sum(places) != 1:
+            found = "neither" if not any(places) else "both" if sum(places) == 2 else "all"
+            raise ValueError(f"expected one of env, file and command, got {found}")
+        if self.valid_for_s is not None and self.command is None:
+            raise ValueError("valid_for_s: expected a command beside it, got none")
         return self
 
     @model_validator(mode="after")
@@ -94,23 +105,54 @@ class Secret:
 
     def headers_for(self, request: WireRequest) -> Mapping[str, str]:
         """Return the header that carries the secret."""
-        return self._carried(self._value, quote(self._value, safe=""))
+        return carried(self._auth, self._value)
 
     def shown_headers(self) -> dict[str, str]:
         """Return the header with ``***`` in the place of the secret."""
-        return self._carried(MASK, MASK)
+        return carried(self._auth, MASK)
 
     def mask(self, text: str) -> str:
         """Return ``text`` with the secret, however it is written, replaced by ``***``."""
         return masked(text, (self._value,))
 
-    def _carried(self, value: str, quoted: str) -> dict[str, str]:
-        auth = self._auth
-        if auth.query is not None:
-            return {QUERY: f"{auth.query}={quoted}"}
-        if auth.cookie is not None:
-            return {"Cookie": f"{auth.cookie}={value}"}
-        return {auth.header: f"{auth.scheme} {value}".lstrip()}
+
+def carried(auth: Auth, value: str) -> dict[str, str]:
+    """Return the header that carries a secret, or the stars in its place."""
+    if auth.query is not None:
+        return {QUERY: f"{auth.query}={quote(value, safe='*')}"}
+    if auth.cookie is not None:
+        return {"Cookie": f"{auth.cookie}={value}"}
+    return {auth.header: f"{auth.scheme} {value}".lstrip()}
+
+
+def secret_text(
+    access: LocalAccess, use: str, *, env: str | None, file: str | None, at: str
+) -> str:
+    """Return a secret from the variable or the file that holds it.
+
+    Args:
+        access: Reads it, if that is granted.
+        use: What becomes of it, for the user.
+        env: The variable; or else
+        file: The private file.
+        at: The table or field, for errors.
+
+    Raises:
+        NotGrantedError: Nobody allowed it for this host.
+        SuspectConfigError: Not there, readable by others, or no text that a header can carry.
+    """
+    if env is not None:
+        place = f"{at}env: expected a secret in the environment variable {env}"
+        (found,) = access.variables([env], use)
+        if not found:
+            raise SuspectConfigError(f"{place}, got nothing; set it and start again")
+    else:
+        place = f"{at}file: expected a secret in {file}"
+        found = access.private_text(str(file), use, place)
+    value = found.strip()
+    if not value or not value.isascii() or not value.isprintable():
+        raise SuspectConfigError(f"{place}, got no single line of printable ASCII")
+    return value
 
 
 def read_secret(auth: Auth, access: LocalAccess) -> Secret:
@@ -124,18 +166,10 @@ def read_secret(auth: Auth, access: LocalAccess) -> Secret:
         NotGrantedError: Nobody allowed it for this host.
         SuspectConfigError: Not there, readable by others, or no text that a header can carry.
     """
-    use = f"in {auth.carrier}"
-    if auth.env is not None:
-        place = f"auth.env: expected a secret in the environment variable {auth.env}"
-        (found,) = access.variables([auth.env], use)
-        if not found:
-            raise SuspectConfigError(f"{place}, got nothing; set it and start again")
-    else:
-        place = f"auth.file: expected a secret in {auth.file}"
-        found = access.private_text(str(auth.file), use, place)
-    value = found.strip()
-    if not value or not value.isascii() or not value.isprintable():
-        raise SuspectConfigError(f"{place}, got no single line of printable ASCII")
+    value = secret_text(access, f"in {auth.carrier}", env=auth.env, file=auth.file, at="auth.")
     if auth.cookie is not None and set(value) & _NOT_IN_COOKIES:
-        raise SuspectConfigError(f"{place} without blanks, quotes, commas and semicolons")
+        raise SuspectConfigError(
+            "auth.cookie: expected a secret without blanks, quotes, commas "
+            "and semicolons, got one with some"
+        )
     return Secret(value, auth)

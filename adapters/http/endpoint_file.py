@@ -1,8 +1,8 @@
 """Reads the TOML file that describes an endpoint; every refusal names file, line and field.
 
 The file's ``format`` picks a module of `adapters.wire`, whose ``Description`` says which other
-fields there are. Values under ``[auth]``, ``[aws]``, ``[headers]`` and ``url`` are never repeated
-in an error: somebody may have put a secret there.
+fields there are. Values of ``url``, of ``[headers]`` and of the tables about secrets are never
+repeated in an error: somebody may have put a secret there.
 """
 
 import difflib
@@ -25,7 +25,7 @@ FILL_IN = "FILL_IN"
 """Begins what the writer of a file has left to its user."""
 _LEFT = re.compile(rf"{FILL_IN}(?:_(\w+)|:\s*([^\"\\\n]*))?")
 MAX_FILE_BYTES = 1 << 20
-_NEVER_SHOWN = frozenset({"url", "auth", "aws", "headers"})
+_NEVER_SHOWN = frozenset({"url", "auth", "aws", "oauth2", "client_certificate", "headers"})
 _NAMED_FIELD = re.compile(r"([a-z_.]+): ")
 _TRIPLE_QUOTES = ('"""', "'''")
 _TABLE = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")

@@ -2,16 +2,22 @@
 
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from adapters.class_map import class_map
-from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.client_certificate import client_certificate
+from adapters.endpoint.description import EndpointDescription, is_loopback
 from adapters.endpoint.grants import NOTHING, Grants, NotGrantedError, origin_of
 from adapters.endpoint.local_access import LocalAccess
+from adapters.endpoint.oauth2 import ClientCredentials
+from adapters.endpoint.secrets import Credential
+from adapters.endpoint.tokens import TokenCredential
 from adapters.http.endpoint_file import read_endpoint_file
 from adapters.http.peer_address import require_written_address
 from adapters.http.suspect import HttpEndpoint
+from adapters.http.transport import HttpTransport
 from adapters.suspect import SuspectConfigError
 
 
@@ -54,6 +60,11 @@ def open_endpoint(
     try:
         require_written_address(urlsplit(url).hostname or "", grants)
         secret = description.credential(access)
+        certificate = None
+        if description.client_certificate is not None:
+            certificate = client_certificate(description.client_certificate, access)
+        if description.oauth2 is not None:
+            _connect(secret, description, access)
         authorities = _ca_bundle(description, access, ca_bundle)
         classes = class_map(description.class_names, bundle_classes, description.refusals)
         if description.words is not None:
@@ -62,7 +73,39 @@ def open_endpoint(
         raise NotGrantedError(f"{path}: {error}", error.needs) from error
     except SuspectConfigError as error:
         raise SuspectConfigError(f"{path}: {error}") from error
-    return HttpEndpoint(description, classes, secret, authorities, grants)
+    return HttpEndpoint(description, classes, secret, authorities, grants, certificate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TokenPlace:
+    """The token endpoint, as the transport sees it."""
+
+    url: str
+    timeout_s: float
+    concurrency: int = 1
+
+    @property
+    def is_loopback(self) -> bool:
+        return is_loopback(self.url)
+
+
+def _connect(
+    credential: Credential | None, description: EndpointDescription, access: LocalAccess
+) -> None:
+    """Give a credential the way to the host that hands out its tokens."""
+    table = description.oauth2
+    assert table is not None
+    assert isinstance(credential, TokenCredential)
+    assert isinstance(credential.source, ClientCredentials)
+    url = table.token_url
+    require_written_address(urlsplit(url).hostname or "", access.grants)
+    authorities = None
+    if table.ca_bundle is not None:
+        there = replace(access, origin=origin_of(url))
+        authorities = there.file(table.ca_bundle, "to vouch for its certificate")
+        _require_certificates(authorities)
+    place = _TokenPlace(url=url, timeout_s=description.timeout_s)
+    credential.source.transport = HttpTransport(place, None, authorities, access.grants)
 
 
 def _ca_bundle(
@@ -73,6 +116,11 @@ def _ca_bundle(
     if given is not None and description.url.startswith("http:"):
         raise SuspectConfigError("ca_bundle: expected none beside a http:// url, which has no TLS")
     path = given or access.file(str(description.ca_bundle), "to vouch for its certificate")
+    _require_certificates(path)
+    return path
+
+
+def _require_certificates(path: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError as error:
@@ -80,4 +128,3 @@ def _ca_bundle(
         raise SuspectConfigError(
             f"ca_bundle: expected PEM certificates in {path}, got {found}"
         ) from error
-    return path

@@ -88,6 +88,9 @@ class Sender:
             SuspectError: There is none, or it cannot be understood.
         """
         self.limiter.acquire()
+        if self._transport.must_wait:
+            with self.aside():
+                self._transport.ready()  # before anything is paid for
         self._learn()
         observer, handle = self.observer, 0
         # Large images are encoded side by side, mostly outside the interpreter's lock.
@@ -109,6 +112,7 @@ class Sender:
                 arrived = time.monotonic()  # from here on others may keep it waiting
             if self.on_exchange is not None:
                 self.on_exchange(request, raw)
+            self._transport.settle(raw)
             self._check(raw)
             answer = self._decoded(raw, request, len(images))
             result = Result.ANSWERED

@@ -23,6 +23,7 @@ from adapters.class_map import (
     SharedNameError,
     UnknownLabelError,
 )
+from adapters.endpoint.client_certificate import ClientCertificateFiles
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.grants import NOTHING, Grants
 from adapters.endpoint.secrets import Credential
@@ -73,6 +74,7 @@ class HttpEndpoint:
         secret: Credential | None = None,
         ca_bundle: Path | None = None,
         grants: Grants = NOTHING,
+        client_certificate: ClientCertificateFiles | None = None,
     ) -> None:
         """Prepare to ask; nothing is sent yet.
 
@@ -82,6 +84,7 @@ class HttpEndpoint:
             secret: What signs requests, where the description names credentials.
             ca_bundle: Authorities (PEM) that count instead of the usual ones.
             grants: Where the host may lead, besides the internet.
+            client_certificate: By which TLS proves who asks.
         """
         self._description = description
         self._classes = classes
@@ -93,7 +96,7 @@ class HttpEndpoint:
         if description.requests_per_second is not None:
             self._pace = SharedPace(shared_pace_path(), description.account)
         self._end = EndOfAsking()
-        self._transport = HttpTransport(description, secret, ca_bundle, grants)
+        self._transport = HttpTransport(description, secret, ca_bundle, grants, client_certificate)
         self._sender = Sender(self._format, self._transport, self._mask, self._new_limiter())
         self._begin()
         self._ca_bundle_sha256 = (

@@ -11,16 +11,17 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 from requests.structures import CaseInsensitiveDict
 
-from adapters.endpoint.description import EndpointDescription
+from adapters.endpoint.client_certificate import ClientCertificateFiles
 from adapters.endpoint.grants import NOTHING, Grants, origin_of
 from adapters.endpoint.secrets import Credential
+from adapters.endpoint.tokens import TokenCredential
 from adapters.endpoint.wire_format import AskAgainError, WireRequest
 from adapters.http.answer_reader import MAX_ANSWER_BYTES, TOO_LONG, WholeAnswer, too_much
 from adapters.http.connection import WholeExchangeAdapter
@@ -40,8 +41,33 @@ _MAX_MEMBERS = 64
 """Of a gzip file; each costs some kilobytes, whatever it holds."""
 _ASK_AGAIN = frozenset({408, 425, 429})
 _THROTTLED = frozenset({429, 503})
+_UNAUTHORIZED = 401
 _NO_CREDENTIALS = frozenset({401, 403, 407})
 _NOT_HERE = frozenset({404, 410})
+
+
+class Place(Protocol):
+    """What is asked; an `EndpointDescription` is one."""
+
+    @property
+    def url(self) -> str:
+        """Address."""
+        ...
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds to connect, and again for one whole answer."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """Requests in flight at once."""
+        ...
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host is this machine."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,32 +100,37 @@ class HttpTransport:
 
     def __init__(
         self,
-        description: EndpointDescription,
+        place: Place,
         credential: Credential | None,
         ca_bundle: Path | None = None,
         grants: Grants = NOTHING,
+        client_certificate: ClientCertificateFiles | None = None,
     ) -> None:
         """Prepare the pool; nothing is sent yet.
 
         Args:
-            description: The endpoint.
+            place: The endpoint.
             credential: Proves with each request who asks.
             ca_bundle: Authorities (PEM) that count instead of the usual ones.
             grants: Where the host may lead, besides the internet.
+            client_certificate: By which TLS proves who asks.
         """
-        self._timeout_s = description.timeout_s
+        self._timeout_s = place.timeout_s
+        self._client_certificate = client_certificate
+        # What has to be fetched before a request, and may be refused.
+        self._tokens = credential if isinstance(credential, TokenCredential) else None
         self._credential = credential
-        self._url, self._origin = description.url, origin_of(description.url)
-        host = urlsplit(description.url).hostname or ""
+        self._url, self._origin = place.url, origin_of(place.url)
+        host = urlsplit(place.url).hostname or ""
         self._host, self._grants = host, grants
         self._adapter = WholeExchangeAdapter(
-            self._check_address, pool_connections=1, pool_maxsize=description.concurrency
+            self._check_address, pool_connections=1, pool_maxsize=place.concurrency
         )
         # Proxies and certificate bundles from the usual variables; none for this machine.
-        direct = {"no_proxy": host} if description.is_loopback else {}
+        direct = {"no_proxy": host} if place.is_loopback else {}
         with requests.Session() as session:
             settings = session.merge_environment_settings(
-                description.url,
+                place.url,
                 direct,
                 stream=True,
                 verify=None if ca_bundle is None else str(ca_bundle),
@@ -108,6 +139,34 @@ class HttpTransport:
         self._settings: dict[str, Any] = dict(settings)
         self._routes: dict[str, _Route] = {}
         self._timeout = urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s)
+
+    def ready(self) -> None:
+        """Have what proves who asks; tokens are fetched now where that is due.
+
+        Raises:
+            AskAgainError: There is none now.
+            SuspectError: There is none.
+        """
+        if self._tokens is not None:
+            self._tokens.ready()
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether `ready` may take its time."""
+        return self._tokens is not None
+
+    def settle(self, raw: RawAnswer) -> None:
+        """Note what the server made of the token that this thread's request carried.
+
+        Raises:
+            AskAgainError: It has expired; the next one may be taken.
+        """
+        if self._tokens is None:
+            return
+        if 200 <= raw.status < 300:
+            self._tokens.accepted()
+        elif raw.status == _UNAUTHORIZED and self._tokens.refused():
+            raise AskAgainError(f"status {raw.status}: the token has expired; a new one is fetched")
 
     def send(self, request: WireRequest) -> RawAnswer:
         """Send one request.
@@ -196,6 +255,8 @@ class HttpTransport:
         Raises:
             NotGrantedError: It leads to an address that nobody allowed.
         """
+        if self._tokens is not None:
+            self._tokens.look_up()
         if requests.utils.select_proxy(self._url, self._settings["proxies"]) is not None:
             return
         try:
@@ -206,8 +267,10 @@ class HttpTransport:
             self._check_address(str(address[0]))
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections, and forget tokens."""
         self._adapter.close()
+        if self._tokens is not None:
+            self._tokens.close()
 
     def _check_address(self, address: str) -> None:
         require_address(self._host, address, self._grants)
@@ -224,8 +287,15 @@ class HttpTransport:
                     f"url: expected requests to {self._origin}, got one to another place; write "
                     "the host as it is"
                 )
-            pool = self._adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies)
-            self._adapter.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call]
+            pair, files = None, self._client_certificate
+            if files is not None:
+                pair = (str(files.certificate), str(files.key))
+            pool: Any = self._adapter.get_connection_with_tls_context(
+                prepared, verify, proxies=proxies, cert=pair
+            )
+            self._adapter.cert_verify(pool, url, verify, pair)  # type: ignore[no-untyped-call]
+            if files is not None:
+                pool.key_password = files.passphrase or ""
             target = self._adapter.request_url(prepared, proxies)
             through = requests.utils.select_proxy(str(prepared.url), proxies)
             # Inside a tunnel the proxy sees no headers; the tunnel has its own.

@@ -24,7 +24,7 @@ allow_option = click.option(
     metavar="GRANT",
     multiple=True,
     help="Let endpoint files use this, this time: env:NAME@HOST, file:PATH@HOST, "
-    "profile:NAME@HOST or address:HOST (docs/endpoints.md); repeatable.",
+    "profile:NAME@HOST, cmd:WORDS@HOST or address:HOST (docs/endpoints.md); repeatable.",
 )
 
 

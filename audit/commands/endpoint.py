@@ -140,6 +140,9 @@ def _known(
         told.append(f"fill in what it says {FILL_IN} at")
     if request.auth is not None:
         told.append(f"put the secret into the environment variable {request.auth.env}")
+    if request.oauth2:
+        variable = request.oauth2["client_secret_env"]
+        told.append(f"put the client's secret into the environment variable {variable}")
     return text, tuple(told or ["look at it"])
 
 

@@ -84,12 +84,13 @@ def _request(document: _Document, path: Path, place: str) -> KnownRequest:
             into[str(parameter["name"])] = str(_example(document, parameter))
     if query:
         url = f"{url}?{urlencode(query, safe=f'{FILL_IN}:')}".replace("+", "%20")
-    auth, notes = _auth(document, operation, url)
+    auth, oauth2, notes = _auth(document, operation, url)
     return KnownRequest(
         made_from=f"the description of {place}",
         url=url,
         method=method.upper(),
         auth=auth,
+        oauth2=oauth2,
         headers={name: value for name, value in headers.items() if not is_secret_field(name)},
         body=_swagger_body(document, operation, form) if form else _body(document, operation),
         answer=_answer(document, operation),
@@ -156,7 +157,8 @@ def _url(document: _Document, place: str) -> str:
 
 def _auth(
     document: _Document, operation: _Document, url: str
-) -> tuple[KnownAuth | None, tuple[str, ...]]:
+) -> tuple[KnownAuth | None, dict[str, str], tuple[str, ...]]:
+    """Return who proves how, as ``[auth]`` or as ``[oauth2]``, and what is to be said."""
     wanted = operation.get("security", document.get("security")) or []
     names = [name for each in wanted if isinstance(each, dict) for name in each]
     schemes = document.get("components", {}).get("securitySchemes", {})
@@ -167,19 +169,32 @@ def _auth(
         scheme = _resolved(document, schemes.get(name))
         match scheme.get("type"), scheme.get("in"), str(scheme.get("scheme", "")).lower():
             case "apiKey", "header", _:
-                return KnownAuth(env=env, header=str(scheme["name"])), ()
+                return KnownAuth(env=env, header=str(scheme["name"])), {}, ()
             case "apiKey", "query", _:
-                return KnownAuth(env=env, query=str(scheme["name"])), ()
+                return KnownAuth(env=env, query=str(scheme["name"])), {}, ()
             case "apiKey", "cookie", _:
-                return KnownAuth(env=env, cookie=str(scheme["name"])), ()
+                return KnownAuth(env=env, cookie=str(scheme["name"])), {}, ()
             case ("http", _, "basic") | ("basic", _, _):
                 note = "The variable holds USER:PASSWORD in base64."
-                return KnownAuth(env=env, header="Authorization", scheme="Basic"), (note,)
+                return KnownAuth(env=env, header="Authorization", scheme="Basic"), {}, (note,)
+            case "oauth2", *_ if token_url := _token_url(scheme, url):
+                client = f"{FILL_IN}: the id that the vendor gave you"
+                named = {"token_url": token_url, "client_id": client, "client_secret_env": env}
+                return None, named, ()
             case ("http", _, "bearer") | ("oauth2" | "openIdConnect", _, _):
-                return KnownAuth(env=env, header="Authorization", scheme="Bearer"), ()
+                return KnownAuth(env=env, header="Authorization", scheme="Bearer"), {}, ()
             case kind, *_:
                 notes.append(f"The API asks for {name} ({kind}), for which nothing is written.")
-    return None, tuple(notes)
+    return None, {}, tuple(notes)
+
+
+def _token_url(scheme: _Document, url: str) -> str | None:
+    """Return where tokens are got by client credentials, if that is a way."""
+    flow = (scheme.get("flows") or {}).get("clientCredentials") or {}
+    if scheme.get("flow") == "application":  # Swagger 2
+        flow = scheme
+    found = flow.get("tokenUrl")
+    return urljoin(url, str(found)) if found else None
 
 
 def _body(document: _Document, operation: _Document) -> KnownBody:

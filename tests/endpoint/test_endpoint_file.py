@@ -1,11 +1,14 @@
 """Endpoint files: what is read, and how each mistake is named."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from worlds.allowed import open_allowed
 from worlds.servers.http_faults import endpoint_file
+from worlds.servers.private_authority import make_authority
 
 from adapters.class_map import class_map
 from adapters.endpoint.description import EndpointDescription
@@ -63,9 +66,13 @@ def test_generic_is_a_known_format_and_helpers_are_not() -> None:
         (
             "",
             '[auth]\nheader = "X-Key"',
-            r"line 9: auth: expected one of env and file, got neither",
+            r"line 9: auth: expected one of env, file and command, got neither",
         ),
-        ("", '[auth]\nenv = "A"\nfile = "b"', r"auth: expected one of env and file, got both"),
+        (
+            "",
+            '[auth]\nenv = "A"\nfile = "b"',
+            r"auth: expected one of env, file and command, got both",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_line(
@@ -233,11 +240,32 @@ def test_lines_inside_a_long_string_are_not_taken_for_fields() -> None:
     assert line_of(text, ("auth",)) is None
 
 
+def client_pair(folder: Path, passphrase: bytes) -> None:
+    """Write a certificate and its key as the guide's example names them."""
+    make_authority(folder).server("client")
+    (both,) = (path for path in folder.glob("*.pem") if path.name != "root.pem")
+    key = serialization.load_pem_private_key(both.read_bytes(), None)
+    (folder / "client.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(passphrase),
+        )
+    )
+    (folder / "client.key").chmod(0o600)
+    both.rename(folder / "client.pem")
+
+
 def test_every_example_of_the_guide_opens_and_every_format_has_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guide = GUIDE_PATH.read_text(encoding="utf-8")
-    variables = re.findall(r'^env = "(\w+)"', guide, re.MULTILINE)
+    variables = re.findall(r'^\w*env = "(\w+)"', guide, re.MULTILINE)
+    client_pair(tmp_path, b"secret")
+    program = tmp_path / "gcloud"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     for variable in (*variables, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(variable, "secret")
     found = set()

@@ -317,6 +317,21 @@ def test_what_a_description_leaves_open_is_left_to_its_user(tmp_path: Path) -> N
     assert third == f"{path}, line {line}: answer.label: {LEFT}, as in predictions[0].label"
 
 
+def test_client_credentials_of_a_description_become_a_table(tmp_path: Path) -> None:
+    document = described(UPLOAD, security=[{"login": ["predict"]}], responses=OUT)
+    flows = {"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {}}}
+    document["components"]["securitySchemes"]["login"] = {"type": "oauth2", "flows": flows}
+    fields = tomllib.loads(
+        endpoint_text(read_open_api(api_file(tmp_path, document), "/predict"), None)
+    )
+    assert "auth" not in fields
+    assert fields["oauth2"] == {
+        "token_url": "https://api.vendor.example/oauth/token",
+        "client_id": "FILL_IN: the id that the vendor gave you",
+        "client_secret_env": "VENDOR_KEY",
+    }
+
+
 def test_yaml_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "openapi.yaml"
     path.write_text(yaml.safe_dump(described(UPLOAD)))
