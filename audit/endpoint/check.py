@@ -348,12 +348,12 @@ def _advice(endpoint: HttpEndpoint, exchanges: list[Exchange]) -> str | None:
         changed = answer.model_copy(update={"kind": kind})
         other = description.model_copy(update={"answer": changed})
         try:
-            for each in exchanges:
-                if each.raw.status >= 300:
-                    continue  # asked again, and answered then
-                endpoint.read_as(other, each.raw, each.num_images)
+            answered = [each for each in exchanges if each.raw.status < 300]
+            read = [endpoint.read_as(other, each.raw, each.num_images) for each in answered]
         except SuspectError:
             continue
+        if any(each.log_probabilities is None for each in read):
+            continue  # the file does not say where they are
         if kind == "probabilities":
             return (
                 "All classes are listed and add up to 1 in every answer: "

@@ -97,3 +97,16 @@ def test_a_check_of_words_that_are_never_a_class_ends_and_says_so(desk: Desk) ->
     assert "Certainly! Let me look at image" in done.stderr
     assert "answer.aliases" in done.stderr
     assert len(server.asked) == 8
+
+
+def test_a_file_that_points_at_a_label_only_is_not_told_of_scores(desk: Desk) -> None:
+    server = desk.serve()
+    desk.file.write_text(
+        f'format = "generic"\nurl = "{server.url}/api/chat"\n'
+        '[request]\ntemplate = \'{"model": "m", "messages": [{"images": '
+        '["{{image_base64_png}}"]}]}\'\n'
+        '[answer]\nlabel = "message.content"\nfind = "within"\n'
+    )
+    done = desk.check()
+    assert "8 of 8 right" in done.stdout
+    assert "would use them" not in done.stdout
