@@ -29,6 +29,7 @@ from adapters.endpoint.secrets import Auth, Credential, HeaderName, read_secret
 from adapters.endpoint.token_command import TokenCommand, resolved_command
 from adapters.endpoint.tokens import TokenCredential
 from adapters.endpoint.wire_format import WireFormat
+from adapters.endpoint.written_secrets import written_secrets
 from adapters.strict_model import FrozenModel
 from adapters.tariff import ChargedFor, SpendingLimits, Tariff
 
@@ -170,6 +171,15 @@ class EndpointDescription(FrozenModel, ABC):
             source = TokenCommand(words, self.auth.valid_for_s)
             return TokenCredential(source, self.auth)
         return None if self.auth is None else read_secret(self.auth, access)
+
+    @property
+    def written_secrets(self) -> dict[str, str]:
+        """What looks like a secret in the file itself, by the place of its field."""
+        request = self.model_dump(mode="json", include={"request"}).get("request") or {}
+        found: dict[str, str] = {}
+        for name, value in request.items():
+            found |= written_secrets(value, f"request.{name}")
+        return found
 
     @property
     def public_url(self) -> str:

@@ -26,6 +26,7 @@ from adapters.class_map import (
 from adapters.endpoint.client_certificate import ClientCertificateFiles
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.grants import NOTHING, Grants
+from adapters.endpoint.masking import masked
 from adapters.endpoint.secrets import Credential
 from adapters.endpoint.wire_format import (
     AskAgainError,
@@ -89,6 +90,7 @@ class HttpEndpoint:
         self._description = description
         self._classes = classes
         self._secret = secret
+        self._written = tuple(description.written_secrets.values())
         self._format = description.wire_format(classes.num_classes)
         self._takes_refusals = False
         self._is_closed = False
@@ -390,4 +392,5 @@ class HttpEndpoint:
         return dataclasses.replace(predictions, metadata=metadata)
 
     def _mask(self, text: str) -> str:
-        return self._secret.mask(text) if self._secret else text
+        text = self._secret.mask(text) if self._secret else text
+        return masked(text, self._written) if self._written else text

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from adapters.endpoint.description import SECRET_WORD
+from adapters.endpoint.written_secrets import is_secret_field
 from audit.endpoint.known_request import (
     KnownAuth,
     KnownBody,
     KnownRequest,
-    is_secret_field,
     json_body,
     secret_left,
     variable_for,

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from adapters.endpoint.description import SECRET_WORD
+from adapters.endpoint.written_secrets import is_secret_field
 from adapters.http.endpoint_file import FILL_IN
 from adapters.printable import printable, toml_string
 from audit.endpoint.template import class_lines
@@ -25,11 +26,6 @@ ARRAY = "{{image_array}}"
 WHERE_THE_IMAGE_GOES = f"{FILL_IN}: write {{{{image_base64_png}}}} where the image goes"
 CLASS_IN_THE_ANSWER = (
     f"{FILL_IN}: the JMESPath of the class in the answer, as in predictions[0].label"
-)
-_SECRET_FIELD = re.compile(
-    r"(api|access|secret|private|auth|subscription)[-_]?key|passw|secret|credential|authorization"
-    r"|(^|[-_])token$",
-    re.IGNORECASE,
 )
 _IMAGE_BEGINS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 _DATA_URL = re.compile(r"data:image/[a-z+.-]+;base64,", re.IGNORECASE)
@@ -172,11 +168,6 @@ def is_image_text(value: str) -> bool:
         )
     except (binascii.Error, ValueError):
         return False
-
-
-def is_secret_field(name: str) -> bool:
-    """Return whether a field of a body or form is likely to hold a secret."""
-    return bool(_SECRET_FIELD.search(name))
 
 
 def variable_for(url: str, value: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from adapters.endpoint.description import EndpointDescription
 from adapters.http.suspect import JPEG_WARNING
+from adapters.printable import printable
 from audit.bundle.manifest import BundleContents
 
 
@@ -25,6 +26,12 @@ def endpoint_notes(bundle: BundleContents, description: EndpointDescription) -> 
         notes.append(f"The endpoint file says JPEG. {_capital(JPEG_WARNING)}.")
     if description.sends_secret_in_the_clear:
         notes.append("Credentials travel over plain HTTP, which everyone on the way can read.")
+    for place in description.written_secrets:
+        notes.append(
+            f"{printable(place)} holds what looks like a secret, and whoever gets the file gets "
+            "it, too. Where the API takes it in a header, the query or a cookie, name its place "
+            "under [auth]; otherwise keep the file private (chmod 600)."
+        )
     return tuple(notes)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
+from adapters.endpoint.written_secrets import is_secret_field
 from adapters.extras import require
 from adapters.http.endpoint_file import FILL_IN
 from adapters.printable import excerpt, printable
@@ -23,7 +24,6 @@ from audit.endpoint.known_request import (
     KnownAuth,
     KnownBody,
     KnownRequest,
-    is_secret_field,
     secret_left,
     variable_for,
 )
