@@ -31,6 +31,7 @@ class Doubt(StrEnum):
     AMBIGUOUS = "name several classes"
     UNKNOWN = "name no class"
     UNMATCHED = "do not match answer.pattern"
+    DECLINED = "decline to name a class"
     TOO_LONG = f"are longer than {MAX_CHARACTERS} characters"
 
 
@@ -41,7 +42,7 @@ class Reading:
     label: str | int | None
     """A label of the class map; None where it is no class."""
     doubt: Doubt | None = None
-    """Why it is none; None also where the vendor has declined to say."""
+    """Why it is none; None also where it is empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class WordReader:
         else:
             part, refused = text, found
         if any(each is not None for each in refused):
-            return Reading(None)
+            return Reading(None, Doubt.DECLINED)
         if part is None:
             return Reading(None, Doubt.UNMATCHED)
         if (known := self.label_of(part)) is not None:

@@ -62,13 +62,19 @@ class AnswerReader:
         self._no_classes.add(label)
 
     def predictions(
-        self, answer: WireAnswer, classes: ClassMap, *, has_understood: bool
+        self,
+        answer: WireAnswer,
+        classes: ClassMap,
+        metadata: dict[str, str],
+        *,
+        has_understood: bool,
     ) -> Predictions:
         """Say which classes an answer names, and what it tells of the others.
 
         Args:
             answer: Decoded.
             classes: The bundle's class of each label.
+            metadata: What the server said about itself, to be shown.
             has_understood: Whether an answer named a class before.
 
         Raises:
@@ -91,7 +97,9 @@ class AnswerReader:
             ]
             log_probabilities = np.stack(rows)  # N times [K] -> [N, K]
         return Predictions(
-            labels=np.array(labels, dtype=np.int64), log_probabilities=log_probabilities
+            labels=np.array(labels, dtype=np.int64),
+            log_probabilities=log_probabilities,
+            metadata=metadata,
         )
 
     def _class_of(self, label: Label, classes: ClassMap) -> int:
@@ -102,7 +110,7 @@ class AnswerReader:
         readings = [_read(label, classes) for label in answer.labels]
         with self._lock:
             self._has_understood |= has_understood
-            self._has_understood |= any(reading.doubt is None for reading in readings)
+            self._has_understood |= any(each.doubt in (None, Doubt.DECLINED) for each in readings)
             for label, reading in zip(answer.labels, readings, strict=True):
                 if reading.doubt is not None:
                     self._note(str(label), reading.doubt)

@@ -386,10 +386,12 @@ class HttpEndpoint:
         return RateLimiter(self._description.requests_per_second, self._end, self._pace)
 
     def _predictions(self, answer: WireAnswer) -> Predictions:
-        is_known = self._witness.is_known
-        predictions = self._reader.predictions(answer, self._classes, has_understood=is_known)
-        metadata = self._sender.shown(answer.metadata)
-        return dataclasses.replace(predictions, metadata=metadata)
+        return self._reader.predictions(
+            answer,
+            self._classes,
+            self._sender.shown(answer.metadata),
+            has_understood=self._witness.is_known,
+        )
 
     def _mask(self, text: str) -> str:
         text = self._secret.mask(text) if self._secret else text

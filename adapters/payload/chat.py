@@ -23,12 +23,6 @@ PROMPT = (
     "Which one of these classes does the image show: {{classes}}? "
     "Answer with the name of that class and nothing else."
 )
-DECLINES = (
-    r"\b(?:not|cannot|unable|sorry|neither|none|unknown|unclear)\b",
-    r"n['\N{RIGHT SINGLE QUOTATION MARK}]t\b",
-)
-"""What a model says that names no class, or names one to rule it out; a name alone is never held
-against these."""
 
 
 class ChatRequest(FrozenModel):
@@ -85,9 +79,8 @@ class ChatDescription(EndpointDescription):
 
     @property
     def words(self) -> WordRules | None:
-        """Sentences around one name are read, and what declines is known."""
-        # A bare number means whatever the model counts by.
-        return self.answer.rules(is_text=True, find="within", refusals=DECLINES, takes_index=False)
+        """Sentences around one name are read; a bare number means whatever the model counts by."""
+        return self.answer.rules(is_text=True, find="within", takes_index=False)
 
     @property
     def prompt(self) -> str:

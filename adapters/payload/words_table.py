@@ -10,6 +10,13 @@ from adapters.timed_patterns import checked_pattern
 
 ALL_STEPS: tuple[Cleaning, ...] = ("NFKC", "casefold", "strip")
 
+DECLINES = (
+    r"\b(?:not|cannot|unable|sorry|neither|none|unknown|unclear)\b",
+    r"n['\N{RIGHT SINGLE QUOTATION MARK}]t\b",
+)
+"""What a sentence says that names no class, or names one to rule it out; a name alone is never held
+against these."""
+
 _Text = Annotated[str, Field(min_length=1)]
 
 
@@ -30,7 +37,8 @@ class WordsTable(FrozenModel):
     pattern: str | None = Field(default=None, exclude_if=_is_absent)
     """Regular expression, whose first group, or all of it, is the text that counts."""
     refusals: tuple[str, ...] | None = Field(default=None, strict=False, exclude_if=_is_absent)
-    """Regular expressions; a text in which one is found declines to name a class."""
+    """Regular expressions; a text in which one is found declines to name a class. Absent:
+    `DECLINES` where a name may stand in a sentence."""
     aliases: dict[str, Annotated[tuple[_Text, ...], Field(strict=False)]] = Field(
         default_factory=dict, exclude_if=_is_absent
     )
@@ -51,7 +59,6 @@ class WordsTable(FrozenModel):
         *,
         is_text: bool,
         find: str = "whole",
-        refusals: tuple[str, ...] = (),
         takes_index: bool = True,
     ) -> WordRules | None:
         """Return how words are read; None where labels are used as they come.
@@ -59,7 +66,6 @@ class WordsTable(FrozenModel):
         Args:
             is_text: Whether labels are words even where the table says nothing.
             find: Where it does not say.
-            refusals: Likewise.
             takes_index: Whether a text that is a number may be the class itself.
         """
         is_used = any(
@@ -67,11 +73,13 @@ class WordsTable(FrozenModel):
         )
         if not (is_text or is_used or self.aliases):
             return None
+        is_within = (self.find or find) == "within"
+        usual = DECLINES if is_within else ()
         return WordRules(
             clean=ALL_STEPS if self.clean is None else self.clean,
-            is_within=(self.find or find) == "within",
+            is_within=is_within,
             pattern=self.pattern,
-            refusals=refusals if self.refusals is None else self.refusals,
+            refusals=usual if self.refusals is None else self.refusals,
             aliases=self.aliases,
             takes_index=takes_index,
         )

@@ -78,9 +78,10 @@ def test_a_check_shows_what_it_could_not_understand(desk: Desk) -> None:
     assert "'It is a cat or a ship.'" in done.stdout
     assert "unclear      1 answers name no class, and count as refused:" in done.stdout
     assert "'A blurry thing.'" in done.stdout
-    assert "cannot tell" not in done.stdout.partition("controls ")[2]  # declined, and understood
+    assert "unclear      1 answers decline to name a class, and count as refused:" in done.stdout
+    assert "'I am sorry, I cannot tell.'" in done.stdout
     desk.serve(says=says)
-    (ambiguous, unknown) = json.loads(desk.check("--json").stdout)["unclear"]
+    (ambiguous, unknown, _) = json.loads(desk.check("--json").stdout)["unclear"]
     assert ambiguous == {
         "reason": "name several classes",
         "num": 1,

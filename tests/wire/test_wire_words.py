@@ -49,6 +49,9 @@ def label_of(ask: Ask, answer: str, body: str | bytes, **settings: Any) -> int:
         ('read = "text"\nfind = "within"', "a hotdog, dogged", REFUSED),  # no word of its own
         ('read = "text"\nfind = "within"', "a dog, clearly a dog", 1),
         ('read = "text"\nfind = "within"', "either a dog or a cat", REFUSED),
+        ('read = "text"\nfind = "within"', "This is not a dog.", REFUSED),
+        ('read = "text"\nfind = "within"', "It isn\u2019t a dog.", REFUSED),
+        ('read = "text"\nfind = "within"\nrefusals = []', "No doubt, not: a dog", 1),
         ('read = "text"\nfind = "within"\naliases = { dog = ["hound"] }', "Some hound or dog", 1),
         ('read = "text"\naliases = { dog = ["Chien"], cat = ["chat"] }', "chien", 1),
         ('read = "text"\nclean = ["strip"]', " Dog ", REFUSED),
@@ -123,12 +126,13 @@ def test_words_that_are_never_a_class_end_in_an_error(ask: Ask, answer: str, rea
     assert len(server.seen) == MAX_LOST
 
 
-def test_a_declined_answer_is_a_refusal_and_no_doubt(ask: Ask) -> None:
+def test_declined_answers_are_refusals_and_no_mistake(ask: Ask) -> None:
     endpoint, _ = ask(
         "generic", "/", RAW + 'read = "text"\nrefusals = ["can.?not"]', body=b"Cannot."
     )
     assert [int(endpoint.predict(IMAGE).labels[0]) for _ in range(MAX_LOST + 1)] == [-1] * 9
-    assert endpoint.unclear == ()
+    (declined,) = endpoint.unclear
+    assert (declined.doubt, declined.num) == (Doubt.DECLINED, MAX_LOST + 1)
 
 
 @pytest.mark.parametrize(
