@@ -143,6 +143,8 @@ def _known(
     if request.oauth2:
         variable = request.oauth2["client_secret_env"]
         told.append(f"put the client's secret into the environment variable {variable}")
+    if phrase := request.client_certificate.get("passphrase_env"):
+        told.append(f"put the key's passphrase into the environment variable {phrase}")
     return text, tuple(told or ["look at it"])
 
 

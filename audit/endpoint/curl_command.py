@@ -61,6 +61,7 @@ class _Command:
     data: list[str] = field(default_factory=list)
     forms: list[str] = field(default_factory=list)
     upload: str | None = None
+    certificate: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -91,6 +92,7 @@ def read_curl(text: str) -> KnownRequest:
         url=url,
         method=method,
         auth=auth,
+        client_certificate=command.certificate if "certificate" in command.certificate else {},
         headers=headers,
         notes=tuple(command.notes),
         body=_body(command),
@@ -206,8 +208,15 @@ def _take(command: _Command, name: str, value: str) -> None:
             )
         case "cacert":
             command.notes.append("Name the file of --cacert as ca_bundle.")
-        case "cert" | "key":
-            command.notes.append("Client certificates: see [client_certificate] in the docs.")
+        case "cert":
+            file, colon, _ = value.partition(":")
+            command.certificate["certificate"] = file
+            if colon:  # what follows is the passphrase
+                command.certificate["passphrase_env"] = "CLIENT_KEY_PASSPHRASE"
+        case "key":
+            command.certificate["key"] = value
+        case "pass":
+            command.certificate["passphrase_env"] = "CLIENT_KEY_PASSPHRASE"
         case name if name in _DATA:
             command.data.append(value)
 

@@ -72,6 +72,8 @@ class KnownRequest:
     auth: KnownAuth | None = None
     oauth2: Mapping[str, str] = field(default_factory=dict)
     """The table, where tokens are got by client credentials."""
+    client_certificate: Mapping[str, str] = field(default_factory=dict)
+    """The table, where TLS proves who asks."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: KnownBody = KnownBody()
     answer: Mapping[str, str] = field(default_factory=dict)
@@ -102,6 +104,8 @@ def endpoint_text(request: KnownRequest, class_names: Sequence[str] | None) -> s
         lines += ["", "[auth]", *_auth_lines(request.auth)]
     if request.oauth2:
         lines += ["", "[oauth2]", *_pairs(request.oauth2)]
+    if request.client_certificate:
+        lines += ["", "[client_certificate]", *_pairs(request.client_certificate)]
     if request.headers:
         lines += ["", "[headers]", *_pairs(request.headers)]
     if chat is not None:

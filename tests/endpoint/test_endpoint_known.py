@@ -70,6 +70,16 @@ def test_the_variable_that_a_command_names_is_kept() -> None:
     assert fields["auth"] == {"scheme": "Key", "env": "MY_PAT"}
 
 
+def test_a_client_certificate_keeps_its_files_and_loses_its_passphrase() -> None:
+    text, fields = file_of(f"curl {URL} --cert me.pem:{SECRET} --key me.key -T cat.png")
+    assert fields["client_certificate"] == {
+        "certificate": "me.pem",
+        "key": "me.key",
+        "passphrase_env": "CLIENT_KEY_PASSPHRASE",
+    }
+    assert SECRET not in text
+
+
 def test_of_two_secrets_one_stays_and_the_other_is_named() -> None:
     text, fields = file_of(
         f"curl {URL} -H 'apikey: {SECRET}x' -H 'Authorization: Bearer {SECRET}' -T cat.png"
