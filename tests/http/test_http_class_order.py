@@ -29,6 +29,7 @@ from worlds.servers.vendor_server import Rule, Vendor, vendor
 from adapters.suspect import Capability, Predictions
 from audit.asking.events import Finished, OrderFound
 from audit.asking.options import AuditOptions
+from audit.asking.second_questions import NUM_FIRST
 from audit.asking.session import AuditSession
 from audit.journal.journal import Journal
 from audit.signing.keys import write_key_pair
@@ -66,8 +67,10 @@ def test_the_order_is_found_and_no_question_is_asked_twice(
         assert audit(server, tmp_path).returncode == 15
         server.asked.clear()
         done = audit(server, tmp_path, "--infer-classes")
-        assert set(server.asked.values()) == {1}
-        assert len(server.asked) == NUM_CONTROLS + NUM_QUERIES
+        # Before anybody is cleared, the first queries are asked again.
+        num_again = NUM_FIRST if status == 0 else 0
+        num = NUM_CONTROLS + NUM_QUERIES
+        assert sorted(server.asked.values()) == [1] * (num - num_again) + [2] * num_again
     assert done.returncode == status, done.stderr
     assert "order of the classes: 2,0,3,1; 100% of the control images right (0% as" in done.stderr
     # Two images of each class: chance sets a class so apart with probability 1/4.
