@@ -162,7 +162,7 @@ def model_races(line_up: LineUp, told: ToldAnswers) -> Race:
         # On the steps of the whole panel, halves upwards: `num` differs between lineages.
         running.append((2 * gains.cumsum(axis=-1) * num_panel + num) // (2 * num))
     return Race(
-        running=np.array(running, dtype=np.int64).reshape(-1, *total.shape),
+        running=np.array(running, dtype=np.int64).reshape(len(running), *total.shape),
         nats_per_step=GRID / num_panel,
     )
 
