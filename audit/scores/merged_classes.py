@@ -5,7 +5,8 @@ for the source, for the true classes of images and for the models that set thres
 are compared on the same evidence. Each group goes by its first class; the others keep their places,
 so that indices stay what they are, and nobody ever answers them.
 
-A label of a group is any of its classes, its probability the sum of theirs. Losses and probes tell
+A label of a group is any of its classes, its probability the sum of theirs; of a line-up that holds
+for source, siblings and panel alike. Losses and probes tell
 of one class only and cannot be merged: triggers of a merged class are compared for nobody.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import MERGED_CLASSES, REFUSED
+from audit.bundle.line_up import CODE_STEP, MAX_CODE, LineUp, encode
 from audit.bundle.manifest import BundleContents
 from audit.bundle.query_order import started
 from audit.errors import AuditError
@@ -114,6 +116,7 @@ def merge_classes(bundle: BundleContents, groups: Groups) -> BundleContents:
     models = arrays.model_query_log_probabilities
     return replace(
         bundle,
+        line_up=None if bundle.line_up is None else _merged_line_up(bundle.line_up, first),
         arrays=replace(
             arrays,
             control_labels=labels(arrays.control_labels),
@@ -129,6 +132,37 @@ def merge_classes(bundle: BundleContents, groups: Groups) -> BundleContents:
             # A suspect that merges classes tells labels only, so nobody is compared by these.
             source_query_log_probabilities=arrays.source_query_log_probabilities[:0],
             model_query_log_probabilities=models[:, :0],
+        ),
+    )
+
+
+def _merged_line_up(line_up: LineUp, first: NDArray[np.int64]) -> LineUp:
+    """Return a line-up whose members and models all count a group as one class.
+
+    Args:
+        line_up: As its owner signed it.
+        first: The class that each class goes by, ``[K]``.
+    """
+    arrays = line_up.arrays
+
+    def codes(given: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        told = np.exp(given * -CODE_STEP)
+        merged = np.zeros_like(told)
+        for index in range(len(first)):
+            merged[..., first[index]] += told[..., index]
+        found = encode(np.log(np.maximum(merged, np.exp(-MAX_CODE * CODE_STEP))))
+        # What nobody answers any more is nobody's class.
+        found[..., first != np.arange(len(first))] = MAX_CODE
+        return found
+
+    return LineUp(
+        record=line_up.record,
+        arrays=replace(
+            arrays,
+            member_codes=codes(arrays.member_codes),
+            member_control_codes=codes(arrays.member_control_codes),
+            model_labels=first[arrays.model_labels],
+            model_codes=codes(arrays.model_codes),
         ),
     )
 

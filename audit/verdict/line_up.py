@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 from adapters.suspect import REFUSED
 from audit.answer import Answer
+from audit.bundle.line_up import MAX_CODE, LineUp
 from audit.bundle.line_up_fairness import fairness_of
 from audit.bundle.manifest import BundleContents
 from audit.scores.line_up import source_leads, source_p_value
@@ -83,7 +84,14 @@ def judge_line_up(
         num_in_bundle=len(line_up.arrays.questions),
         num_as_low=int(as_little.sum()),
     )
-    return result.model_copy(update={"reason": line_up_words(result, found, rule)})
+    reason = line_up_words(result, found, rule, num_classes=_num_answered_classes(line_up))
+    return result.model_copy(update={"reason": reason})
+
+
+def _num_answered_classes(line_up: LineUp) -> int:
+    """Return how many classes anybody can answer: fewer than there are where some are merged."""
+    is_told = line_up.arrays.member_codes < MAX_CODE
+    return int(is_told.any(axis=(0, 1)).sum())
 
 
 def race_of(

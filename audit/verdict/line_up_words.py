@@ -5,7 +5,9 @@ from audit.verdict.outcome import ScoreOutcome, Verdict
 from audit.verdict.rule import MIN_QUERIES, DecisionRule
 
 
-def line_up_words(score: ScoreOutcome, found: LineUpOutcome, rule: DecisionRule) -> str:
+def line_up_words(
+    score: ScoreOutcome, found: LineUpOutcome, rule: DecisionRule, *, num_classes: int
+) -> str:
     """Return the verdict of a line-up in a few sentences."""
     return " ".join(
         sentence
@@ -14,6 +16,7 @@ def line_up_words(score: ScoreOutcome, found: LineUpOutcome, rule: DecisionRule)
             _meaning(score, found, rule),
             _limits(found, rule),
             _power(score, found),
+            _few_classes(score, num_classes),
         )
         if sentence
     )
@@ -87,3 +90,12 @@ def _power(score: ScoreOutcome, found: LineUpOutcome) -> str:
         f"{one.num_found} of {one.num_models} ({kind})" for kind, one in found.power.items()
     )
     return f"So many of the bundle's own derived models are found by then: {kinds}."
+
+
+def _few_classes(score: ScoreOutcome, num_classes: int) -> str:
+    if num_classes > 2 or score.verdict is Verdict.DERIVED:
+        return ""
+    return (
+        "With two classes an answer says little, so that finding nothing says little, too: what "
+        "learnt from the source may need many times the questions."
+    )
