@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.bundle.line_up import decode
+from generator.crafting.near_duplicates import first_of_each
 
 FLOOR = 0.05
 """Added to probabilities: below it members may disagree as they like."""
@@ -50,13 +51,15 @@ def choose_questions(
         seed: Decides the order, which is random so that what comes early is like what comes late.
 
     Returns:
-        At most ``num_questions`` places.
+        At most ``num_questions`` places; no two show nearly the same picture.
     """
     digests = [hashlib.sha256(seed.encode() + image.tobytes()).digest() for image in images]
     # By digest where the line-up disagrees as much, so that the order of the files plays no part.
     order = sorted(range(len(images)), key=lambda place: digests[place])
     told = -disagreement(codes)
-    chosen = sorted(order, key=lambda place: told[place])[:num_questions]
+    by_worth = sorted(order, key=lambda place: told[place])
+    # Of nearly the same picture the one that they disagree about most.
+    chosen = first_of_each(images, by_worth, num_questions)
     return np.array(sorted(chosen, key=lambda place: digests[place]), dtype=np.int64)
 
 

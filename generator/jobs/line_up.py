@@ -29,13 +29,14 @@ from audit.calibrating.model_folder import PanelRefusal, model_files, open_panel
 from audit.errors import BundleError
 from audit.verdict.p_values import innocents_needed
 from generator.crafting.line_up_bound import choose_bound
-from generator.crafting.line_up_questions import choose_questions, distinct
+from generator.crafting.line_up_questions import choose_questions
 from generator.errors import GenerationError
+from generator.jobs.line_up_images import check_unseen, usable_images
 from generator.jobs.line_up_members import Members, ask_members
 from generator.sources.torch_suspect import answer_all
 
-MIN_IMAGES = 300
-"""Images below which the power is told before anything else."""
+_SOURCE = 0
+"""The source's place among the members (`generator.jobs.line_up_members`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +80,13 @@ def make_line_up(
 
     Raises:
         GenerationError: Too few siblings for alpha, one that failed to train, images that do not
-            fit, or a line-up that is not fair.
+            fit or that the source was trained on, or a line-up that is not fair.
         AuditError: A folder of models cannot be used.
     """
     check_size(bundle.manifest.alpha, len(members.siblings), settings)
-    images = _usable_images(bundle, images, trained_on, tell)
+    images = usable_images(bundle, images, trained_on, tell)
     records, codes, control_codes = ask_members(bundle, members, images, report)
+    check_unseen(codes, control_codes, _SOURCE, tell)
     chosen = choose_questions(
         codes,
         images,
@@ -99,7 +101,7 @@ def make_line_up(
         made_by=members.made_by,
         made_how=members.made_how,
         seed_commitment=members.seed_commitment,
-        source=0,
+        source=_SOURCE,
         members=tuple(records),
         models=tuple(models),
         form=settings.form,
@@ -153,39 +155,6 @@ def check_size(alpha: float, num_siblings: int, settings: LineUpSettings) -> Non
         )
     if num_siblings < 1:
         raise GenerationError("siblings: expected at least 1, got none")
-
-
-def _usable_images(
-    bundle: BundleContents,
-    images: NDArray[np.uint8],
-    trained_on: NDArray[np.uint8] | None,
-    tell: Callable[[str], None],
-) -> NDArray[np.uint8]:
-    task = bundle.manifest.task
-    expected = (task.height, task.width, task.channels)
-    if images.shape[1:] != expected:
-        raise GenerationError(
-            f"images: expected {list(expected)} (height, width, channels) as in the bundle, got "
-            f"{list(images.shape[1:])}"
-        )
-    kept = images[distinct(images)]
-    if trained_on is not None:
-        known = {image.tobytes() for image in trained_on}
-        kept = kept[[image.tobytes() not in known for image in kept]]
-        if not len(kept):
-            raise GenerationError(
-                "images: the members were trained on all of them; give images that they never saw"
-            )
-    if len(kept) < len(images):
-        tell(f"Left out {len(images) - len(kept)} images that stand twice or were trained on.")
-    if len(kept) < MIN_IMAGES:
-        tell(
-            f"Only {len(kept)} images: below {MIN_IMAGES} students and hardened copies are often "
-            "missed. What the line-up finds of --derived models is told at the end."
-        )
-    if task.num_classes == 2:
-        tell("With two classes an answer says little; expect to need many times the questions.")
-    return kept
 
 
 def _ask_models(
