@@ -15,6 +15,7 @@ from audit.journal.journal import Journal, default_journal
 from audit.signing.keys import load_trust
 from audit.suspects.opening import open_described, open_file, open_remote
 from audit.verdict.outcome import Outcome
+from audit.verdict.rule import LookFor
 
 __all__ = ["audit_suspect", "open_bundle", "open_described", "open_file", "open_remote"]
 
@@ -43,6 +44,7 @@ def audit_suspect(
     suspect: Suspect,
     *,
     scores: tuple[str, ...] = (),
+    look_for: LookFor | None = None,
     budget: int | None = None,
     resume: bool = False,
     alpha: float | None = None,
@@ -59,7 +61,9 @@ def audit_suspect(
     Args:
         bundle: From `open_bundle`.
         suspect: From `open_file`, `open_described` or `open_remote`.
-        scores: Scores to compute, the deciding one first; by default the bundle's own.
+        scores: Scores to compute, the deciding one first; by default the bundle's own, or both
+            steps of its verdict.
+        look_for: ``copies`` asks the crafted queries only.
         budget: Largest number of images asked.
         resume: Go on with an unfinished audit of this suspect.
         alpha: False-positive rate of the verdict; by default the bundle's.
@@ -81,6 +85,7 @@ def audit_suspect(
     """
     options = AuditOptions(
         scores=scores,
+        look_for=look_for,
         budget=budget,
         resume=resume,
         alpha=alpha,

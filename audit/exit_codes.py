@@ -61,6 +61,7 @@ _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
 _BY_VERDICT = {
     Verdict.DERIVED: ExitCode.DERIVED,
     Verdict.INDEPENDENT: ExitCode.OK,
+    Verdict.NO_COPY: ExitCode.OK,
     Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
     Verdict.NOT_COMPARABLE: ExitCode.NOT_COMPARABLE,
 }

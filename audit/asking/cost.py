@@ -1,6 +1,7 @@
 """What an audit of an endpoint will take, before anything is sent."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -8,10 +9,32 @@ from adapters.attempts import Watchable, watchable
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits, Tariff, money
 from audit.asking.options import AuditOptions
-from audit.asking.plan import Plan, make_plan
+from audit.asking.plan import Plan, QuestionGroup, make_plan
 from audit.asking.second_questions import NUM_FIRST, num_possible_repeats, with_repeats
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
+from audit.verdict.line_up_race import LINE_UP
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEstimate:
+    """What one step of an audit takes at most."""
+
+    told: str
+    """Which one."""
+    num_questions: int
+    seconds: float | None
+    """As in `Estimate`."""
+    cost: Decimal
+
+    def text(self, currency: str) -> str:
+        """Return it as a part of a sentence."""
+        parts = [f"{self.num_questions} images"]
+        if self.seconds is not None:
+            parts.append(_duration(self.seconds))
+        if self.cost:
+            parts.append(money(self.cost, currency))
+        return f"{self.told} {', '.join(parts)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +49,8 @@ class Estimate:
     """At the endpoint's own rate; None where that has no limit."""
     cost: Decimal
     currency: str
+    steps: tuple[StepEstimate, ...] = ()
+    """Of an audit in two steps: up to the first one's end, and the second one."""
 
     @property
     def text(self) -> str:
@@ -35,6 +60,8 @@ class Estimate:
             told += f", which takes {_duration(self.seconds)} at the endpoint's rate"
         if self.cost:
             told += f" and costs {money(self.cost, self.currency)}"
+        if self.steps:
+            told += f" ({'; '.join(step.text(self.currency) for step in self.steps)})"
         if self.num_repeats:
             told += (
                 f"; {NUM_FIRST} are asked again before it is cleared, up to {self.num_repeats} if "
@@ -43,24 +70,52 @@ class Estimate:
         return f"{told}; retries come on top"
 
 
-def estimate(plan: Plan, batch_size: int, endpoint: Watchable) -> Estimate:
+def estimate(
+    plan: Plan, batch_size: int, endpoint: Watchable, *, in_steps: bool = False
+) -> Estimate:
     """Say what a plan takes.
 
     Args:
         plan: The questions.
         batch_size: Images in one request.
         endpoint: Whom to ask.
+        in_steps: Whether the line-up is asked only where what comes before it finds no copy.
     """
-    num_requests = sum(math.ceil(group.num_questions / batch_size) for group in plan.groups)
-    rate, tariff = endpoint.requests_per_second, endpoint.tariff
+    whole = _taken(plan.groups, batch_size, endpoint)
+    kinds = [group.kind for group in plan.groups]
+    steps: tuple[StepEstimate, ...] = ()
+    if in_steps and LINE_UP in kinds:
+        place = kinds.index(LINE_UP)
+        steps = (
+            _taken(plan.groups[:place], batch_size, endpoint, "controls and crafted queries"),
+            _taken(plan.groups[place:], batch_size, endpoint, "the line-up, if no copy is found,"),
+        )
     return Estimate(
-        num_questions=plan.num_questions,
+        num_questions=whole.num_questions,
         num_repeats=num_possible_repeats(plan),
-        num_requests=num_requests,
-        seconds=None if rate is None else (num_requests - 1) / rate,
-        cost=tariff.cost(num_requests, plan.num_questions),
-        currency=tariff.currency,
+        num_requests=_num_requests(plan.groups, batch_size),
+        seconds=whole.seconds,
+        cost=whole.cost,
+        currency=endpoint.tariff.currency,
+        steps=steps,
     )
+
+
+def _taken(
+    groups: Sequence[QuestionGroup], batch_size: int, endpoint: Watchable, told: str = ""
+) -> StepEstimate:
+    num_requests, rate = _num_requests(groups, batch_size), endpoint.requests_per_second
+    num_questions = sum(group.num_questions for group in groups)
+    return StepEstimate(
+        told=told,
+        num_questions=num_questions,
+        seconds=None if rate is None else (num_requests - 1) / rate,
+        cost=endpoint.tariff.cost(num_requests, num_questions),
+    )
+
+
+def _num_requests(groups: Sequence[QuestionGroup], batch_size: int) -> int:
+    return sum(math.ceil(group.num_questions / batch_size) for group in groups)
 
 
 def affordable_questions(
@@ -164,5 +219,10 @@ def plan_spending(
         reach = None if can_repeat else plan.num_questions
     if reach is not None:
         budget = reach if budget is None else min(budget, reach)
-    told = estimate(plan.within(budget), suspect.batch_size, endpoint)
+    told = estimate(
+        plan.within(budget),
+        suspect.batch_size,
+        endpoint,
+        in_steps=options.decides_in_steps(bundle.manifest),
+    )
     return SpendingPlan(estimate=told, tariff=tariff, limits=limits, budget=budget)

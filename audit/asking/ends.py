@@ -1,10 +1,11 @@
 """Why asking ended: what a record says of it, and what `verify` finds out again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from audit.answer import Answer
-from audit.asking.plan import Plan
+from audit.asking.plan import Plan, QuestionGroup
+from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome
 
 
@@ -32,14 +33,27 @@ def end_of(plan: Plan, cut: Plan, answers: Mapping[str, Answer], outcome: Outcom
         answers: By question id.
         outcome: What they come to.
     """
-    is_all = all(
-        group.question(position) in answers
-        for group in plan.groups
-        for position in range(group.num_questions)
-    )
-    if is_all:
+    if _are_answered(plan.groups, answers):
         return End.ALL
+    if outcome.steps is not None:
+        return End.RULE if _has_ended_in_steps(plan, answers, outcome) else End.BUDGET
     has_decided = not outcome.scores or any(score.stopped_early for score in outcome.scores)
     if has_decided or cut.num_questions == plan.num_questions:
         return End.RULE
     return End.BUDGET
+
+
+def _has_ended_in_steps(plan: Plan, answers: Mapping[str, Answer], outcome: Outcome) -> bool:
+    """Return whether the step that was asked last is through, and what is asked beside it."""
+    kinds = [group.kind for group in plan.groups]
+    last, beside = outcome.scores[0], plan.groups[kinds.index(LINE_UP) + 1 :]
+    is_through = last.stopped_early or last.num_queries >= last.num_in_bundle
+    return is_through and (outcome.stopping_error > 0 or _are_answered(beside, answers))
+
+
+def _are_answered(groups: Sequence[QuestionGroup], answers: Mapping[str, Answer]) -> bool:
+    return all(
+        group.question(position) in answers
+        for group in groups
+        for position in range(group.num_questions)
+    )

@@ -6,7 +6,7 @@ from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits
 from audit.asking.plan import scores_to_ask
 from audit.bundle.manifest import BundleContents, Manifest
-from audit.verdict.rule import DecisionRule, choose_rule
+from audit.verdict.rule import DecisionRule, LookFor, choose_rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,12 +15,17 @@ class AuditOptions:
 
     scores: tuple[str, ...] = ()
     """Scores to compute, the deciding one first; empty: the bundle's own."""
+    in_steps: bool | None = None
+    """Whether the first two scores are steps of one verdict; None: where the bundle says so and
+    nobody chose scores."""
+    look_for: LookFor | None = None
+    """Whether to be content with looking for copies; None: for whatever the bundle can find."""
     budget: int | None = None
     """Largest number of images asked, control images included; None asks them all."""
     resume: bool = False
     """Go on with the newest unfinished audit of this pair and these scores."""
     alpha: float | None = None
-    """False-positive rate; None: the bundle's."""
+    """False-positive rate of the verdict; None: the bundle's."""
     beta: float | None = None
     """Miss rate; None: the bundle's."""
     stop_early: bool | None = None
@@ -38,9 +43,16 @@ class AuditOptions:
         stop_early = self.stop_early
         return replace(
             self,
-            scores=self.scores or scores_to_ask(bundle, suspect),
+            scores=self.scores or scores_to_ask(bundle, suspect, look_for=self.look_for),
+            in_steps=self.decides_in_steps(bundle.manifest),
             stop_early=suspect.identity.kind != "onnx" if stop_early is None else stop_early,
         )
+
+    def decides_in_steps(self, manifest: Manifest) -> bool:
+        """Return whether two steps decide."""
+        if self.in_steps is not None:
+            return self.in_steps
+        return not self.scores and self.look_for is None and manifest.steps is not None
 
     def rule(self, manifest: Manifest) -> DecisionRule:
         """Return the rule that the audit follows; nothing stops early unless it is said.
@@ -49,5 +61,10 @@ class AuditOptions:
             AuditError: The bundle has too few models for a rate.
         """
         return choose_rule(
-            manifest, alpha=self.alpha, beta=self.beta, stop_early=bool(self.stop_early)
+            manifest,
+            alpha=self.alpha,
+            beta=self.beta,
+            stop_early=bool(self.stop_early),
+            in_steps=self.decides_in_steps(manifest),
+            look_for=self.look_for,
         )

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.suspect import Capability, Suspect
-from audit.bundle.manifest import BundleContents
+from audit.bundle.manifest import BundleContents, Manifest
 from audit.bundle.probes import probes
 from audit.bundle.query_order import query_order
 from audit.errors import AuditError
 from audit.scores.query_scores import QUERY_SCORES, can_score
 from audit.verdict.line_up_race import LINE_UP
+from audit.verdict.rule import LookFor
 
 SCORES = (*QUERY_SCORES, "mfue-w", "mfue-b", LINE_UP)
 """Scores that an audit can compute."""
@@ -38,6 +39,14 @@ class QuestionGroup:
         """Return the id of a question, the same for this image in every audit of the bundle."""
         return f"{self.kind}/{position if self.order is None else self.order[position]}"
 
+    def first(self, num: int) -> "QuestionGroup":
+        """Return the first questions of the group, at most all."""
+        return replace(
+            self,
+            num_questions=min(num, self.num_questions),
+            images=lambda: self.images()[:num],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -46,6 +55,10 @@ class Plan:
     scores: tuple[str, ...]
     """Scores that can be computed from the answers, the one that decides first."""
     groups: tuple[QuestionGroup, ...]
+
+    def group(self, kind: str) -> QuestionGroup:
+        """Return the questions of one kind, of which there are some."""
+        return next(group for group in self.groups if group.kind == kind)
 
     @property
     def num_questions(self) -> int:
@@ -71,7 +84,7 @@ class Plan:
         for group in self.groups:
             num = min(group.num_questions, left)
             if num:
-                kept.append(_first(group, num))
+                kept.append(group.first(num))
             left -= num
         return Plan(scores=self.scores, groups=tuple(kept))
 
@@ -142,10 +155,6 @@ def _needed(bundle: BundleContents, score: str) -> str:
     return "the derived models' probabilities" if len(bundle.arrays.queries) else "queries"
 
 
-def _first(group: QuestionGroup, num: int) -> QuestionGroup:
-    return replace(group, num_questions=num, images=lambda: group.images()[:num])
-
-
 def _probe_groups(bundle: BundleContents) -> Iterator[QuestionGroup]:
     settings, arrays = bundle.manifest.probes, bundle.arrays
     assert settings is not None
@@ -163,19 +172,28 @@ def _probe_groups(bundle: BundleContents) -> Iterator[QuestionGroup]:
         yield QuestionGroup(kind=f"probe/{index}", num_questions=settings.num_probes, images=images)
 
 
-def scores_to_ask(bundle: BundleContents, suspect: Suspect) -> tuple[str, ...]:
+def scores_to_ask(
+    bundle: BundleContents, suspect: Suspect, *, look_for: LookFor | None = None
+) -> tuple[str, ...]:
     """Return the scores of an audit for which nobody chose any.
 
-    The bundle's own score decides. Others are shown beside it where they cost nothing: files that
-    give probabilities; an endpoint is asked for nothing more than the verdict needs.
+    The bundle's own score or steps decide. Others are shown beside them where they cost nothing:
+    files that give probabilities; an endpoint is asked for nothing more than the verdict needs.
     """
     return default_scores(
-        bundle, is_file=suspect.identity.kind == "onnx", capability=suspect.capability
+        bundle,
+        is_file=suspect.identity.kind == "onnx",
+        capability=suspect.capability,
+        look_for=look_for,
     )
 
 
 def default_scores(
-    bundle: BundleContents, *, is_file: bool, capability: Capability
+    bundle: BundleContents,
+    *,
+    is_file: bool,
+    capability: Capability,
+    look_for: LookFor | None = None,
 ) -> tuple[str, ...]:
     """Return the scores of an audit for which nobody chose any, before the suspect is open.
 
@@ -183,8 +201,9 @@ def default_scores(
         bundle: What is asked.
         is_file: The suspect is a model file, so that asking is free.
         capability: What it tells.
+        look_for: What the auditor is content with.
     """
-    default = bundle.manifest.default_score
+    deciding = deciding_scores(bundle.manifest, look_for=look_for)
     is_free = is_file and capability is Capability.PROBABILITIES
     beside = [
         name
@@ -192,6 +211,25 @@ def default_scores(
             ("rank-correlation", can_score(bundle, "rank-correlation")),
             ("mfue-w", len(bundle.arrays.triggers) > 0),
         )
-        if is_free and is_there and name != default
+        if is_free and is_there and name not in deciding
     ]
-    return (default, *beside)
+    return (*deciding, *beside)
+
+
+def deciding_scores(manifest: Manifest, *, look_for: LookFor | None = None) -> tuple[str, ...]:
+    """Return the score that decides where nobody names one, or those of both steps.
+
+    Args:
+        manifest: The bundle's.
+        look_for: What the auditor is content with.
+
+    Raises:
+        AuditError: The bundle has no crafted queries to look for copies with.
+    """
+    if look_for == "copies" and manifest.default_score == LINE_UP:
+        raise AuditError(
+            "look-for: copies are found by crafted queries, but this bundle decides by its line-up"
+        )
+    if manifest.steps is not None and look_for is None:
+        return (manifest.default_score, LINE_UP)
+    return (manifest.default_score,)

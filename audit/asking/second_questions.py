@@ -41,9 +41,12 @@ def repeats_due(
     Returns:
         Groups of questions, some of them perhaps answered; none where nothing is missing.
     """
-    if not outcome.scores or outcome.scores[0].name not in QUERY_SCORES:
+    if plan.scores[0] not in QUERY_SCORES:
         return ()
-    score = outcome.scores[0]
+    # In two steps the line-up's score stands before that of the queries.
+    score = next((one for one in outcome.scores if one.name == plan.scores[0]), None)
+    if score is None or outcome.verdict is Verdict.DERIVED:
+        return ()
     if score.verdict is Verdict.DERIVED:
         return ()
     has_changed = score.repeats is not None and score.repeats.num_queries_changed > 0

@@ -5,6 +5,7 @@ killed anywhere goes on from there and ends with the same outcome.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,10 @@ from audit.asking.events import (
 )
 from audit.asking.options import AuditOptions
 from audit.asking.pause_and_stop import AuditControl
-from audit.asking.plan import Plan, QuestionGroup, make_plan
+from audit.asking.plan import Plan, QuestionGroup, deciding_scores, make_plan
 from audit.asking.question_loop import QuestionLoop
 from audit.asking.second_questions import repeats_due
+from audit.asking.second_step import StepGroups, needs_line_up, step_groups
 from audit.asking.standings import Standings
 from audit.bundle.manifest import BundleContents
 from audit.bundle.query_order import START, draw_start
@@ -53,6 +55,7 @@ from audit.signing.canonical import canonical_bytes
 from audit.verdict.early_stop import follow_controls
 from audit.verdict.following import Follows, follow_score
 from audit.verdict.judge import check_controls, judge
+from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, Verdict
 
 _HOW_READ = ("preprocessing", "output", "output_kind", "class_order", MERGED_CLASSES)
@@ -91,8 +94,11 @@ class AuditSession:
     ) -> None:
         options = options or AuditOptions()
         self._suspect, self._journal = suspect, journal
-        self._options, self._stamp, self._control = options, stamp, control or AuditControl()
-        scores = options.scores or (bundle.manifest.default_score,)
+        self._stamp, self._control = stamp, control or AuditControl()
+        in_steps = options.decides_in_steps(bundle.manifest)
+        scores = options.scores or deciding_scores(bundle.manifest, look_for=options.look_for)
+        options = replace(options, scores=scores, in_steps=in_steps)
+        self._options = options
         self._rule = options.rule(bundle.manifest)
         identity = suspect.identity
         settings = {"scores": ",".join(scores), "capability": suspect.capability.name}
@@ -112,7 +118,7 @@ class AuditSession:
         self._bundle = bundle = as_asked(bundle, {**identity.details, **settings})
         self._whole_plan = make_plan(bundle, scores, suspect.capability)
         self._plan: Plan = self._whole_plan.within(options.budget)
-        self._standings = Standings(bundle, self._rule, scores[0], every_s=standing_every_s)
+        self._standings = Standings(bundle, self._rule, scores, every_s=standing_every_s)
         self._book: AnswerBook | None = None
         self._log: AttemptLog | None = None
 
@@ -132,6 +138,18 @@ class AuditSession:
     def plan(self) -> Plan:
         """Return what is asked, within the budget."""
         return self._plan
+
+    @property
+    def reach(self) -> Plan:
+        """Return what may be asked: of what the first step leaves the second may ask more."""
+        budget = self._options.budget
+        if self._rule.steps is None or budget is None:
+            return self._plan
+        groups = {group.kind: group for group in self._plan.groups}
+        left = budget - self._plan.groups[0].num_questions
+        groups[LINE_UP] = self._whole_plan.group(LINE_UP).first(left)
+        kinds = (group.kind for group in self._whole_plan.groups if group.kind in groups)
+        return Plan(scores=self._plan.scores, groups=tuple(groups[kind] for kind in kinds))
 
     @property
     def answers(self) -> dict[str, Answer]:
@@ -256,7 +274,31 @@ class AuditSession:
     ) -> Iterator[AuditEvent]:
         """Ask the questions of the scores, until the one that decides has decided."""
         assert self._book is not None
-        follower = follow_score(self._bundle, self._rule, self._plan.scores[0])
+        scores, rule = self._plan.scores, self._rule
+        if rule.steps is None:
+            yield from self._ask_until_decided(loop, groups, scores[0])
+            return
+        yield from self._ask_until_decided(loop, self._steps().crafted, scores[0])
+        if loop.is_cut:
+            return
+        if needs_line_up(self._bundle, self._book.answers, self._whole_plan, rule):
+            # Only now is known how much of the budget is left for it.
+            yield from self._ask_until_decided(loop, (self._steps().line_up,), LINE_UP)
+        for group in self._steps().beside:
+            if not loop.is_cut:
+                yield from self._ask(loop, group)
+
+    def _steps(self) -> StepGroups:
+        assert self._book is not None
+        return step_groups(
+            self._whole_plan, self._book.answers, self._rule, budget=self._options.budget
+        )
+
+    def _ask_until_decided(
+        self, loop: QuestionLoop, groups: Sequence[QuestionGroup], score: str
+    ) -> Iterator[AuditEvent]:
+        assert self._book is not None
+        follower = follow_score(self._bundle, self._rule, score)
         for group in groups:
             yield from self._ask(loop, group, follower)
             if loop.is_cut or (follower is not None and follower.follow(self._book.answers)):
@@ -279,6 +321,8 @@ class AuditSession:
 
     def _finish(self, audit: str, run: int, outcome: Outcome) -> Finished:
         is_cut = self._plan is not self._whole_plan
+        if outcome.steps is not None:  # what the first step left was the second's
+            is_cut = is_cut and outcome.scores[0].num_queries < outcome.scores[0].num_in_bundle
         # What stopped early as inconclusive has asked enough, whatever the budget.
         is_open = outcome.verdict is Verdict.INCONCLUSIVE and not outcome.scores[0].stopped_early
         is_complete = not (is_cut and is_open)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audit.bundle.claim import check_claim
 from audit.bundle.line_up import LineUp
 from audit.bundle.line_up_consistency import check_line_up
-from audit.bundle.manifest import Arrays, Manifest
+from audit.bundle.manifest import MAX_RATE, Arrays, Manifest
 from audit.bundle.probes import ALPHA_ONE
 from audit.errors import BundleError
 
@@ -121,6 +121,21 @@ def _check_manifest(manifest: Manifest) -> None:
     uses = [model.use for model in manifest.models]
     if uses != sorted(uses, reverse=True):  # "selection" > "calibration"
         raise BundleError("models: expected selection models before calibration models")
+    _check_steps(manifest)
+
+
+def _check_steps(manifest: Manifest) -> None:
+    steps = manifest.steps
+    if steps is None:
+        return
+    if manifest.line_up is None:
+        raise BundleError("steps: expected a line-up for the second step, got none")
+    if manifest.default_score == "line-up":
+        raise BundleError("steps: expected a default_score that asks crafted queries, got line-up")
+    if steps.alpha > MAX_RATE:
+        raise BundleError(
+            f"steps: expected levels of at most {MAX_RATE:g} together, got {steps.alpha:g}"
+        )
 
 
 def _check_shapes(manifest: Manifest, arrays: Arrays) -> dict[str, int]:

@@ -11,7 +11,7 @@ from adapters.printable import json_text, printable
 from audit.bundle.bundle_file import read_bundle, unsafe_read_untrusted_bundle
 from audit.bundle.line_up import MADE_BY
 from audit.bundle.line_up_fairness import Fairness, fairness_of
-from audit.bundle.manifest import BundleContents, Preprocessing, min_control_accuracy
+from audit.bundle.manifest import BundleContents, Manifest, Preprocessing, min_control_accuracy
 from audit.bundle.picture_shares import picture_shares
 from audit.errors import SignatureInvalidError, UntrustedKeyError
 from audit.signing.keys import Trust
@@ -150,7 +150,7 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
         ("architecture", manifest.source.architecture),
         ("source weights", manifest.source.weights_sha256),
         ("source accuracy", f"{manifest.source.control_accuracy:.1%} of the control images"),
-        ("method", f"{manifest.method}, decides by {manifest.default_score}"),
+        ("method", f"{manifest.method}, decides by {manifest.default_score}{_then(manifest)}"),
         *_deciding_rows(contents),
         ("triggers", str(counts["triggers"])),
         ("queries", _queries(contents)),
@@ -165,11 +165,25 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
     ]
 
 
+def _then(manifest: Manifest) -> str:
+    return "" if manifest.steps is None else ", then by the line-up"
+
+
+def _accused(manifest: Manifest) -> str:
+    steps = manifest.steps
+    if steps is None:
+        return f"{manifest.alpha:g}"
+    return (
+        f"{steps.alpha:.3g}: {steps.crafted_alpha:.3g} by the crafted queries and "
+        f"{steps.line_up_alpha:.3g} by the line-up"
+    )
+
+
 def _deciding_rows(contents: BundleContents) -> list[tuple[str, str]]:
     """Return everything that a verdict depends on besides the answers."""
     manifest, arrays = contents.manifest, contents.arrays
     rows = [
-        ("rates", f"false positives {manifest.alpha:g}, misses {manifest.beta:g}"),
+        ("rates", f"false positives {_accused(manifest)}, misses {manifest.beta:g}"),
         (
             "comparable",
             f"from {min_control_accuracy(contents):.1%} of the control images right, "

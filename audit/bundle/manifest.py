@@ -130,6 +130,21 @@ class ModelRecord(FrozenModel):
     control_accuracy: Fraction
 
 
+class Steps(FrozenModel):
+    """A verdict in two steps: crafted queries first, then the line-up (ADR 20)."""
+
+    crafted_alpha: Annotated[float, Field(gt=0, le=MAX_RATE)]
+    """Level of the first step: share of innocents that it may call derived."""
+    line_up_alpha: Annotated[float, Field(gt=0, le=MAX_RATE)]
+    """Level of the second step."""
+
+    @property
+    def alpha(self) -> float:
+        """Return the level of the verdict: an innocent may be accused by either step."""
+        # A record repeats this number, and 0.1 + 0.2 is 0.30000000000000004.
+        return round(self.crafted_alpha + self.line_up_alpha, 12)
+
+
 class Manifest(FrozenModel):
     """Everything about a bundle but its tensors."""
 
@@ -152,7 +167,7 @@ class Manifest(FrozenModel):
     tau: Annotated[float, Field(ge=MIN_TAU, le=MAX_TAU)]
     """Half-width of MFUE's relative loss interval (Eq. 5)."""
     alpha: Annotated[float, Field(gt=0, le=MAX_RATE)]
-    """False-positive rate that the thresholds are set for."""
+    """False-positive rate of a verdict by one score."""
     beta: Annotated[float, Field(gt=0, le=MAX_RATE)]
     """Miss rate that the thresholds are set for."""
     min_control_agreement: Annotated[float, Field(ge=MIN_AGREEMENT, le=1)]
@@ -164,10 +179,17 @@ class Manifest(FrozenModel):
     line_up: Annotated[LineUpRecord | None, Field(exclude_if=lambda one: one is None)] = None
     """The source among its siblings. Written only where there is one, so that bundles without a
     line-up are what they were."""
+    steps: Annotated[Steps | None, Field(exclude_if=lambda one: one is None)] = None
+    """How two steps share a verdict's false-positive rate; None: one score decides."""
     arrays: dict[str, Sha256]
     """SHA-256 of each array's raw bytes (little endian, C order), by name."""
     arrays_file_sha256: Sha256
     """SHA-256 of ``arrays.safetensors``."""
+
+    @property
+    def verdict_alpha(self) -> float:
+        """Return the false-positive rate of a verdict for which nobody chose a score."""
+        return self.alpha if self.steps is None else self.steps.alpha
 
     @property
     def calibration_models(self) -> tuple[ModelRecord, ...]:

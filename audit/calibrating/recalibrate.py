@@ -26,6 +26,7 @@ from audit.scores.rank_correlation import positions_of
 from audit.verdict.judge import score_thresholds
 from audit.verdict.p_values import clopper_pearson
 from audit.verdict.rule import DecisionRule, bundle_rule, choose_rule
+from audit.verdict.sharing import usual_steps
 
 Role = Literal["innocent", "derived"]
 _SAME_LOSS = 1e-4
@@ -214,6 +215,10 @@ def recalibrate(
         stop_early=False,
     )
     manifest = manifest.model_copy(update={"alpha": rule.alpha, "beta": rule.beta})
+    if manifest.steps is not None and manifest.line_up is not None:
+        # More lineages, or another alpha, share otherwise.
+        steps = usual_steps(manifest, num_members=len(manifest.line_up.members))
+        manifest = manifest.model_copy(update={"steps": steps})
     arrays = dataclasses.replace(
         bundle.arrays,
         model_control_labels=_stacked(

@@ -1,6 +1,7 @@
 """``kinprint audit``: ask suspects, one after another, and say what each one is."""
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from audit.commands.option_groups import (
     RecordOptions,
     SuspectOptions,
     gathered,
+    look_for_option,
     sandbox_option,
 )
 
@@ -35,7 +37,12 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 
 
 @click.command("audit", short_help="Ask suspects whether they derive from the source.")
-@click.argument("bundle_path", metavar="BUNDLE", type=_EXISTING)
+@click.argument("bundle_paths", metavar="BUNDLE...", type=_EXISTING, nargs=-1, required=True)
+@click.option(
+    "--attribute",
+    is_flag=True,
+    help="Ask with the line-ups of several bundles, and name the source.",
+)
 @click.option("--onnx", "files", multiple=True, type=_EXISTING, help="ONNX file; repeatable.")
 @click.option(
     "--suspect",
@@ -69,6 +76,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 )
 @click.option("--trust", multiple=True, type=_EXISTING, help="Public key that may have signed.")
 @click.option("--score", "scores", multiple=True, help="Score to compute; the first one decides.")
+@look_for_option
 @click.option("--labels-only", is_flag=True, help="Use labels only, whatever the suspect tells.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
@@ -95,7 +103,9 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
     is_flag=True,
     help="Let credentials travel over plain HTTP to another machine; the record says so.",
 )
-@click.option("--alpha", type=float, help="False-positive rate; by default the bundle's.")
+@click.option(
+    "--alpha", type=float, help="False-positive rate of the verdict; by default the bundle's."
+)
 @click.option("--beta", type=float, help="Miss rate; by default the bundle's.")
 @click.option(
     "--stop-early/--ask-all",
@@ -154,7 +164,8 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 )
 @gathered(suspects=SuspectOptions, asking=AskingOptions, record=RecordOptions, output=OutputOptions)
 def command(
-    bundle_path: Path,
+    bundle_paths: tuple[Path, ...],
+    attribute: bool,
     suspects: SuspectOptions,
     asking: AskingOptions,
     record: RecordOptions,
@@ -165,6 +176,9 @@ def command(
     yes: bool,
 ) -> int:
     """Audit suspects with BUNDLE and print a verdict for each.
+
+    With --attribute and bundles of several versions of a model, say for each suspect which of them
+    it learnt from.
 
     Exit status: 0 nothing derived found, 10 derived, 11 inconclusive, 12 stopped and resumable,
     13 signature wrong, 14 suspect unreachable or without usable answers, 15 not comparable.
@@ -184,11 +198,32 @@ def command(
     options = asking.audit_options()
     recording = prepare_recording(record, num_suspects=len(suspects.paths))
     trusted = load_trust(trust)
-    bundle = read_bundle(bundle_path, trusted)
+    bundle = read_bundle(bundle_paths[0], trusted)
     commitment = None
     if commitment_path is not None:
         commitment = owners_commitment(commitment_path, bundle, trusted)
     journal = journal or default_journal()
+    if attribute:
+        if record.record_path is not None or output.junit_path is not None:
+            raise click.UsageError(
+                "--record and --junit are for one bundle; kinprint record export writes records"
+            )
+        from audit.commands.attributing import run_attribution
+
+        known = load_trust(trust)
+        return run_attribution(
+            [read_bundle(path, known) for path in bundle_paths],
+            suspects,
+            options,
+            partial(_audited, journal=journal, stamp=None, is_agreed=yes, is_quiet=output.quiet),
+            output,
+        )
+    if len(bundle_paths) > 1:
+        raise click.UsageError(
+            f"expected one BUNDLE, got {len(bundle_paths)}; --attribute compares several"
+        )
+    recording = prepare_recording(record, num_suspects=len(suspects.paths))
+    bundle = read_bundle(bundle_paths[0], load_trust(trust))
     rows: list[dict[str, Any]] = []
     unwritten: AuditError | None = None
     for path in suspects.paths:

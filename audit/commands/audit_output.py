@@ -96,6 +96,6 @@ def _told_bundle(bundle: "BundleContents") -> dict[str, Any]:
         "owner": manifest.owner,
         "signer": bundle.signer_key_id,
         "method": manifest.method,
-        "alpha": manifest.alpha,
+        "alpha": manifest.verdict_alpha,
         "beta": manifest.beta,
     }

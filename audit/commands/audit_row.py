@@ -123,11 +123,17 @@ def _spent(spending: Spending | None) -> dict[str, Any] | None:
     }
 
 
+def shown_p_value(outcome: Mapping[str, Any]) -> float:
+    """Return the p-value of a verdict that has scores: of both steps, where there are two."""
+    whole = outcome.get("steps") or outcome["scores"][0]
+    return float(whole["p_value"])
+
+
 def adjust_p_values(rows: Sequence[dict[str, Any]]) -> None:
     """Give each audit of several its p-value for having asked them all; changes the rows."""
     audited = [row for row in rows if "outcome" in row]
     scored = [row for row in audited if row["outcome"]["scores"]]
-    p_values = np.array([row["outcome"]["scores"][0]["p_value"] for row in scored])
+    p_values = np.array([shown_p_value(row["outcome"]) for row in scored])
     for row in audited:
         row["adjusted_p_value"] = None
     for row, adjusted in zip(scored, benjamini_hochberg(p_values), strict=True):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adapters.suspect import Suspect
     from audit.asking.options import AuditOptions
     from audit.bundle.manifest import BundleContents
+    from audit.verdict.rule import LookFor
 
 Result = TypeVar("Result")
 
@@ -27,6 +28,23 @@ sandbox_option = click.option(
     is_flag=True,
     help="Parse no ONNX file unless its process can be shut in fully (docs/suspects.md).",
 )
+
+
+look_for_option = click.option(
+    "--look-for",
+    type=click.Choice(["copies"]),
+    help="Ask the crafted queries only: no line-up, which finds what learnt from answers.",
+)
+
+
+def check_look_for(scores: tuple[str, ...], look_for: str | None) -> None:
+    """Refuse a score beside what to look for, which is a choice of scores.
+
+    Raises:
+        click.UsageError: Both are given.
+    """
+    if scores and look_for:
+        raise click.UsageError("--score and --look-for exclude each other")
 
 
 def gathered(**groups: type) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
@@ -145,6 +163,7 @@ class AskingOptions:
     """What to ask and when to stop."""
 
     scores: tuple[str, ...]
+    look_for: "LookFor | None"
     budget: int | None
     max_cost: str | None
     max_requests: int | None
@@ -158,14 +177,16 @@ class AskingOptions:
         """Return them as an audit takes them.
 
         Raises:
-            click.UsageError: The amount is none.
+            click.UsageError: The amount is none, or a score and what to look for contradict.
         """
         from adapters.tariff import SpendingLimits
         from audit.asking.options import AuditOptions
         from audit.commands.agreement import amount
 
+        check_look_for(self.scores, self.look_for)
         return AuditOptions(
             scores=self.scores,
+            look_for=self.look_for,
             budget=self.budget,
             resume=self.resume,
             alpha=self.alpha,

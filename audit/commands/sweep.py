@@ -9,7 +9,7 @@ import click
 
 from adapters.printable import json_text
 from audit.commands.consent import allow_option
-from audit.commands.option_groups import sandbox_option
+from audit.commands.option_groups import check_look_for, look_for_option, sandbox_option
 
 if TYPE_CHECKING:
     from audit.journal.sweep_table import SweepTable
@@ -85,6 +85,7 @@ DAY_S = 86400.0
     help="Start a Dask cluster of N workers on this machine only.",
 )
 @click.option("--score", "scores", multiple=True, help="Score to compute; the first one decides.")
+@look_for_option
 @click.option("--labels-only", is_flag=True, help="Use labels only, whatever a suspect tells.")
 @click.option(
     "--resize", is_flag=True, help="Ask also models that take images of another size, enlarged."
@@ -165,6 +166,7 @@ def command(
     cluster: str | None,
     local_cluster: int | None,
     scores: tuple[str, ...],
+    look_for: Literal["copies"] | None,
     labels_only: bool,
     resize: bool,
     alpha: float | None,
@@ -218,6 +220,7 @@ def command(
     place = _place(suspects_path, watch_path, endpoints)
     if sum(choice is not None for choice in (jobs, cluster, local_cluster)) > 1:
         raise click.UsageError("--jobs, --cluster and --local-cluster exclude one another")
+    check_look_for(scores, look_for)
     if auditor_key is None and passphrase_env is not None:
         raise click.UsageError("--passphrase-env needs --auditor-key KEY")
     known = load_trust(trust)
@@ -231,6 +234,7 @@ def command(
     num_jobs = jobs or num_cores()
     settings = SweepSettings(
         scores=scores,
+        look_for=look_for,
         alpha=alpha,
         beta=beta,
         stop_early=stop_early,
@@ -320,13 +324,10 @@ def _check(settings: Any, bundle: Any) -> None:
     """Refuse what no pair of this bundle could be asked with, before anything is asked."""
     from adapters.suspect import Capability
     from audit.asking.plan import make_plan
-    from audit.verdict.rule import choose_rule
 
-    manifest = bundle.contents.manifest
-    choose_rule(manifest, alpha=settings.alpha, beta=settings.beta, stop_early=settings.stop_early)
-    make_plan(
-        bundle.contents, settings.scores or (manifest.default_score,), Capability.PROBABILITIES
-    ).within(settings.budget)
+    options = settings.options(bundle.contents)
+    options.rule(bundle.contents.manifest)
+    make_plan(bundle.contents, options.scores, Capability.PROBABILITIES).within(settings.budget)
 
 
 def _engine(sweep: "Sweep", num_jobs: int, cluster: str | None, num_local: int | None) -> "Engine":

@@ -8,11 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from adapters.printable import printable
+from audit.commands.audit_row import shown_p_value
 from audit.commands.terminal.consoles import result_console
 
 STYLES = {
     "derived": "bold red",
     "independent": "green",
+    "no copy": "green",
     "inconclusive": "yellow",
     "not comparable": "magenta",
     "no answer": "magenta",
@@ -109,7 +111,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         outcome["verdict"],
         f"{first['value']:.3f}",
         threshold,
-        f"{first['p_value']:.3f}",
+        f"{shown_p_value(outcome):.3f}",
         f"{ranks[0]:.2f}" if ranks else "-",
         f"{rates[0]:.2f}" if rates else "-",
         asked,

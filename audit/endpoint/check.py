@@ -260,7 +260,9 @@ def check_endpoint(
         notes=tuple(notes),
         exchange=exchanges[0],
         metadata=predictions[-1].metadata,
-        audit=estimate(plan, endpoint.batch_size, endpoint),
+        audit=estimate(
+            plan, endpoint.batch_size, endpoint, in_steps=bundle.manifest.steps is not None
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters.suspect import MERGED_CLASSES, Capability
 from audit.asking.class_order import SETTING, UNKNOWN, read_order
-from audit.asking.plan import Plan, QuestionGroup, make_plan
+from audit.asking.plan import Plan, QuestionGroup, deciding_scores, make_plan
 from audit.asking.second_questions import possible_repeats
 from audit.bundle.manifest import BundleContents
 from audit.bundle.query_order import START, started
@@ -22,7 +22,7 @@ from audit.scores.merged_classes import groups_in_words, read_groups
 from audit.signing.canonical import array_sha256, canonical_bytes, sha256_hex
 from audit.verdict.judge import judge
 from audit.verdict.outcome import Outcome, Verdict
-from audit.verdict.rule import DecisionRule, bundle_rule, choose_rule, read_rule
+from audit.verdict.rule import DecisionRule, choose_rule, read_rule
 
 CLOCK_TOLERANCE_S = 300.0
 """Two machines' clocks may differ by so much before a record counts as from the future."""
@@ -123,14 +123,26 @@ def check_count(record: Record) -> Check:
 
 def check_deciding_score(record: Record, bundle: BundleContents) -> Check:
     """The score that decides is the one that the owner signed for that."""
-    name, own, used = "deciding score", bundle.manifest.default_score, record.opening.scores[0]
+    name, rule = "deciding score", record_rule(record, bundle)
+    own = _quoted(deciding_scores(bundle.manifest))
+    used = _quoted(record.opening.scores[: 1 if rule.steps is None else 2])
     if used == own:
-        return held(name, f"'{own}' decides, as the bundle says.")
+        return held(name, f"{own} decides, as the bundle says.")
+    if rule.look_for is not None:
+        return unchecked(
+            name,
+            f"{used} decides because the auditor looked for {rule.look_for} only; the bundle names "
+            f"{own}. The line-up, which finds what learnt from answers, was not asked.",
+        )
     return unchecked(
         name,
-        f"'{used}' decides because the auditor chose it; the bundle names '{own}'. Ask why: of "
+        f"{used} decides because the auditor chose it; the bundle names {own}. Ask why: of "
         "several scores, one may please by chance.",
     )
+
+
+def _quoted(scores: Sequence[str]) -> str:
+    return ", then ".join(f"'{score}'" for score in scores)
 
 
 def check_merged_classes(record: Record, bundle: BundleContents) -> Check | None:
@@ -152,7 +164,7 @@ def check_merged_classes(record: Record, bundle: BundleContents) -> Check | None
 
 def check_rule(record: Record, bundle: BundleContents) -> Check:
     """The error rates are those that the owner signed, or the record says which were chosen."""
-    name, own = "error rates", bundle_rule(bundle.manifest)
+    name = "error rates"
 
     def found() -> str:
         rule = record_rule(record, bundle)
@@ -161,19 +173,32 @@ def check_rule(record: Record, bundle: BundleContents) -> Check:
             if rule.stopping_error
             else ""
         )
-        return f"alpha {rule.alpha:g} and beta {rule.beta:g}{early}."
+        shares = (
+            f" ({rule.steps.crafted_alpha:g} for the crafted queries, {rule.steps.line_up_alpha:g} "
+            "for the line-up)"
+            if rule.steps
+            else ""
+        )
+        return f"alpha {rule.alpha:g}{shares} and beta {rule.beta:g}{early}."
 
     check = attempt(name, found)
     if check.status is Status.FAILED:
         return check
     rule = record_rule(record, bundle)
-    usual = choose_rule(bundle.manifest, alpha=None, beta=None, stop_early=rule.stopping_error > 0)
+    usual = choose_rule(
+        bundle.manifest,
+        alpha=None,
+        beta=None,
+        stop_early=rule.stopping_error > 0,
+        in_steps=rule.steps is not None,
+        look_for=rule.look_for,
+    )
     if rule == usual:
         return check
     return unchecked(
         name,
-        f"{check.text[:-1]}, chosen by the auditor; the bundle names {own.alpha:g} and "
-        f"{own.beta:g}. Ask whether they were chosen before the answers were known.",
+        f"{check.text[:-1]}, chosen by the auditor; the bundle names {usual.alpha:g} and "
+        f"{usual.beta:g}. Ask whether they were chosen before the answers were known.",
     )
 
 

@@ -6,6 +6,7 @@ from audit.answer import Answer
 from audit.asking.ends import End
 from audit.asking.plan import Plan, QuestionGroup
 from audit.asking.second_questions import repeats_due
+from audit.asking.second_step import needs_line_up, step_groups
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError, SignatureInvalidError
 from audit.records.against_bundle import question_ids, record_plan, record_rule
@@ -14,7 +15,9 @@ from audit.records.record import Record, State
 from audit.verdict.early_stop import follow_controls
 from audit.verdict.following import Follows, follow_score
 from audit.verdict.judge import check_controls, judge
+from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Verdict
+from audit.verdict.rule import DecisionRule
 
 
 def check_completeness(record: Record, bundle: BundleContents) -> Check:
@@ -32,9 +35,7 @@ def check_completeness(record: Record, bundle: BundleContents) -> Check:
         budget = _budget(record)
         given = record.answers
         whole = set(question_ids(plan))
-        due = _due(record, bundle, plan.within(budget)) | set(
-            _due_again(record, bundle, plan, budget)
-        )
+        due = _due(record, bundle, plan, budget) | set(_due_again(record, bundle, plan, budget))
         controls = {one for one in due if one.startswith("control/")}
         missing = sorted(due - set(given))
         if missing:
@@ -130,7 +131,7 @@ def _budget(record: Record) -> int | None:
     return record.opening.runs[-1].budget
 
 
-def _due(record: Record, bundle: BundleContents, plan: Plan) -> set[str]:
+def _due(record: Record, bundle: BundleContents, plan: Plan, budget: int | None = None) -> set[str]:
     """Return the questions of a plan that the rule makes an audit ask, given its answers.
 
     Raises:
@@ -147,12 +148,40 @@ def _due(record: Record, bundle: BundleContents, plan: Plan) -> set[str]:
                 f"{further[0]}: expected no answer, because the control images end the audit"
             )
         return controls
-    queries = follow_score(bundle, rule, record.opening.scores[0])
-    is_decided = queries is not None and queries.follow(given)
-    others = _asked_enough(plan.groups[1:], queries, given)
-    if queries is not None and is_decided:
-        others = {one for one in others if one.startswith(f"{queries.kind}/")}
-    return controls | others
+    if rule.steps is None:
+        cut = plan.within(budget).groups[1:]
+        return controls | _due_for(bundle, rule, plan.scores[0], cut, given)
+    return controls | _due_in_steps(bundle, rule, plan, given, budget)
+
+
+def _due_for(
+    bundle: BundleContents,
+    rule: DecisionRule,
+    score: str,
+    groups: Sequence[QuestionGroup],
+    given: Mapping[str, Answer],
+) -> set[str]:
+    """Return the questions of a score, and what is asked beside it, that had to be asked."""
+    follower = follow_score(bundle, rule, score)
+    is_decided = follower is not None and follower.follow(given)
+    asked = _asked_enough(groups, follower, given)
+    if follower is None or not is_decided:
+        return asked
+    return {one for one in asked if one.startswith(f"{follower.kind}/")}
+
+
+def _due_in_steps(
+    bundle: BundleContents,
+    rule: DecisionRule,
+    plan: Plan,
+    given: Mapping[str, Answer],
+    budget: int | None,
+) -> set[str]:
+    groups = step_groups(plan, given, rule, budget=budget)
+    due = _due_for(bundle, rule, plan.scores[0], groups.crafted, given)
+    if needs_line_up(bundle, given, plan, rule):
+        due |= _due_for(bundle, rule, LINE_UP, (groups.line_up,), given)
+    return due | _asked_enough(groups.beside, None, given)
 
 
 def _due_again(
@@ -160,7 +189,9 @@ def _due_again(
 ) -> Iterator[str]:
     """Yield the questions that had to be asked a second time."""
     given = record.answers
-    outcome = judge(bundle, given, record.opening.scores[:1], record_rule(record, bundle))
+    rule = record_rule(record, bundle)
+    steps = record.opening.scores[: 1 if rule.steps is None else 2]
+    outcome = judge(bundle, given, steps, rule)
     for group in repeats_due(plan, given, outcome, budget=budget):
         yield from (group.question(index) for index in range(group.num_questions))
 

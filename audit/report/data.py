@@ -20,6 +20,7 @@ from audit.records.check import Check, held, unchecked
 from audit.records.endpoint_identity import said, shown
 from audit.records.record import Record, read_record, seconds
 from audit.records.verify import LIMITS, Result, verify_record
+from audit.report.two_steps import crafted_score
 from audit.report.words import Agreement, Words, words
 from audit.scores.evidence import QueryEvidence, shown_evidence
 from audit.signing.keys import Trust
@@ -131,7 +132,7 @@ def report_data(
 
 def _stopped_after(record: Record) -> int | None:
     outcome = record.closing.outcome
-    return outcome.scores[0].stopped_after if outcome and outcome.scores else None
+    return crafted_score(outcome).stopped_after if outcome and outcome.scores else None
 
 
 def telling_order(evidence: QueryEvidence) -> NDArray[np.int64]:

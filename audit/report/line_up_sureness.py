@@ -1,5 +1,6 @@
 """A line-up for people who read no statistics: what it did, and how far its numbers carry."""
 
+from audit.report.two_steps import step_level
 from audit.verdict.line_up_outcome import LineUpOutcome
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 
@@ -48,6 +49,6 @@ def line_up_sureness(outcome: Outcome, score: ScoreOutcome, found: LineUpOutcome
     if score.verdict is Verdict.DERIVED:
         told.append(
             f"A suspect counts as derived only where an innocent would be accused in at most "
-            f"{outcome.alpha:.1%} of cases."
+            f"{step_level(outcome, score.name):.1%} of cases."
         )
     return told

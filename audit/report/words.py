@@ -12,6 +12,7 @@ from audit.report.line_up_sureness import (
     line_up_sureness,
 )
 from audit.report.score_words import SCORE_WORDS
+from audit.report.two_steps import HEADLINES, shares_in_words, step_level, steps_asked
 from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 from audit.verdict.p_values import innocents_needed
@@ -38,6 +39,7 @@ _HEADLINES = {
     Verdict.INDEPENDENT: "The suspect behaves like a model that is independent of the source.",
     Verdict.INCONCLUSIVE: "The test does not decide whether the suspect is derived.",
     Verdict.NOT_COMPARABLE: "The suspect could not be compared with the source.",
+    Verdict.NO_COPY: "The suspect is no copy of the source; extraction was not looked for.",
 }
 
 _BEYOND = {
@@ -56,6 +58,12 @@ _BEYOND = {
     Verdict.INCONCLUSIVE: ("It speaks neither for derivation nor against it.",),
     Verdict.NOT_COMPARABLE: (
         "It speaks neither for derivation nor against it: no trigger was shown to the suspect.",
+    ),
+    Verdict.NO_COPY: (
+        "It does not say that the suspect learnt nothing from the source: a model that was trained "
+        "on its answers is told apart by a line-up, which was not asked.",
+        "It does not prove that the suspect is no copy: one that was changed in a way that is not "
+        "among those listed below may go unseen.",
     ),
 }
 
@@ -89,14 +97,25 @@ def words(record: Record, agreement: Agreement | None = None) -> Words:
             beyond=(),
         )
     headline = _HEADLINES[outcome.verdict]
+    if outcome.steps is not None and outcome.steps.decided_by is not None:
+        headline = HEADLINES[outcome.steps.decided_by]
     if record.closing.state is State.BUDGET:
         headline = "The budget ended the test before it could decide."
-    found = [_what_was_done(record)]
+    found = [_what_was_done(record, outcome)]
     sureness: list[str] = []
-    if outcome.scores:
+    steps = outcome.steps
+    if steps is not None and steps.line_up_verdict is not None:
+        # What was asked last stands first among the scores.
+        for name, score in zip(("two", "one"), outcome.scores[:2], strict=True):
+            found.insert(1, f"Step {name}: {_what_came_back(score, agreement)}")
+            sureness[:0] = [f"Step {name}. {sentence}" for sentence in _how_sure(outcome, score)]
+        sureness.append(shares_in_words(outcome, steps))
+    elif outcome.scores:
         score = outcome.scores[0]
         found.append(_what_came_back(score, agreement))
         sureness += _how_sure(outcome, score)
+        if steps is not None:
+            sureness.append(shares_in_words(outcome, steps))
     else:
         found.append(outcome.text)
         sureness.append(
@@ -125,7 +144,7 @@ def _suspect(record: Record) -> str:
     return f"The {'file' if suspect.kind == 'onnx' else 'service'} “{suspect.name}”"
 
 
-def _what_was_done(record: Record) -> str:
+def _what_was_done(record: Record, outcome: Outcome) -> str:
     manifest = record.opening.bundle.manifest
     asked = (
         "Ordinary images come first, to see that it does the same task; the others are images on "
@@ -133,6 +152,8 @@ def _what_was_done(record: Record) -> str:
     )
     if record.opening.scores == (LINE_UP,):
         asked = WHAT_WAS_ASKED
+    elif outcome.steps is not None:
+        asked = steps_asked(outcome)
     return (
         f"The source is the image classifier “{manifest.model_name}” (owner: {manifest.owner}). "
         f"{_suspect(record)}, the suspect, was shown {len(record.rows)} images that the owner had "
@@ -203,7 +224,8 @@ def _how_sure(outcome: Outcome, score: ScoreOutcome) -> list[str]:
     if score.verdict is Verdict.DERIVED:
         told.append(
             f"The line above which a suspect counts as derived follows from the signed bundle and "
-            f"was set to accuse at most {outcome.alpha:.1%} of all innocent models of these kinds."
+            f"was set to accuse at most {step_level(outcome, score.name):.1%} of all innocent "
+            "models of these kinds."
         )
         if score.p_value > WEAK_P_VALUE:
             told.append(

@@ -20,6 +20,7 @@ from audit.records.against_bundle import record_rule
 from audit.records.record import State
 from audit.report.data import ReportData
 from audit.report.score_words import SCORE_WORDS
+from audit.report.two_steps import crafted_score
 from audit.scores.comparison import compare
 from audit.verdict.early_stop import path_boundaries
 from audit.verdict.line_up import race_of
@@ -40,6 +41,7 @@ def render_html(data: ReportData) -> str:
         verdict=verdict_of(data),
         tone=verdict_of(data).split(" ")[0],
         figures=_figures(data),
+        crafted=crafted_score(data.outcome) if data.outcome and data.outcome.scores else None,
         score_titles={name: words.title for name, words in SCORE_WORDS.items()},
     )
 
@@ -112,7 +114,7 @@ def render_junit(data: ReportData) -> str:
     elif verdict == Verdict.NOT_COMPARABLE:
         ElementTree.SubElement(case, "error", type="not comparable", message=_shown(text))
         counts["errors"] = "1"
-    elif verdict != Verdict.INDEPENDENT:
+    elif verdict not in (Verdict.INDEPENDENT, Verdict.NO_COPY):
         ElementTree.SubElement(case, "skipped", message=_shown(f"{verdict}: {text}"))
         counts["skipped"] = "1"
     suite.attrib.update(counts)
@@ -138,16 +140,16 @@ def _figures(data: ReportData) -> dict[str, Markup]:
 
     if data.outcome is None or not data.outcome.scores:
         return {}
-    score = data.outcome.scores[0]
+    last, score = data.outcome.scores[0], crafted_score(data.outcome)
     figures: dict[str, str] = {}
-    if data.bundle is not None and score.line_up is not None:
+    if data.bundle is not None and last.line_up is not None:
         rule = record_rule(data.record, data.bundle)
-        found = race_of(data.bundle, data.record.answers, score.name, rule)
+        found = race_of(data.bundle, data.record.answers, last.name, rule)
         if found is not None:
             figures["race"] = race_figure(
-                found.race.leads, found.source, alternative=_race_in_words(score.line_up)
+                found.race.leads, found.source, alternative=_race_in_words(last.line_up)
             )
-    elif data.bundle is not None:
+    if data.bundle is not None and score.line_up is None:
         groups, num_innocent = _groups(data, score)
         figures["scores"] = scores_figure(
             groups,

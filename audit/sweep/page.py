@@ -32,6 +32,7 @@ MAX_PAIRS = 500
 _TONES = {
     "derived": "derived",
     "independent": "independent",
+    "no copy": "independent",
     "inconclusive": "inconclusive",
     "not comparable": "not",
     "mismatched": "none",
@@ -44,6 +45,7 @@ _TONES = {
 _MARKS = {
     "derived": "D",
     "independent": "i",
+    "no copy": "c",
     "inconclusive": "?",
     "not comparable": "n",
     "mismatched": "·",

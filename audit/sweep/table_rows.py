@@ -51,7 +51,7 @@ def bundle_row(path: Path, contents: BundleContents, asked_as: str) -> BundleRow
         model_name=manifest.model_name,
         owner=manifest.owner,
         task=task_in_words(contents),
-        alpha=manifest.alpha,
+        alpha=manifest.verdict_alpha,
         asked_as=asked_as,
     )
 
@@ -93,8 +93,8 @@ def pair_row(
         verdict=outcome.verdict.value if outcome else None,
         score_name=score.name if score else None,
         score=score.value if score else None,
-        p_value=score.p_value if score else None,
-        smallest_p_value=score.smallest_p_value if score else None,
+        p_value=outcome.p_value if outcome else None,
+        smallest_p_value=outcome.smallest_p_value if outcome else None,
         control_accuracy=outcome.control.accuracy if outcome else None,
         num_questions=outcome.num_questions if outcome else None,
         cost=pair.cost,

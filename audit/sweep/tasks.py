@@ -13,12 +13,14 @@ from pathlib import Path
 from adapters.onnx.model import Device
 from adapters.tariff import SpendingLimits
 from audit.asking.options import AuditOptions
+from audit.asking.plan import deciding_scores
 from audit.bundle.manifest import BundleContents
 from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy
 from audit.signing.keys import PublicKey
 from audit.suspects.found_files import SuspectKind
 from audit.verdict.outcome import Outcome
+from audit.verdict.rule import LookFor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,9 @@ class SweepSettings:
     """How every pair of a sweep is asked."""
 
     scores: tuple[str, ...] = ()
-    """Scores to compute, the deciding one first; each bundle's own if empty."""
+    """Scores to compute, the deciding one first; each bundle's own, or both steps, if empty."""
+    look_for: LookFor | None = None
+    """What to be content with."""
     alpha: float | None = None
     """False-positive rate; each bundle's own if None."""
     beta: float | None = None
@@ -65,7 +69,11 @@ class SweepSettings:
     def options(self, bundle: BundleContents, *, resume: bool = False) -> AuditOptions:
         """Return how one pair with this bundle is asked."""
         return AuditOptions(
-            scores=self.scores or (bundle.manifest.default_score,),
+            scores=self._scores(bundle),
+            in_steps=AuditOptions(scores=self.scores, look_for=self.look_for).decides_in_steps(
+                bundle.manifest
+            ),
+            look_for=self.look_for,
             budget=self.budget,
             resume=resume,
             alpha=self.alpha,
@@ -80,7 +88,7 @@ class SweepSettings:
         Whatever only limits how far an audit goes is not part of it.
         """
         told = {
-            "scores": list(self.scores or (bundle.manifest.default_score,)),
+            "scores": list(self._scores(bundle)),
             "score_version": bundle.manifest.score_version,
             "alpha": self.alpha,
             "beta": self.beta,
@@ -88,7 +96,13 @@ class SweepSettings:
             "labels_only": self.labels_only,
             "resize": self.resize,
         }
+        if self.look_for is not None:
+            told["look_for"] = self.look_for
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _scores(self, bundle: BundleContents) -> tuple[str, ...]:
+        # Nothing beside: of thousands of suspects only the verdict is wanted.
+        return self.scores or deciding_scores(bundle.manifest, look_for=self.look_for)
 
 
 @dataclass(frozen=True, kw_only=True)

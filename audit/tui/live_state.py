@@ -246,6 +246,7 @@ class LiveState:
             Verdict.INDEPENDENT: "It behaves like a model independent of the source.",
             Verdict.INCONCLUSIVE: "The test does not decide.",
             Verdict.NOT_COMPARABLE: "It could not be compared with the source.",
+            Verdict.NO_COPY: "No copy; extraction not looked for.",
         }[outcome.verdict]
         return BannerData(
             headline=f"{headline} Enter: why.",

@@ -33,6 +33,9 @@ from audit.tui.words import size
 from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.rule import choose_rule
 
+COPIES = "copies"
+"""In the place of a score: the crafted queries and no line-up."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
@@ -41,7 +44,7 @@ class Form:
     bundle: str
     suspect: str
     score: str = ""
-    """Empty for the bundle's own."""
+    """Empty for the bundle's own; `COPIES`."""
     labels_only: bool = False
     alpha: str = ""
     beta: str = ""
@@ -97,7 +100,8 @@ def check_form(form: Form, desk: Desk, library: Library) -> Checked:
             bundle_path=bundle.path,
             suspect=suspect,
             options=AuditOptions(
-                scores=(form.score,) if form.score else (),
+                scores=() if form.score in ("", COPIES) else (form.score,),
+                look_for="copies" if form.score == COPIES else None,
                 alpha=alpha,
                 beta=beta,
                 stop_early=form.stop_early,
@@ -171,7 +175,13 @@ def _check_rates(order: Order, checking: _Checking) -> None:
         if name in checking.problems:
             continue
         try:
-            choose_rule(manifest, alpha=alpha, beta=beta, stop_early=False)
+            choose_rule(
+                manifest,
+                alpha=alpha,
+                beta=beta,
+                stop_early=False,
+                in_steps=_decides_in_steps(order),
+            )
         except AuditError as error:
             checking.problems[name] = str(error).partition(": ")[2]
 
@@ -194,7 +204,7 @@ def _check_plan(order: Order, desk: Desk, checking: _Checking) -> None:
             checking.problems["suspect"] = str(error).splitlines()[0]
     except AuditError as error:
         field, _, told = str(error).partition(": ")
-        known = {"score": "score", "budget": "budget", "max_cost": "max_cost"}
+        known = {"score": "score", "look-for": "score", "budget": "budget", "max_cost": "max_cost"}
         checking.problems[known.get(field, "budget")] = told or str(error)
 
 
@@ -210,7 +220,8 @@ def _endpoint_plan(order: Order, desk: Desk) -> str:
         plan = _planned(order.bundle, order, endpoint.capability)
         told = _in_words(plan, order)
         if (watched := watchable(endpoint)) is not None:
-            told += f". It {estimate(plan, endpoint.batch_size, watched).text}"
+            priced = estimate(plan, endpoint.batch_size, watched, in_steps=_decides_in_steps(order))
+            told += f". It {priced.text}"
             limits = watched.limits.unless(order.options.limits)
             if limits.are_set:
                 reach = affordable_questions(plan, endpoint.batch_size, watched.tariff, limits)
@@ -227,7 +238,10 @@ def _assumed_capability(order: Order) -> Capability:
 
 def _planned(bundle: BundleContents, order: Order, capability: Capability) -> Plan:
     scores = order.options.scores or default_scores(
-        bundle, is_file=order.suspect.kind is not SuspectKind.ENDPOINT, capability=capability
+        bundle,
+        is_file=order.suspect.kind is not SuspectKind.ENDPOINT,
+        capability=capability,
+        look_for=order.options.look_for,
     )
     return make_plan(bundle, scores, capability).within(order.options.budget)
 
@@ -244,10 +258,18 @@ def _in_words(plan: Plan, order: Order) -> str:
         "probe": "probes",
         "line-up": "line-up images",
     }
-    scored = " and ".join(f"{num} {words[kind]}" for kind, num in counts.items())
+    in_steps = _decides_in_steps(order)
+    scored = " and ".join(
+        f"{'if no copy is found, ' if in_steps and kind == LINE_UP else ''}{num} {words[kind]}"
+        for kind, num in counts.items()
+    )
     told = f"{controls.num_questions} control images first, then {scored}"
     stops = order.options.stop_early and plan.scores[0] in (*MEAN_SCORES, LINE_UP)
     return f"{told}; stops as soon as the verdict is certain" if stops else told
+
+
+def _decides_in_steps(order: Order) -> bool:
+    return order.options.decides_in_steps(order.bundle.manifest)
 
 
 def _unfinished(order: Order, desk: Desk, checking: _Checking) -> StoredAudit | None:

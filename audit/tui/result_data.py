@@ -15,6 +15,7 @@ from audit.records.against_bundle import record_rule
 from audit.records.from_journal import draft_record, unsigned_preview
 from audit.records.record import Record, State
 from audit.report.data import agreement_of, facts_of
+from audit.report.two_steps import crafted_score
 from audit.report.words import Words, words
 from audit.scores.comparison import compare
 from audit.scores.evidence import QueryEvidence, query_evidence, shown_evidence
@@ -47,7 +48,7 @@ class ResultData:
     """One per score; empty without the bundle."""
     curve: Curve | None
     race: LineUpRace | None
-    """Of the deciding score, where that is a line-up."""
+    """Of the deciding score or step, where that is a line-up."""
     evidence: QueryEvidence | None
     confusion: ControlConfusion | None
     """Where the control images went wrong."""
@@ -121,16 +122,17 @@ def result_data(
     confusion = None
     if bundle is not None:
         strips = tuple(strip_data(score, _models(bundle, answers, score)) for score in scores)
-        if scores:
-            first = scores[0].stopped_after
+        if outcome is not None and scores:
+            crafted = crafted_score(outcome)
+            first = crafted.stopped_after
             evidence = shown_evidence(
                 bundle, answers, [score.name for score in scores], num_first=first
             )
-            own = query_evidence(bundle, answers, scores[0].name, num_first=first)
+            own = query_evidence(bundle, answers, crafted.name, num_first=first)
             rule = record_rule(record, bundle)
-            if scores[0].line_up is None:
+            if crafted.line_up is None:
                 curve = curve_of(
-                    scores[0], own, boundaries=path_boundaries(bundle, rule, scores[0].name)
+                    crafted, own, boundaries=path_boundaries(bundle, rule, crafted.name)
                 )
             race = race_of(bundle, answers, scores[0].name, rule)
         if outcome is not None and outcome.verdict is Verdict.NOT_COMPARABLE:

@@ -63,6 +63,8 @@ class Order:
             options=replace(
                 self.options,
                 scores=tuple(settings["scores"].split(",")),
+                in_steps=rule.steps is not None,
+                look_for=rule.look_for,
                 alpha=rule.alpha,
                 beta=rule.beta,
                 stop_early=rule.stopping_error > 0,
@@ -198,7 +200,7 @@ def _follow(
             control=control,
             standing_every_s=STANDING_EVERY_S,
         )
-        outbox.post(SuspectOpened(suspect, questions_of(session.plan), lambda: session.spending))
+        outbox.post(SuspectOpened(suspect, questions_of(session.reach), lambda: session.spending))
         try:
             for event in session.run():
                 if isinstance(event, Started | Finished):

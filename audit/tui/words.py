@@ -12,12 +12,14 @@ from audit.verdict.outcome import Outcome, Verdict
 VERDICT_SIGNS = {
     Verdict.DERIVED: "●",
     Verdict.INDEPENDENT: "○",
+    Verdict.NO_COPY: "◌",
     Verdict.INCONCLUSIVE: "◐",
     Verdict.NOT_COMPARABLE: "⊘",
 }
 VERDICT_COLOURS = {
     Verdict.DERIVED: "error",
     Verdict.INDEPENDENT: "success",
+    Verdict.NO_COPY: "success",
     Verdict.INCONCLUSIVE: "warning",
     Verdict.NOT_COMPARABLE: "secondary",
 }

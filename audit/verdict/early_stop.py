@@ -119,7 +119,7 @@ def path_test(
         answer_values(bundle, score, models),
         tilt=TILTS[score],
         compared=populations(bundle.manifest),
-        rule=rule,
+        rule=rule.for_score(score),
     )
     _query_follower(bundle, score, test).follow(answers)
     return test

@@ -29,7 +29,7 @@ class Follows(Protocol):
 
 
 def follow_score(bundle: BundleContents, rule: DecisionRule, score: str) -> Follows | None:
-    """Return what decides a score early; None if nothing may, or it needs all answers."""
+    """Return what ends the asking for a score; None if nothing may, or it needs all answers."""
     if score == LINE_UP:
         return LineUpFollower(bundle) if rule.stopping_error else None
     return follow_queries(bundle, rule, score)

@@ -43,7 +43,8 @@ from audit.verdict.random_answers import (
 )
 from audit.verdict.rule import MAX_REFUSED, MIN_QUERIES, DecisionRule, bundle_rule
 from audit.verdict.second_look import look_again
-from audit.verdict.sentences import not_comparable_words, verdict_words
+from audit.verdict.sentences import no_copy_words, not_comparable_words, verdict_words
+from audit.verdict.steps import Stepped, judge_steps
 from audit.verdict.thresholds import Thresholds, conformal_thresholds
 
 
@@ -58,8 +59,8 @@ def judge(
     Args:
         bundle: What was asked.
         answers: By question id (`audit.asking.plan`); some may be missing.
-        scores: Scores to compute, the deciding one first; the others are left out where nothing
-            was asked for them.
+        scores: Scores to compute, the deciding one first, or where the rule has two steps the
+            crafted one and the line-up; the others are left out where nothing was asked for them.
         rule: Error rates and whether the audit may stop early; by default the bundle's own.
 
     Returns:
@@ -67,20 +68,41 @@ def judge(
     """
     rule = rule or bundle_rule(bundle.manifest)
     control = check_controls(bundle, answers, rule)
-    results: tuple[ScoreOutcome, ...] = ()
-    if control.comparable:
-        deciding, *others = (_judge_score(bundle, answers, rule, name) for name in scores)
-        # The deciding score stays also where nothing was asked for it: its verdict is the audit's.
-        results = (deciding, *(one for one in others if one.num_queries))
-    return Outcome(
-        verdict=results[0].verdict if results else Verdict.NOT_COMPARABLE,
-        text=results[0].reason if results else not_comparable_words(control),
+    outcome = Outcome(
+        verdict=Verdict.NOT_COMPARABLE,
+        text=not_comparable_words(control),
         alpha=rule.alpha,
         beta=rule.beta,
         stopping_error=rule.stopping_error,
         control=control,
-        scores=results,
+        scores=(),
         num_questions=len(answers),
+    )
+    if not control.comparable:
+        return outcome
+
+    def judged(name: str) -> ScoreOutcome:
+        return _judge_score(bundle, answers, rule.for_score(name), name)
+
+    first, *others = scores
+    if rule.steps is None:
+        # The deciding score stays also where nothing was asked for it: its verdict is the audit's.
+        score = judged(first)
+        found = Stepped(verdict=score.verdict, text=score.reason, scores=(score,), steps=None)
+    else:
+        others = [name for name in others if name != LINE_UP]
+        found = judge_steps(judged(first), lambda: judged(LINE_UP), rule.steps)
+    verdict, text = found.verdict, found.text
+    if rule.look_for == "copies" and verdict is Verdict.INDEPENDENT:
+        verdict, text = Verdict.NO_COPY, no_copy_words(text)
+    beside = tuple(one for one in map(judged, others) if one.num_queries)
+    return outcome.model_copy(
+        update={
+            "verdict": verdict,
+            "text": text,
+            "scores": (*found.scores, *beside),
+            "steps": found.steps,
+        }
     )
 
 

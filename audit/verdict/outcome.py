@@ -1,7 +1,7 @@
 """What an audit finds: value types that a journal keeps, a record signs and a screen shows."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ class Verdict(StrEnum):
     INDEPENDENT = "independent"
     INCONCLUSIVE = "inconclusive"
     NOT_COMPARABLE = "not comparable"
+    NO_COPY = "no copy"
+    """Nobody looked for extraction: it may be a student, but is no copy."""
 
 
 class Likeness(StrEnum):
@@ -145,6 +147,29 @@ class ScoreOutcome(FrozenModel):
         return self.num_queries if self.stopped_early else None
 
 
+class StepsOutcome(FrozenModel):
+    """What two steps came to."""
+
+    crafted: str
+    """The score of the first step."""
+    crafted_alpha: float
+    """Level of the first step."""
+    line_up_alpha: float
+    """Level of the second step."""
+    crafted_verdict: Verdict
+    line_up_verdict: Verdict | None
+    """None where the first step made the second needless."""
+    decided_by: Literal["crafted queries", "line-up"] | None
+    """The step that says "derived"; None where neither does."""
+    means: str | None
+    """What that step's "derived" says of a suspect; None where neither does."""
+    p_value: float
+    """Of both steps together: the smaller of their p-values, each divided by its step's share of
+    alpha; at most a with probability at most a for an innocent model."""
+    smallest_p_value: float
+    """That the steps that were asked can give in this way."""
+
+
 class Outcome(FrozenModel):
     """The result of an audit."""
 
@@ -160,5 +185,21 @@ class Outcome(FrozenModel):
     control: ControlCheck
     scores: tuple[ScoreOutcome, ...]
     """The deciding score first; empty if the suspect is not comparable."""
+    steps: Annotated[StepsOutcome | None, Field(exclude_if=lambda one: one is None)] = None
+    """Where two steps decide; the score of the one that was asked last is the first then."""
     num_questions: int
     """Questions answered, control images included."""
+
+    @property
+    def p_value(self) -> float | None:
+        """Return how rarely an innocent model goes as far; None without scores."""
+        if self.steps is not None:
+            return self.steps.p_value
+        return self.scores[0].p_value if self.scores else None
+
+    @property
+    def smallest_p_value(self) -> float | None:
+        """Return the smallest p that could be given by then; None without scores."""
+        if self.steps is not None:
+            return self.steps.smallest_p_value
+        return self.scores[0].smallest_p_value if self.scores else None

@@ -39,6 +39,14 @@ def not_comparable_words(control: ControlCheck) -> str:
     )
 
 
+def no_copy_words(reason: str) -> str:
+    """Return what it means that a suspect is cleared by an audit that looked for copies only."""
+    return (
+        f"No copy; extraction not looked for. {reason} Whether it learnt from this model's answers "
+        "takes a line-up."
+    )
+
+
 def _found(score: ScoreOutcome) -> str:
     value = f"The score {score.value:.3f}"
     if score.stopped_early:

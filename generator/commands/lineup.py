@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from audit.bundle.line_up import LineUp
-    from audit.bundle.manifest import BundleContents
+    from audit.bundle.manifest import BundleContents, Manifest
     from generator.images.reading import Reading
     from generator.jobs.line_up_members import Members
     from generator.pools.siblings import Sibling, SiblingRun
@@ -61,7 +61,9 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--derived", metavar="DIR", type=_PATH, help="Likewise of models from the source.")
 @click.option("--questions", type=click.IntRange(20, 100_000), default=1000, show_default=True)
-@click.option("--decides", is_flag=True, help="Let the line-up decide where nobody names a score.")
+@click.option(
+    "--decides", is_flag=True, help="Let the line-up decide alone, without crafted queries before."
+)
 @click.option(
     "--rank-among-innocents",
     is_flag=True,
@@ -94,6 +96,7 @@ def command(
     from audit.bundle.bundle_file import creation_time, read_bundle, write_bundle
     from audit.commands.terminal.passphrase import passphrase_from
     from audit.signing.keys import Trust, load_private_key, load_trust
+    from audit.verdict.sharing import usual_steps
     from generator.commands.progress import StageProgress
     from generator.images.reading import load_unlabelled
     from generator.jobs.line_up import LineUpSettings, check_size, make_line_up
@@ -115,8 +118,10 @@ def command(
     reading = _reading(bundle)
     images, _ = load_unlabelled(options["images"], reading)
     trained_on = None
-    if options["trained_on"]:
-        trained_on, _ = load_unlabelled(options["trained_on"], reading)
+    # Kinprint's own recipe trains on these, whatever the owner says.
+    known = [*options["trained_on"], *options["recipe"]]
+    if known:
+        trained_on, _ = load_unlabelled(known, reading)
     with (
         together(options["device"]) as ranks,
         StageProgress(is_shown=ranks.is_first and not quiet) as progress,
@@ -135,13 +140,18 @@ def command(
             report=progress.show,
             tell=progress.tell,
         )
+    # A bundle that a line-up decides already stays one: crafted queries it may have none.
+    decides = decides or bundle.manifest.default_score == "line-up"
+    steps = (
+        None if decides else usual_steps(bundle.manifest, num_members=len(line_up.record.members))
+    )
     score = "line-up" if decides else bundle.manifest.default_score
     manifest = bundle.manifest.model_copy(
-        update={"created": creation_time(), "default_score": score}
+        update={"created": creation_time(), "default_score": score, "steps": steps}
     )
     digest = write_bundle(out, manifest, bundle.arrays, key, line_up)
     click.echo(str(out))
-    for sentence in _summary(digest, line_up):
+    for sentence in (*_summary(digest, line_up), _decides(manifest)):
         click.echo(sentence, err=True)
 
 
@@ -233,6 +243,22 @@ def _by_recipe(
     )
     return train_by_recipe(
         folder, source, data, recipe, num_siblings=options["num"], on_step=on_step
+    )
+
+
+def _decides(manifest: "Manifest") -> str:
+    steps = manifest.steps
+    if steps is not None:
+        return (
+            "audits ask the crafted queries first and then, unless these say derived, the line-up; "
+            f"an innocent model is called derived at a rate of {steps.alpha:.3g} at most: "
+            f"{steps.crafted_alpha:.3g} by the queries, {steps.line_up_alpha:.3g} by the line-up"
+        )
+    if manifest.default_score == "line-up":
+        return f"the line-up decides at an alpha of {manifest.alpha:g}"
+    return (
+        f"with an alpha of {manifest.alpha:g} for each, two steps would accuse too many innocents: "
+        f"{manifest.default_score} decides alone, and --score line-up asks the line-up"
     )
 
 

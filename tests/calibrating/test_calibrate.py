@@ -17,6 +17,7 @@ from worlds.tiny_task import tiny_images, trained_net
 from worlds.tiny_world import TinyWorld
 
 from audit.api import audit_suspect, open_bundle
+from audit.bundle.manifest import Steps
 from audit.signing.keys import write_key_pair
 from audit.suspects.opening import open_file
 
@@ -128,20 +129,24 @@ def test_models_that_are_there_already_are_not_counted_twice(
     assert "expected at least one new model" in result.stderr
 
 
-def test_a_line_up_stays_in_the_bundle(tmp_path: Path) -> None:
+def test_a_line_up_stays_in_the_bundle_and_its_levels_follow_alpha(tmp_path: Path) -> None:
     bundle, out = tmp_path / "b.kinprint", tmp_path / "c.kinprint"
-    before = line_up_bundle(bundle).line_up
+    steps = Steps(crafted_alpha=0.05, line_up_alpha=0.05)
+    before = line_up_bundle(bundle, default_score="likelihood-ratio", steps=steps).line_up
     write_key_pair(tmp_path / "owner.key", OWNER_KEY, None)
     (tmp_path / "models").mkdir()
     onnx.save(answering_model(innocent_rule), tmp_path / "models" / "stranger.onnx")
     result = run(
         "calibrate",
         bundle,
-        *("--innocent", tmp_path / "models", "--report-share", "0"),
+        *("--innocent", tmp_path / "models", "--report-share", "0", "--alpha", "0.15"),
         *("--key", tmp_path / "owner.key", "--out", out),
     )
     assert result.returncode == 0, result.stderr
-    after = open_bundle(out, trust=[tmp_path / "owner.pub"]).line_up
+    made = open_bundle(out, trust=[tmp_path / "owner.pub"])
+    # One rank of 20 is the most that half of 0.15 holds.
+    assert made.manifest.steps == Steps(crafted_alpha=0.1, line_up_alpha=0.05)
+    after = made.line_up
     assert before is not None
     assert after is not None
     assert after.record == before.record

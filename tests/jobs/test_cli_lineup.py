@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +102,7 @@ def bundle(desk: Desk) -> Path:
     assert done.stdout.strip() == str(out)
     assert "the source among 9 siblings" in done.stderr
     assert "runs that the owner had" in done.stderr
+    assert "called derived at a rate of 0.2 at most: 0.1 by the queries, 0.1 by" in done.stderr
     return out
 
 
@@ -121,6 +123,41 @@ def test_a_copy_picks_the_source_and_a_stranger_does_not(
     assert copy["line_up"]["basis"] == "line-up"
     assert found["copy"]["verdict"] == "derived"
     assert found["stranger"]["verdict"] != "derived"
+
+
+def test_a_bundle_with_both_asks_in_two_steps(desk: Desk, bundle: Path, tmp_path: Path) -> None:
+    def audited(*options: object) -> dict[str, Any]:
+        done = run(
+            "audit", bundle, "--trust", desk.world.public_key, "--json", *options,
+            "--journal", tmp_path / "j.sqlite",
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert found["exit_code"] == done.returncode
+        return found
+
+    copy, stranger = (desk.world.folder / f"{name}.onnx" for name in ("copy", "stranger"))
+    found = audited("--onnx", copy)
+    # Nine siblings and nine innocents take 0.1 each: the sum is told and not alpha alone.
+    assert found["bundle"]["alpha"] == 0.2
+    outcome = found["audits"][0]["outcome"]
+    assert outcome["verdict"] == "derived"
+    assert outcome["steps"]["decided_by"] == "crafted queries"
+    assert outcome["steps"]["line_up_verdict"] is None
+    outcome = audited("--onnx", stranger)["audits"][0]["outcome"]
+    assert outcome["verdict"] != "derived"
+    assert outcome["steps"]["line_up_verdict"] is not None
+    copies = audited("--onnx", stranger, "--look-for", "copies")["audits"][0]["outcome"]
+    assert copies["verdict"] == "no copy"
+    assert "steps" not in copies
+
+
+def test_a_score_and_what_to_look_for_exclude_each_other(desk: Desk, bundle: Path) -> None:
+    done = run(
+        "audit", bundle, "--trust", desk.world.public_key, "--score", "line-up",
+        "--look-for", "copies", "--onnx", desk.world.folder / "copy.onnx",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--score and --look-for exclude each other" in done.stderr
 
 
 def test_what_a_line_up_rests_on_stands_in_the_bundle(desk: Desk, bundle: Path) -> None:
@@ -314,6 +351,7 @@ def test_few_images_are_told_and_the_line_up_may_decide(desk: Desk, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "Only 40 images: below 300" in done.stderr
     assert "derived models that it finds:" in done.stderr
+    assert "the line-up decides at an alpha of 0.1" in done.stderr
     shown = run("inspect", tmp_path / "b.kinprint", "--trust", desk.world.public_key)
     assert "decides by line-up" in shown.stdout
     assert "the source among 9 siblings" in shown.stdout

@@ -30,9 +30,9 @@ def test_a_rate_may_be_as_small_as_the_smallest_p_value() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 0.21, 0.9, -0.1, float("nan")])
 def test_a_chosen_rate_that_is_no_evidence_is_refused(rate: float) -> None:
-    for chosen in ({"alpha": rate, "beta": None}, {"alpha": None, "beta": rate}):
+    for alpha, beta in ((rate, None), (None, rate)):
         with pytest.raises(AuditError, match=r"expected a rate above 0 and at most 0\.2, got"):
-            choose_rule(MANIFEST, **chosen, stop_early=False)
+            choose_rule(MANIFEST, alpha=alpha, beta=beta, stop_early=False)
 
 
 def test_a_rule_is_read_from_settings_as_it_was_written() -> None:

@@ -5,6 +5,7 @@ beliefs of its own on top: these are what a student inherits. Nothing else tells
 """
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ from audit.bundle.line_up import (
     LineUpRecord,
     encode,
 )
-from audit.bundle.manifest import BundleContents
-from worlds.audit_world import NUM_CONTROLS, K, known_bundle, tagged
+from audit.bundle.manifest import BundleContents, Steps
+from worlds.audit_world import NUM_CONTROLS, NUM_QUERIES, K, known_bundle, tagged
 
 LINE_UP_TAG = 4
 """Images of a line-up's questions, beside `worlds.audit_world.QUERY` and the others."""
@@ -108,6 +109,13 @@ class LineUpWorld:
             line_up=self.line_up,
         )
 
+    @property
+    def stepped(self) -> BundleContents:
+        """The same, asked in two steps: levels of 0.1 for 9 lineages and 0.05 for 19 siblings."""
+        whole, steps = self.bundle, Steps(crafted_alpha=0.1, line_up_alpha=0.05)
+        manifest = whole.manifest.model_copy(update={"alpha": 0.1, "steps": steps})
+        return replace(whole, manifest=manifest)
+
     def innocent(self) -> NDArray[np.float64]:
         """Log-probabilities of one that knows of no member, ``[L, K]``."""
         return log_softmax(self.believed + self._own(1)[0])
@@ -137,6 +145,16 @@ def line_up_answers(
             label=int(row.argmax()), log_probabilities=None if labels_only else row
         )
     return answers
+
+
+def stepped_answers(
+    log_probabilities: NDArray[np.float64], *, query_label: int, labels_only: bool = True
+) -> dict[str, Answer]:
+    """The same, with one class for all crafted queries: 0 is a copy's, 1 an innocent's."""
+    queries = {
+        f"query/{i}": Answer(label=query_label, log_probabilities=None) for i in range(NUM_QUERIES)
+    }
+    return {**queries, **line_up_answers(log_probabilities, labels_only=labels_only)}
 
 
 def _digest(name: str) -> str:

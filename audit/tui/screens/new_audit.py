@@ -19,7 +19,7 @@ from audit.suspects.found_files import SuspectKind
 from audit.tui.dialogs.ask_path import AskPath
 from audit.tui.dialogs.confirm import Confirm
 from audit.tui.navigation import WatchAudit
-from audit.tui.order_check import Checked, Form, check_form
+from audit.tui.order_check import COPIES, Checked, Form, check_form
 from audit.tui.running import Order, needs_of
 from audit.tui.screens.base import KinprintScreen
 from audit.tui.widgets.check import Check
@@ -85,7 +85,11 @@ is asked, and you are told what to look at. Then come the queries that decide.
 
     def body(self) -> Iterable[Widget]:
         """Lay out the form, what it means, and the button."""
-        scores = [("the bundle's own", OWN_SCORE), *((score, score) for score in SCORES)]
+        scores = [
+            ("the bundle's own", OWN_SCORE),
+            ("look for copies only", COPIES),
+            *((score, score) for score in SCORES),
+        ]
         yield VerticalScroll(
             FormRow("Bundle", Input(self._text(self._bundle_path), compact=True), id="bundle"),
             FormRow("Suspect", Input(self._text(self._suspect_path), compact=True), id="suspect"),

@@ -14,7 +14,7 @@ from audit.tui.widgets.plots.evidence_plot import EvidencePlot
 from audit.tui.widgets.plots.race_plot import RacePlot
 from audit.tui.widgets.plots.score_strip import ScoreStrip
 from audit.verdict.line_up_outcome import LineUpOutcome
-from audit.verdict.outcome import Likeness, ScoreOutcome
+from audit.verdict.outcome import Likeness, ScoreOutcome, StepsOutcome
 
 
 class ScorePage(VerticalScroll):
@@ -33,8 +33,13 @@ class ScorePage(VerticalScroll):
     def compose(self) -> ComposeResult:
         """Lay out words, numbers and figures of each."""
         data = self._data
+        steps = None if data.outcome is None else data.outcome.steps
         for index, score in enumerate(self._scores):
             decides = "decides" if index == 0 else "for comparison"
+            if steps is not None and score.line_up is not None:
+                decides = "step two"
+            elif steps is not None and score.name == steps.crafted:
+                decides = "step one"
             yield Static(
                 Content.assemble(
                     Content.styled(f"{score.name} ({decides}, from {score.access})", "bold"),
@@ -45,12 +50,17 @@ class ScorePage(VerticalScroll):
             yield Facts(score_facts(score), id=f"facts-{index}")
             if data.strips and score.line_up is None:
                 yield ScoreStrip(id=f"strip-{index}")
-            if index == 0 and data.race is not None:
+            if score.line_up is not None and data.race is not None:
                 yield RacePlot(id="result-race")
-            if index == 0 and data.curve is not None:
+            if data.curve is not None and score is self._curved(steps):
                 yield EvidencePlot(id="result-plot")
         if not data.strips:
             yield Static(data.no_bundle(self._folder), classes="prose", markup=False)
+
+    def _curved(self, steps: StepsOutcome | None) -> ScoreOutcome:
+        """Return the score whose curve is drawn: that of step one, or the one that decides."""
+        named = self._scores[0].name if steps is None else steps.crafted
+        return next(score for score in self._scores if score.name == named)
 
     def on_mount(self) -> None:
         """Draw the figures."""

@@ -8,7 +8,8 @@ from textual.widgets import Static
 from adapters.printable import printable
 from audit.tui.result_data import ResultData
 from audit.tui.widgets.confusion_table import ConfusionTable, likely_causes
-from audit.tui.widgets.plots.score_strip import ScoreStrip
+from audit.tui.widgets.plots.race_plot import RacePlot
+from audit.tui.widgets.plots.score_strip import ScoreStrip, StripData
 
 
 class VerdictPage(VerticalScroll):
@@ -22,11 +23,23 @@ class VerdictPage(VerticalScroll):
         super().__init__()
         self._data = data
 
+    @property
+    def _has_steps(self) -> bool:
+        return self._data.outcome is not None and self._data.outcome.steps is not None
+
+    def _strip(self) -> StripData:
+        """Return the strip of step one, above the race of step two, or that of the one score."""
+        data = self._data
+        named = data.outcome.steps.crafted if data.outcome and data.outcome.steps else None
+        return next((one for one in data.strips if one.score.name == named), data.strips[0])
+
     def compose(self) -> ComposeResult:
         """Lay out the strip, what may be wrong, and the words."""
         data, told = self._data, self._data.words
         if data.strips:
             yield ScoreStrip(id="first-strip")
+        if data.race is not None and self._has_steps:
+            yield RacePlot(id="first-race")
         if data.confusion is not None:
             yield Static(likely_causes(data.confusion), classes="prose")
         parts: list[Content] = []
@@ -47,7 +60,9 @@ class VerdictPage(VerticalScroll):
         """Draw the figures."""
         data = self._data
         if data.strips:
-            self.query_one(ScoreStrip).data = data.strips[0]
+            self.query_one(ScoreStrip).data = self._strip()
+        if data.race is not None and self._has_steps:
+            self.query_one(RacePlot).race = data.race
         if data.confusion is not None and data.bundle is not None:
             names = data.bundle.manifest.task.class_names
             self.query_one(ConfusionTable).show(data.confusion, names)

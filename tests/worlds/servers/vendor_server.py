@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from audit.bundle.manifest import BundleContents
@@ -23,7 +24,7 @@ from worlds.servers.fault_proxy import FaultProxy, Faults, fault_proxy
 from worlds.servers.in_thread import in_thread
 
 Rule = Callable[[str, int, int], int]
-"""Label from kind (``control``, ``query``), index and the source's label."""
+"""Label from kind (``control``, ``query``, ``line-up``), index and the source's label."""
 
 ENDPOINT = """\
 format = "generic"
@@ -60,6 +61,7 @@ class Vendor(ThreadingHTTPServer):
             for kind, images, labels in (
                 ("control", arrays.controls, arrays.control_labels),
                 ("query", arrays.queries, arrays.source_query_labels),
+                *_line_up_images(bundle),
             )
             for index, (image, label) in enumerate(zip(images, labels, strict=True))
         }
@@ -137,6 +139,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+def _line_up_images(
+    bundle: BundleContents,
+) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.int64]]]:
+    if bundle.line_up is not None:
+        arrays, record = bundle.line_up.arrays, bundle.line_up.record
+        yield "line-up", arrays.questions, arrays.member_codes[record.source].argmin(axis=-1)
 
 
 def _pixels(text: str) -> bytes:
