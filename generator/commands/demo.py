@@ -21,7 +21,7 @@ from generator.errors import GenerationError
 def command(out: Path, quiet: bool) -> int:
     """Craft a bundle from a small CIFAR-10 model, make suspects of it and audit them all.
 
-    Takes about three minutes on two cores. Exit status 1 if a verdict is wrong.
+    Takes about two minutes on two cores. Exit status 1 if a verdict is wrong.
     """
     require("torch", "onnxscript", by="demo", error=GenerationError)
     from audit.commands.verdict_table import print_verdicts

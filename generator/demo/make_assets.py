@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -73,22 +74,39 @@ def _trained(
             epochs=plan.epochs, adversary=FreeAdversary(radius=radius) if radius else None
         )
         model = Normalised(network, MEAN, STD)
-        train(model, data, recipe, generator=torch.Generator().manual_seed(plan.seed))
+        targets = None if plan.teacher is None else _taught(plan.teacher, data, work)
+        generator = torch.Generator().manual_seed(plan.seed)
+        train(model, data, recipe, generator=generator, targets=targets)
         state = {
             key: value.half().contiguous() if value.is_floating_point() else value
             for key, value in network.state_dict().items()
         }
         save_file(state, path)
-        with torch.inference_mode():
-            answers = torch.cat(
-                [
-                    model(to_unit_interval(batch)).argmax(1)
-                    for batch in torch.split(torch.from_numpy(test.images), 500)
-                ]
-            )
-        accuracy = (answers.numpy() == test.labels).mean()
+        accuracy = (_logits(model, test).argmax(1).numpy() == test.labels).mean()
         print(f"{name}: {accuracy:.4f} on {len(test)} test images", file=sys.stderr, flush=True)
     return load_file(path)
+
+
+def _taught(teacher: str, data: ImageSet, work: Path) -> NDArray[np.float32]:
+    """Return what a network that was trained before answers, ``[N, K]``, rounded as it ships."""
+    network = getattr(networks, PLANS[teacher].factory)()
+    state = load_file(work / f"{teacher}.safetensors")
+    network.load_state_dict(
+        {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    )
+    model = Normalised(network, MEAN, STD)
+    model.eval()
+    return np.asarray(torch.softmax(_logits(model, data), dim=1).numpy())
+
+
+def _logits(model: Normalised, data: ImageSet) -> torch.Tensor:
+    with torch.inference_mode():
+        return torch.cat(
+            [
+                model(to_unit_interval(batch))
+                for batch in torch.split(torch.from_numpy(data.images), 500)
+            ]
+        )
 
 
 def _write_images(source_half: ImageSet, test: ImageSet) -> None:

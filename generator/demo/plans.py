@@ -19,12 +19,15 @@ class NetworkPlan:
     num_images: int = 25_000
     adversarial_radius: float = 0.0
     """In 1/255."""
+    teacher: str | None = None
+    """Plan whose network's probabilities take the place of the classes; None learns the classes."""
 
 
 PLANS: dict[str, NetworkPlan] = {
     "source": NetworkPlan(factory="resnet8", half="source", seed=1),
     "sibling": NetworkPlan(factory="resnet8", half="source", seed=2),
     "other_architecture": NetworkPlan(factory="plainnet", half="other", seed=3),
+    "student": NetworkPlan(factory="plainnet", half="other", seed=60, epochs=8, teacher="source"),
     **{
         f"reference.same_data.{i}": NetworkPlan(
             factory="resnet8", half="source", seed=10 + i, epochs=(14, 14, 8, 8)[i]

@@ -17,7 +17,9 @@ from audit.commands.audit_row import audit_row
 from audit.signing.keys import PrivateKey, load_trust, write_key_pair
 from audit.suspects.opening import open_file, open_remote
 from audit.verdict.outcome import Verdict
+from audit.verdict.sharing import usual_steps
 from generator.demo.assets import demo_images, demo_network, demo_references, demo_source
+from generator.demo.line_up import demo_line_up
 from generator.demo.plans import MEAN, STD
 from generator.demo.server import start_server, write_endpoint_file
 from generator.images.splits import split_images
@@ -72,16 +74,20 @@ def make_bundle(folder: Path, report: Callable[[str, int, int], None]) -> tuple[
         created=creation_time(),
         report=report,
     )
+    line_up = demo_line_up(crafted.arrays, report)
+    manifest = crafted.manifest.model_copy(
+        update={"steps": usual_steps(crafted.manifest, num_members=len(line_up.record.members))}
+    )
     key = PrivateKey.generate()
     for old in ("owner.key", "owner.pub"):
         (folder / old).unlink(missing_ok=True)
     public = write_key_pair(folder / "owner.key", key, None)
-    write_bundle(folder / "demo.kinprint", crafted.manifest, crafted.arrays, key)
+    write_bundle(folder / "demo.kinprint", manifest, crafted.arrays, key, line_up)
     return folder / "demo.kinprint", public
 
 
 def make_suspects(folder: Path, report: Callable[[str, int, int], None]) -> list[DemoSuspect]:
-    """Write the suspects as ONNX files: four derived from the source, two not.
+    """Write the suspects as ONNX files: five derived from the source, two not.
 
     Args:
         folder: Where the files go.
@@ -102,6 +108,7 @@ def make_suspects(folder: Path, report: Callable[[str, int, int], None]) -> list
                 calibration_inputs=apply(InputRecipe(mean=MEAN, std=STD), unseen.images[:200]),
             ),
         ),
+        ("student", Verdict.DERIVED, lambda path: _export(demo_network("student"), path)),
         (
             "other-seed",
             Verdict.INDEPENDENT,

@@ -17,6 +17,7 @@ VERDICTS = {
     "fine-tuned.onnx": "derived",
     "pruned-30.onnx": "derived",
     "int8.onnx": "derived",
+    "student.onnx": "derived",
     "other-seed.onnx": "independent",
     "other-architecture.onnx": "independent",
     "fine-tuned-api.toml": "derived",
@@ -60,7 +61,7 @@ def test_a_demo_of_few_images_and_queries_comes_to_the_right_verdicts(
     monkeypatch.setattr(demo_run, "export_onnx", export_legacy)
     done = run("demo", "--out", tmp_path / "demo", COLUMNS="140")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 of 8 verdicts right" in done.stdout
+    assert "9 of 9 verdicts right" in done.stdout
     assert verdicts(done.stdout) == VERDICTS
     opens_and_audits(tmp_path / "demo")
 
@@ -70,7 +71,7 @@ def test_a_demo_of_few_images_and_queries_comes_to_the_right_verdicts(
 def test_every_verdict_of_the_demo_is_right(tmp_path: Path) -> None:
     done = kinprint("demo", "--out", tmp_path / "demo", COLUMNS="140")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 of 8 verdicts right" in done.stdout
+    assert "9 of 9 verdicts right" in done.stdout
     assert verdicts(done.stdout) == VERDICTS
     opens_and_audits(tmp_path / "demo")
 
