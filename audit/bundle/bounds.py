@@ -20,7 +20,7 @@ MIN_LEAD = 0.1
 """Nats by which a member of a line-up must lead."""
 MAX_RADIUS = 32
 """Of 255: farther from its natural image than this, a trigger or query may be any image."""
-MAX_PICTURE_SHARE = 0.25
-"""Of what sets derived models apart from innocents: no picture may carry more."""
+MAX_PICTURE_SHARE = 0.5
+"""Of what sets derived models apart from innocents: no picture may outweigh all others."""
 
 Epsilon = Annotated[float, Field(ge=MIN_EPSILON, le=MAX_EPSILON)]

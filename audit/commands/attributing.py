@@ -222,9 +222,9 @@ def print_attributions(found: Sequence[dict[str, Any]], *, as_json: bool, status
         click.echo(f"{name}: {printable(one['text'])}")
         for source in one["sources"]:
             scores = source["outcome"]["scores"]
-            p_value = f"p = {scores[0]['p_value']:.3f}" if scores else "no p"
+            p_value = f"p = {scores[0]['p_value']:z.3f}" if scores else "no p"
             told = (
                 f"  {source['model_name']}: {source['outcome']['verdict']}, {p_value} "
-                f"({source['adjusted_p_value']:.3f} for all). {source['outcome']['text']}"
+                f"({source['adjusted_p_value']:z.3f} for all). {source['outcome']['text']}"
             )
             click.echo(printable(told))

@@ -207,8 +207,8 @@ def _print(made: "Recalibrated", digest: str, *, as_json: bool) -> None:
         kept = "stays" if made.tau.tau == made.tau.before else f"instead of {made.tau.before:g}"
         click.echo(
             f"tau {made.tau.tau:g} {kept}: on these models MFUE's scores have an AUC of "
-            f"{made.tau.auc:.3f} with it"
-            + ("" if kept == "stays" else f", {made.tau.auc_before:.3f} before")
+            f"{made.tau.auc:z.3f} with it"
+            + ("" if kept == "stays" else f", {made.tau.auc_before:z.3f} before")
         )
     if held_out is not None:
         low, high = held_out.interval

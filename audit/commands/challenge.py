@@ -161,8 +161,8 @@ def _print(found: "Challenge") -> None:
         table.add_row(
             escape(printable(str(model.path))),
             f"{model.outcome.control.accuracy:.0%}",
-            f"{score.value:.3f}",
-            "-" if above is None else f"{above:.3f}",
+            f"{score.value:z.3f}",
+            "-" if above is None else f"{above:z.3f}",
             model.outcome.verdict,
         )
     if found.models:

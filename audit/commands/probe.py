@@ -244,7 +244,7 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
             row.name,
             f"{row.num_correct}/{row.num_images}",
             f"{row.accuracy:.1%}",
-            "" if log_probability is None else f"{log_probability:.3f}",
+            "" if log_probability is None else f"{log_probability:z.3f}",
         )
     console.print()
     console.print(table)

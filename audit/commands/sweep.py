@@ -203,6 +203,7 @@ def command(
     from adapters.onnx.sandbox_check import require_full_sandbox
     from audit.commands.agreement import amount
     from audit.commands.sweeping.consent import consent_to_endpoints
+    from audit.commands.sweeping.findings import write_sarif
     from audit.commands.sweeping.running import (
         Looks,
         run_sweep,
@@ -299,7 +300,7 @@ def command(
             raise
         page = _write_page(sweep, folder, fdr)
         if sarif_path is not None:
-            _write_sarif(sweep.table, sarif_path)
+            write_sarif(sweep.table, sarif_path)
         status = _status(sweep.table, fail_on)
         num_unasked = 0 if swept is None else swept.num_unasked
         _print(sweep.table, page, fdr, num_unasked, as_json=as_json, status=status)
@@ -361,18 +362,6 @@ def _write_page(sweep: "Sweep", folder: Path, fdr: float) -> Path:
     except OSError as error:
         raise AuditError(f"page: cannot write {page}: {error.strerror}") from error
     return page
-
-
-def _write_sarif(table: "SweepTable", path: Path) -> None:
-    from audit.atomic_file import write_atomically
-    from audit.commands.sweeping.findings import findings_of_sweep
-    from audit.errors import AuditError
-    from audit.report.sarif import sarif_bytes
-
-    try:
-        write_atomically(path, [sarif_bytes(findings_of_sweep(table))])
-    except OSError as error:
-        raise AuditError(f"sarif: cannot write {path}: {error.strerror}") from error
 
 
 def _status(table: "SweepTable", fail_on: str) -> int:

@@ -79,7 +79,7 @@ def print_verdicts(
     if accused:
         console.print(
             f"\n{len(accused)} of {len(rows)} suspects are called derived. For having asked so "
-            f"many, their p-values count as at most {max(accused):.3f} (Benjamini-Hochberg).",
+            f"many, their p-values count as at most {max(accused):z.3f} (Benjamini-Hochberg).",
             markup=False,
             highlight=False,
         )
@@ -103,15 +103,15 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         for name in ("mfue", "rank")
     )
     low, high = first["independent_below"], first["derived_above"]
-    threshold = "-" if high is None else f"{high:.3f}"
+    threshold = "-" if high is None else f"{high:z.3f}"
     if low is not None and high is not None and low != high:
-        threshold = f"{min(low, high):.3f}..{max(low, high):.3f}"
+        threshold = f"{min(low, high):z.3f}..{max(low, high):z.3f}"
     return [
         name,
         outcome["verdict"],
-        f"{first['value']:.3f}",
+        f"{first['value']:z.3f}",
         threshold,
-        f"{shown_p_value(outcome):.3f}",
+        f"{shown_p_value(outcome):z.3f}",
         f"{ranks[0]:.2f}" if ranks else "-",
         f"{rates[0]:.2f}" if rates else "-",
         asked,

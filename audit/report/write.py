@@ -174,7 +174,7 @@ def _figures(data: ReportData) -> dict[str, Markup]:
             label=settling,
             alternative=(
                 f"{settling.capitalize()} after 1 to {len(evidence.suspect)} queries. "
-                f"The suspect ends at {score.value:.3f}. Bands show the range of the innocent and "
+                f"The suspect ends at {score.value:z.3f}. Bands show the range of the innocent and "
                 "derived models."
             ),
         )
@@ -225,14 +225,14 @@ def _scores_in_words(score: ScoreOutcome, groups: dict[str, list[float]], num_in
     values = list(groups.values())
     innocent = [value for group in values[:num_innocent] for value in group]
     derived = [value for group in values[num_innocent:] for value in group]
-    told = [f"The suspect's score is {score.value:.3f}."]
+    told = [f"The suspect's score is {score.value:z.3f}."]
     for name, found in (("innocent", innocent), ("derived", derived)):
         if found:
             told.append(
-                f"{len(found)} {name} models score from {min(found):.3f} to {max(found):.3f}."
+                f"{len(found)} {name} models score from {min(found):z.3f} to {max(found):z.3f}."
             )
     if score.derived_above is not None:
-        told.append(f"Above {score.derived_above:.3f} a suspect counts as derived.")
+        told.append(f"Above {score.derived_above:z.3f} a suspect counts as derived.")
     return " ".join(told)
 
 

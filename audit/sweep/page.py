@@ -131,7 +131,7 @@ def _cell(row: ResultRow) -> Cell:
             heat = (1 - row.p_value) / (1 - smallest)
         if result != "derived":
             heat *= _UNDECIDED_HEAT
-        told.append(f"score {row.score:.3f}, p = {row.p_value:.3g}")
+        told.append(f"score {row.score:z.3f}, p = {row.p_value:.3g}")
     elif row.reason:
         told.append(row.reason)
     return Cell(

@@ -52,10 +52,10 @@ def _meaning(score: ScoreOutcome, found: LineUpOutcome, rule: DecisionRule) -> s
     if found.basis == "line-up":
         rank = (
             f"p = {found.rank_p_value:.3f}: whatever an innocent model is, it resembles the source "
-            f"most with probability at most {found.smallest_p_value:.3f}."
+            f"most with probability at most {found.smallest_p_value:z.3f}."
         )
     else:
-        rank = f"Among the panel's innocents p = {found.innocents_p_value:.3f}."
+        rank = f"Among the panel's innocents p = {found.innocents_p_value:z.3f}."
     told = "none" if not found.num_lineages_as_far else str(found.num_lineages_as_far)
     panel = f"Of {found.num_lineages} innocent networks of the panel, {told} went as far."
     match score.verdict:
@@ -64,7 +64,7 @@ def _meaning(score: ScoreOutcome, found: LineUpOutcome, rule: DecisionRule) -> s
         case Verdict.INDEPENDENT:
             return (
                 "There is no sign of derivation, and few derived models show as little "
-                f"(p = {found.derived_p_value:.3f})."
+                f"(p = {found.derived_p_value:z.3f})."
             )
     if found.is_led_by_source and found.num_lineages_as_far:
         return f"{rank} {panel} A kind of innocents may lean to the source, so that it stays open."
@@ -77,7 +77,7 @@ def _limits(found: LineUpOutcome, rule: DecisionRule) -> str:
     if found.basis == "innocents":
         return (
             f"With {len(found.leads) - 1} siblings the line-up itself can give p = "
-            f"{found.smallest_p_value:.3f} at best, above {rule.alpha:g}, so that the lead is "
+            f"{found.smallest_p_value:z.3f} at best, above {rule.alpha:g}, so that the lead is "
             "ranked among innocents."
         )
     return ""

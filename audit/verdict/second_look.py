@@ -109,8 +109,8 @@ def change_words(score: ScoreOutcome) -> str | None:
     if parts is not None and has_changed(parts):
         return (
             f"The suspect answers its first {parts.num_early} queries like one model and the last "
-            f"{parts.num_late} like another (scores {parts.early:.3f} and {parts.late:.3f}): where "
-            "an answer depends on its image alone, so much happens in fewer than "
+            f"{parts.num_late} like another (scores {parts.early:z.3f} and {parts.late:z.3f}): "
+            "where an answer depends on its image alone, so much happens in fewer than "
             f"{CHANGE_LEVEL:.0%} of audits. {_HARMLESS}"
         )
     return None
@@ -127,8 +127,8 @@ def disagreement(score: ScoreOutcome) -> str | None:
     ):
         if below is not None and value >= below:
             return (
-                f"but that of the {when} {num} answers alone is {value:.3f}, not below "
-                f"{below:.3f}, so that it is not called independent."
+                f"but that of the {when} {num} answers alone is {value:z.3f}, not below "
+                f"{below:z.3f}, so that it is not called independent."
             )
     if again is not None and again.num_queries_changed:
         return (

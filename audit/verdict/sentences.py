@@ -48,18 +48,18 @@ def no_copy_words(reason: str) -> str:
 
 
 def _found(score: ScoreOutcome) -> str:
-    value = f"The score {score.value:.3f}"
+    value = f"The score {score.value:z.3f}"
     if score.stopped_early:
         asked = f"{score.num_queries} of {score.num_in_bundle} queries"
-        value = f"After {asked} the score {score.value:.3f}"
+        value = f"After {asked} the score {score.value:z.3f}"
     elif score.num_queries < MIN_QUERIES:
         answered = "1 query was" if score.num_queries == 1 else f"{score.num_queries} queries were"
         return f"Only {answered} answered; at least {MIN_QUERIES} are needed."
     match score.verdict:
         case Verdict.DERIVED:
-            return f"{value} is above the threshold {score.derived_above:.3f}."
+            return f"{value} is above the threshold {score.derived_above:z.3f}."
         case Verdict.INDEPENDENT:
-            return f"{value} is below the threshold {score.independent_below:.3f}."
+            return f"{value} is below the threshold {score.independent_below:z.3f}."
     if score.independent_below is not None and score.value < score.independent_below:
         refused = score.num_refused / max(1, score.num_queries)
         if refused > MAX_REFUSED:
@@ -84,8 +84,8 @@ def _undecided(score: ScoreOutcome, rule: DecisionRule) -> list[str]:
     if score.derived_above is None or score.independent_below is None:
         return ["The bundle's models are too few for a verdict at these error rates."]
     thresholds = (
-        f"Above {score.derived_above:.3f} it would be derived, below "
-        f"{score.independent_below:.3f} independent."
+        f"Above {score.derived_above:z.3f} it would be derived, below "
+        f"{score.independent_below:z.3f} independent."
     )
     if score.num_queries < score.num_in_bundle:
         return [
@@ -127,17 +127,17 @@ def _rests_on(score: ScoreOutcome) -> str:
     did = "scored" if not score.stopped_early else "ever got"
     high = "none" if score.num_as_high == 0 else str(score.num_as_high)
     smallest = ", the smallest that so many can give" if score.num_as_high == 0 else ""
-    sentence = f"Of {models}, {high} {did} as high: p = {score.p_value:.3f}{smallest}."
+    sentence = f"Of {models}, {high} {did} as high: p = {score.p_value:z.3f}{smallest}."
     if score.verdict is Verdict.INDEPENDENT:
         low = "none" if score.num_as_low == 0 else str(score.num_as_low)
         return (
             f"{sentence} Of {score.num_derived} derived models, {low} {did} as low: "
-            f"p = {score.p_derived:.3f}."
+            f"p = {score.p_derived:z.3f}."
         )
     if kinds < 2:
         return sentence
     worst = max(score.strata, key=lambda kind: score.strata[kind])
-    return f"{sentence} Taken alone, the kind '{worst}' says least: p = {score.strata[worst]:.3f}."
+    return f"{sentence} Taken alone, the kind '{worst}' says least: p = {score.strata[worst]:z.3f}."
 
 
 def _limits(score: ScoreOutcome) -> list[str]:

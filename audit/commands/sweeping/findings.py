@@ -1,12 +1,28 @@
 """A sweep's table as findings, for exports that other tools read."""
 
+from pathlib import Path
+
+from audit.atomic_file import write_atomically
+from audit.errors import AuditError
 from audit.journal.sweep_results import ResultRow, all_results
 from audit.journal.sweep_table import SweepTable
-from audit.report.sarif import Finding
+from audit.report.sarif import Finding, sarif_bytes
 from audit.verdict.outcome import Verdict
 
 _MAX_FINDINGS = 1_000_000
 _OTHER_TASK = "mismatched"
+
+
+def write_sarif(table: SweepTable, path: Path) -> None:
+    """Write a sweep's findings as SARIF.
+
+    Raises:
+        AuditError: The table cannot be read, or the file not be written.
+    """
+    try:
+        write_atomically(path, [sarif_bytes(findings_of_sweep(table))])
+    except OSError as error:
+        raise AuditError(f"sarif: cannot write {path}: {error.strerror}") from error
 
 
 def findings_of_sweep(table: SweepTable) -> list[Finding]:

@@ -76,7 +76,7 @@ def _cells(pair: RankedPair) -> list[str]:
         escape(name),
         escape(printable(pair.model)),
         f"[{style}]{pair.verdict}[/]" if style else pair.verdict,
-        "-" if pair.score is None else f"{pair.score:.3f}",
+        "-" if pair.score is None else f"{pair.score:z.3f}",
         f"{pair.p_value:.3g}",
         "-" if pair.adjusted_p_value is None else f"{pair.adjusted_p_value:.3g}",
     ]

@@ -32,7 +32,7 @@ def score_value(audit: StoredAudit) -> float:
 
 def number(value: float | None) -> Text:
     """Return a score for a column."""
-    told = "-" if value is None or value == float("-inf") else f"{value:.3f}"
+    told = "-" if value is None or value == float("-inf") else f"{value:z.3f}"
     return Text(told, justify="right")
 
 

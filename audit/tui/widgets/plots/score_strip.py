@@ -115,7 +115,7 @@ class ScoreStrip(Widget):
         low, high = min(row.values), max(row.values)
         told = f"{low:+.2f}" if len(row.values) == 1 else f"{low:+.2f} to {high:+.2f}"
         line.append(f"  {told:<15}", style=theme_colour(self.app, "text-muted"))
-        return line.append("" if row.p_value is None else f"p {row.p_value:.3f}")
+        return line.append("" if row.p_value is None else f"p {row.p_value:z.3f}")
 
     def _marks(self, cells: list[str], style: str) -> Text:
         """Return a line's cells, the decision lines in one colour throughout."""
