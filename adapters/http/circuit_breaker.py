@@ -4,6 +4,7 @@ Retries are one request's patience; this is everybody's: with c requests in flig
 is down is not asked c times as often before the audit stops.
 """
 
+import math
 import threading
 
 from adapters.endpoint.wire_format import AskAgainError
@@ -60,9 +61,8 @@ class CircuitBreaker:
         message = f"url: expected an answer, got {error.reason} ({tries})"
         if error.is_throttled:
             if error.retry_after_s is not None:
-                return SuspectThrottledError(
-                    f"{message}; resume in {error.retry_after_s:.0f} s or later"
-                )
+                pause_s = math.ceil(error.retry_after_s)  # never earlier than it was told
+                return SuspectThrottledError(f"{message}; resume in {pause_s} s or later")
             return SuspectThrottledError(f"{message}; resume later, or set requests_per_second")
         # What has answered is there: the audit can go on when it is back, and exits so.
         if self._has_answered:

@@ -168,10 +168,13 @@ def test_a_failure_that_lasts_says_whether_to_resume(
     assert len(server.received) == 2
 
 
-def test_a_pause_longer_than_an_audit_waits_stops_it_at_once(ask: Ask) -> None:
-    later = Reply(status=429, headers={"Retry-After": "3600"})
+@pytest.mark.parametrize(("pause", "told"), [("3600", 3600), ("292.052427053", 293)])
+def test_a_pause_longer_than_an_audit_waits_stops_it_at_once(
+    ask: Ask, pause: str, told: int
+) -> None:
+    later = Reply(status=429, headers={"Retry-After": pause})
     endpoint, server = ask(later, fields="retries = 5")
-    with pytest.raises(SuspectThrottledError, match=r"\(1 attempt\); resume in 3600 s or later"):
+    with pytest.raises(SuspectThrottledError, match=rf"\(1 attempt\); resume in {told} s or later"):
         endpoint.predict(IMAGE)
     assert len(server.received) == 1
 
