@@ -4,14 +4,19 @@ import json
 import re
 from typing import Any
 
+from adapters.endpoint.masking import MAX_CHARACTERS
 from adapters.endpoint.wire_format import AskAgainError
-from adapters.printable import excerpt
+from adapters.printable import excerpt, shortened
 from adapters.suspect import SuspectError, SuspectUnreachableError
 
 _POINT_BEHIND_EXPONENT = re.compile(r"(\d[eE][-+]?\d+)\.0(?=\s*[,\]}])")
 _BEHIND = "Extra data"
 """What Python's reader says of a value that ends before the text does."""
-_CLOSING = {b"{": b"}", b"[": b"]", b'"': b'"'}
+_SHOWN_CHARACTERS = 60
+"""Before a fault and from it on; as Python quotes them, which drives no terminal."""
+_MAX_SHOWN_START = MAX_CHARACTERS // 2
+"""Beyond it nobody may have looked for secrets."""
+_CLOSING = {"{": "}", "[": "]", '"': '"'}
 
 
 def read_json(body: bytes) -> Any:
@@ -33,28 +38,60 @@ def read_json(body: bytes) -> Any:
             "and whether something in between asks for a login"
         )
     try:
-        decoded = text.decode(json.detect_encoding(text), "surrogatepass")
-        return _DECODER.decode(decoded.rstrip("\0 \t\r\n"))
+        return _decoded(text)
     except json.JSONDecodeError as error:
-        # TensorFlow Serving before 1.10 writes 6e-07.0.
-        mended = _POINT_BEHIND_EXPONENT.sub(r"\1", error.doc)
-        if mended != error.doc:
-            return read_json(mended.encode())
-        if error.msg == _BEHIND:
-            behind = error.doc[error.pos :]
-            raise SuspectError(
-                f"answer: expected JSON alone, got {excerpt(behind.encode())!r} behind it at "
-                f"character {error.pos + 1}"
-            ) from error
-        if _breaks_off(text, error):
+        if error.msg != _BEHIND and _breaks_off(error):
             raise AskAgainError(f"JSON that breaks off after {len(body)} bytes") from error
-        raise SuspectError(f"answer: expected JSON, got {excerpt(body)!r}") from error
+        before = error.doc[: error.pos].encode(json.detect_encoding(text), "surrogatepass")
+        alone = " alone" if error.msg == _BEHIND else ""
+        raise SuspectError(
+            f"answer: expected JSON{alone}, got {_fault(body, text, len(before))}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SuspectError(
+            f"answer: expected JSON, got {_fault(body, text, error.start)}"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise SuspectError(f"answer: expected JSON, got {excerpt(body)!r}") from error
 
 
-def _breaks_off(text: bytes, error: json.JSONDecodeError) -> bool:
+def _decoded(text: bytes) -> Any:
+    decoded = text.decode(json.detect_encoding(text), "surrogatepass").rstrip("\0 \t\r\n")
+    try:
+        return _DECODER.decode(decoded)
+    except json.JSONDecodeError:
+        # TensorFlow Serving before 1.10 writes 6e-07.0. With blanks for it, places stay.
+        return _DECODER.decode(_POINT_BEHIND_EXPONENT.sub(r"\1  ", decoded))
+
+
+def _fault(body: bytes, text: bytes, start: int) -> str:
+    """Return what stands at a place of an answer, and where that is.
+
+    Args:
+        body: As it came, or with stars for secrets: the place is one of this.
+        text: What is read of it.
+        start: Of the fault, bytes of ``text``.
+    """
+    num_skipped, encoding = body.index(text), json.detect_encoding(text)
+    blanks = body[:num_skipped].decode("utf-8-sig", "replace")
+    read = text[:start].decode(encoding, "surrogatepass")
+    before = blanks + read
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    place = f"at byte {num_skipped + start + 1} (line {line}, column {column})"
+    if start > _MAX_SHOWN_START:
+        return f"something else {place}"
+    here = text.decode(encoding, "replace")[len(read) :]
+    told = f"{shortened(here, _SHOWN_CHARACTERS)!r} {place}"
+    return f"{told}, after {_end(before)!r}" if before.strip() else told
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"...{text[3 - _SHOWN_CHARACTERS :]}"
+
+
+def _breaks_off(error: json.JSONDecodeError) -> bool:
     """Tell whether the value that the text begins with is never closed."""
+    text = error.doc.lstrip()
     closing = _CLOSING.get(text[:1])
     return closing is not None and (not text.endswith(closing) or error.pos >= len(error.doc))
 

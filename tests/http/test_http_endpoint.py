@@ -90,8 +90,8 @@ def test_a_chunked_answer_is_read_to_its_end(ask: Ask) -> None:
         (b'{"label": ["cat"]}', r"answer.label: expected a class name or an index, got a list"),
         (b'{"label": true}', "answer.label: expected a class name .*, got true or false"),
         (b'{"label": NaN}', "answer.label: expected a class name .*, got NaN or Infinity"),
-        (b"label: cat", "answer: expected JSON, got 'label: cat'"),
-        (b'{"label": cat}', "answer: expected JSON, got '{\"label\": cat}'"),
+        (b"label: cat", r"answer: expected JSON, got 'label: cat' at byte 1 \(line 1, column 1\)$"),
+        (b'{"label": cat}', r"got 'cat}' at byte 11 \(line 1, column 11\), after '{\"label\": '$"),
     ],
 )
 def test_an_answer_that_is_no_class_stops_the_audit_at_once(
