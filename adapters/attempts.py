@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from adapters.tariff import SpendingLimits, Tariff
 
+NUM_OTHERS = 3
+"""Images that a suspect may be asked to see whether it is the image that it fails."""
+
 
 class Result(StrEnum):
     """How one attempt ended."""
@@ -102,16 +105,15 @@ class Watchable(Protocol):
         observer: AttemptObserver | None,
         *,
         has_answered: bool = False,
-        takes_refusals: bool = False,
-        witness: NDArray[np.uint8] | None = None,
+        others: NDArray[np.uint8] | None = None,
     ) -> None:
         """Tell this observer from now on; failures so far are forgotten.
 
         Args:
             observer: Keeps the books; None for nobody.
             has_answered: Whether it answered before, perhaps another process.
-            takes_refusals: Whether what it never answers, while it answers others, is a refusal.
-            witness: An image ``[H, W, C]`` that it answered with a class before.
+            others: Images ``[M, H, W, C]`` that may be asked, too: what it never answers while it
+                answers those is a refusal. Without them it is an error.
         """
         ...
 

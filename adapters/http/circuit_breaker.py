@@ -36,11 +36,6 @@ class CircuitBreaker:
             self._num_failures, self._has_answered = 0, True
 
     @property
-    def has_answered(self) -> bool:
-        """Whether the suspect answered anything yet."""
-        return self._has_answered
-
-    @property
     def words(self) -> str:
         """Say how many are too many."""
         return f"{self._max_failures} failures in a row"

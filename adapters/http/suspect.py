@@ -11,28 +11,20 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapters.attempts import AttemptObserver
-from adapters.class_map import (
-    ClassMap,
-    Groups,
-    SharedNameError,
-    UnknownLabelError,
-)
+from adapters.class_map import ClassMap, Groups, SharedNameError, UnknownLabelError
 from adapters.endpoint.client_certificate import ClientCertificateFiles
 from adapters.endpoint.description import EndpointDescription
 from adapters.endpoint.grants import NOTHING, Grants
 from adapters.endpoint.masking import masked
 from adapters.endpoint.secrets import Credential
-from adapters.endpoint.wire_format import (
-    AskAgainError,
-    WireAnswer,
-    WireRequest,
-)
+from adapters.endpoint.wire_format import AskAgainError, WireAnswer, WireRequest
 from adapters.http.answer_meaning import AnswerReader, UnclearAnswers, in_labels
 from adapters.http.circuit_breaker import CircuitBreaker
 from adapters.http.rate_limit import RateLimiter
@@ -50,7 +42,6 @@ from adapters.suspect import (
     REFUSED,
     Capability,
     Predictions,
-    SuspectConfigError,
     SuspectError,
     SuspectIdentity,
     SuspectThrottledError,
@@ -237,8 +228,7 @@ class HttpEndpoint:
         observer: AttemptObserver | None,
         *,
         has_answered: bool = False,
-        takes_refusals: bool = False,
-        witness: NDArray[np.uint8] | None = None,
+        others: NDArray[np.uint8] | None = None,
     ) -> None:
         """Tell this observer of every attempt from now on; failures so far are forgotten.
 
@@ -246,15 +236,16 @@ class HttpEndpoint:
             observer: Keeps the books; None for nobody.
             has_answered: Whether it answered before, so that its failing is no reason to doubt
                 the address.
-            takes_refusals: Whether an image that it never answers, while it answers others, or that
-                it calls by an unknown name, is a refusal and no error.
-            witness: An image ``[H, W, C]`` that it answered with a class before.
+            others: Images ``[M, H, W, C]`` that may be asked, too. Given them, an image that it
+                never answers, or calls by an unknown name, is a refusal if it does others better.
         """
         self._sender.observer = observer
-        self._takes_refusals = takes_refusals
+        self._takes_refusals = others is not None
         self._begin(has_answered=has_answered)
-        if witness is not None:
-            self._witness.note(image_encoding.resize(witness[None], self._description.image))
+        if others is not None:
+            wanted = self._description.image
+            resized = [image_encoding.resize(image[None], wanted) for image in others]
+            self._witness = Witness(resized, self._sender.aside)
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Classify one batch with one request, repeated where it fails for the moment.
@@ -291,63 +282,70 @@ class HttpEndpoint:
             raise
 
     def _answered(self, images: NDArray[np.uint8], numbers: Iterator[int]) -> Predictions:
-        """Ask; what the vendor never answers, while it answers others, counts as refused.
+        """Ask; what gets no answer or no class, while others do, counts as refused.
 
         Args:
             images: ``[N, H, W, C]``.
             numbers: Of the attempts, the next one first.
         """
-        try:
-            answer = ask_until_answered(
-                lambda: self._sender.ask(images, next(numbers)),
-                retries=self._description.retries,
-                end=self._end,
-                breaker=self._breaker,
-                answers_others=lambda: self._answers_others(images, numbers),
-            )
-            predictions = self._read(images, answer, numbers)
-        except ImageRefusedError:
-            return self._refused(images, numbers)
-        except (
-            SuspectUnreachableError,
-            SuspectThrottledError,
-            SharedNameError,
-            UnknownLabelError,
-        ):
-            raise
-        except SuspectError as error:
-            # Until something was answered, what cannot be read is how this server answers, and
-            # hardly what it makes of one image.
-            is_new = not self._breaker.has_answered and not isinstance(error, SuspectConfigError)
-            if is_new or self._end.is_set or not self._answers_others(images, numbers):
-                raise
-            return self._refused(images, numbers)
-        self._witness.note(images[predictions.labels != REFUSED])
-        return predictions
-
-    def _read(
-        self, images: NDArray[np.uint8], answer: WireAnswer, numbers: Iterator[int]
-    ) -> Predictions:
-        """Read an answer; a label that is no class is a refusal while others still are classes."""
+        answer: WireAnswer | None = None
         while True:
             try:
-                return self._predictions(answer)
-            except UnknownLabelError as error:
-                # Before any class was named, another name is a mistake in the map.
-                if not self._witness.is_known or not self._answers_others(images, numbers):
+                with self._witness.asking():
+                    answer = answer or self._asked(
+                        images, numbers, lambda: self._answers_others(images, numbers)
+                    )
+                    predictions = self._predictions(answer)
+                    self._witness.note(images[predictions.labels != REFUSED])
+                    return predictions
+            except ImageRefusedError:
+                return self._refused(images, numbers)
+            except (SuspectUnreachableError, SuspectThrottledError, SharedNameError):
+                raise
+            except SuspectError as error:
+                if isinstance(error, UnknownLabelError) and error.label is None:
+                    raise  # many words, none of them a class
+                # Asked as patiently as any: a pause in between says nothing about the image.
+                if not self._takes_refusals or not self._witness.speaks_for(
+                    images,
+                    lambda other: self._gets_class(other, partial(self._asked, other, numbers)),
+                ):
                     raise
+                if not isinstance(error, UnknownLabelError):
+                    return self._refused(images, numbers)
                 self._reader.take_for_refusal(error.label)
 
+    def _asked(
+        self,
+        images: NDArray[np.uint8],
+        numbers: Iterator[int],
+        answers_others: Callable[[], bool] = lambda: False,
+    ) -> WireAnswer:
+        return ask_until_answered(
+            lambda: self._sender.ask(images, next(numbers)),
+            retries=self._description.retries,
+            end=self._end,
+            breaker=self._breaker,
+            answers_others=answers_others,
+        )
+
     def _answers_others(self, images: NDArray[np.uint8], numbers: Iterator[int]) -> bool:
-        """Return whether another image is answered now, in one attempt."""
-        if not self._takes_refusals:
-            return False
-        other = self._witness.beside(images)
+        """Return whether another image gets a class now; each is asked once."""
+        return self._takes_refusals and any(
+            self._gets_class(other, partial(self._sender.ask, other, next(numbers)))
+            for other in self._witness.beside(images)
+        )
+
+    def _gets_class(self, other: NDArray[np.uint8], asked: Callable[[], WireAnswer]) -> bool:
         try:
-            self._predictions(self._sender.ask(other, next(numbers)))
+            labels = self._predictions(asked()).labels
+        except SharedNameError:
+            raise
         except (AskAgainError, SuspectError):
+            self._end.check()
             return False
-        return True
+        self._witness.note(other[labels != REFUSED])
+        return bool(labels[0] != REFUSED)
 
     def _refused(self, images: NDArray[np.uint8], numbers: Iterator[int]) -> Predictions:
         if len(images) == 1:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.attempts import watchable
+from adapters.attempts import NUM_OTHERS, watchable
 from adapters.suspect import (
     MERGED_CLASSES,
     REFUSED,
@@ -241,19 +241,22 @@ class AuditSession:
             watched.watch(
                 self._log,
                 has_answered=bool(self._book.answers),
-                takes_refusals=True,
-                witness=self._answered_image(),
+                others=self._other_images(),
             )
         return run
 
-    def _answered_image(self) -> NDArray[np.uint8] | None:
-        """Return a control image that got a class in an earlier run, ``[H, W, C]``."""
+    def _other_images(self) -> NDArray[np.uint8]:
+        """Return control images to ask where another gets no answer, ``[M, H, W, C]``."""
         assert self._book is not None
-        for index, image in enumerate(self._bundle.arrays.controls):
-            answer = self._book.answers.get(f"control/{index}")
-            if answer is not None and answer.label != REFUSED:
-                return np.asarray(image)
-        return None
+        controls, known = self._bundle.arrays.controls, self._book.answers
+        labels = [
+            known[question].label if (question := f"control/{index}") in known else None
+            for index in range(len(controls))
+        ]
+        # What got a class in an earlier run, then what is asked last; never what was refused.
+        last_first = range(len(controls) - 1, -1, -1)
+        order = sorted(last_first, key=lambda index: labels[index] is None)
+        return controls[[index for index in order if labels[index] != REFUSED][:NUM_OTHERS]]
 
     def _ask(
         self, loop: QuestionLoop, group: QuestionGroup, follower: Follows | None = None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -25,6 +26,7 @@ class Answer:
 
     body: bytes
     status: int = 200
+    is_spoiled: bool = True
 
 
 class PickyVendor(ThreadingHTTPServer):
@@ -40,6 +42,8 @@ class PickyVendor(ThreadingHTTPServer):
         answers: Mapping[str, Answer],
         from_request: tuple[int, Answer] | None,
         names: tuple[str, ...],
+        waits: Literal["usual", "spoiled"] | None,
+        together: int,
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         arrays = bundle.arrays
@@ -53,6 +57,8 @@ class PickyVendor(ThreadingHTTPServer):
             for index, (image, label) in enumerate(zip(images, labels, strict=True))
         }
         self.class_names = bundle.manifest.task.class_names
+        self.waits, self.other_was_sent = waits, threading.Event()
+        self.together, self.all_are_there = together, threading.Event()
         self.lock, self.num_requests = threading.Lock(), 0
         self.asked: Counter[str] = Counter()
 
@@ -63,11 +69,15 @@ class PickyVendor(ThreadingHTTPServer):
         with self.lock:
             number = self.num_requests
             self.num_requests += 1
+            if self.num_requests >= self.together:
+                self.all_are_there.set()
             self.asked.update(question for question, _ in known)
         if self.from_request is not None and number >= self.from_request[0]:
             return self.from_request[1]
         named = [self.names[label] for _, label in known]
-        usual = Answer(body=json.dumps({"label": named[0], "labels": named}).encode())
+        usual = Answer(
+            body=json.dumps({"label": named[0], "labels": named}).encode(), is_spoiled=False
+        )
         spoiled = (self.answers[question] for question, _ in known if question in self.answers)
         return next(spoiled, usual)
 
@@ -99,10 +109,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         answer = self.server.answer_to(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.all_are_there.wait(10)
+        waits = self.server.waits == ("spoiled" if answer.is_spoiled else "usual")
+        if waits:
+            self.server.other_was_sent.wait(10)
         self.send_response(answer.status)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         self.wfile.write(answer.body)
+        if not waits:
+            self.wfile.flush()
+            self.server.other_was_sent.set()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -116,6 +133,8 @@ def picky_vendor(
     *,
     from_request: tuple[int, Answer] | None = None,
     names: tuple[str, ...] | None = None,
+    waits: Literal["usual", "spoiled"] | None = None,
+    together: int = 1,
 ) -> Iterator[PickyVendor]:
     """Serve for the duration of a ``with`` block.
 
@@ -125,9 +144,17 @@ def picky_vendor(
         answers: What is said instead, by question.
         from_request: What is said to every request from a number on.
         names: What the vendor calls the classes; by default as the bundle does.
+        waits: Which answers stay back until one of the others was sent.
+        together: Requests that have come before the first is answered.
     """
     server = PickyVendor(
-        bundle, rule, answers, from_request, names or bundle.manifest.task.class_names
+        bundle,
+        rule,
+        answers,
+        from_request,
+        names or bundle.manifest.task.class_names,
+        waits,
+        together,
     )
     with in_thread(server):
         yield server
