@@ -1,6 +1,6 @@
 """A small arena from nothing to its tables, and again from its cache.
 
-``make test`` builds one with few members in the test's own process; ``make test-all`` builds one
+``make test-all`` builds one with few members in the test's own process, and one
 with members of every kind, as its command does.
 """
 
@@ -205,7 +205,10 @@ QUICK_DETECTORS: dict[str, Callable[[], Detector]] = {
 
 @pytest.fixture(
     scope="module",
-    params=["few", pytest.param("whole", marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
+    params=[
+        pytest.param("few", marks=pytest.mark.long),
+        pytest.param("whole", marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    ],
 )
 def arena(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TinyArena:
     folder = tmp_path_factory.mktemp("arena")

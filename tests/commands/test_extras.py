@@ -12,8 +12,10 @@ from adapters.extras import require
 from audit.errors import AuditError
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+MODULES = {"pyyaml": "yaml"}
+"""Of distributions that are called otherwise."""
 OPTIONAL = [
-    (re.split(r"[\[>]", requirement)[0].replace("-", "_"), extra)
+    (MODULES.get(name := re.split(r"[\[>]", requirement)[0].replace("-", "_"), name), extra)
     for extra, requirements in PROJECT["optional-dependencies"].items()
     for requirement in requirements
     # onnxruntime itself says what it misses; tornado comes with distributed in any case.

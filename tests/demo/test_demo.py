@@ -41,6 +41,7 @@ def opens_and_audits(folder: Path) -> None:
     assert again.returncode == 10
 
 
+@pytest.mark.long
 def test_a_demo_of_few_images_and_queries_comes_to_the_right_verdicts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ def test_two_runs_give_the_same_bytes(tiny_world: TinyWorld, tmp_path: Path) -> 
     assert out.read_bytes() == tiny_world.bundle.read_bytes()
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_goes_on_says_so_and_gives_the_same_bytes(
     tiny_world: TinyWorld, tmp_path: Path
 ) -> None:

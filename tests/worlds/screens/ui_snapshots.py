@@ -25,13 +25,16 @@ STEADY_LOOKS, WRONG_LOOKS = 10, 300
 """So often in a row a screen looks the same before its picture is taken anew, or is wrong."""
 MAX_LINES_TOLD = 40
 _RANDOM = re.compile(r"terminal-\d+")
+_SANDBOX = re.compile(r"(>sandbox(?:&#160;)*</text><text[^>]*>)[^<]*(<)")
+"""Another machine's kernel has other parts of it."""
 _CELL_PX = 12.2
 _TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 def snapshot(app: KinprintApp) -> str:
     """Return the screen as SVG, the same bytes for the same screen."""
-    return _RANDOM.sub("terminal", app.export_screenshot(title="Kinprint", simplify=True)) + "\n"
+    picture = _RANDOM.sub("terminal", app.export_screenshot(title="Kinprint", simplify=True))
+    return _SANDBOX.sub(r"\1as the kernel has it\2", picture) + "\n"
 
 
 async def check_snapshot(app: KinprintApp, pilot: Pilot[None], name: str) -> None:
