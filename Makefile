@@ -21,16 +21,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps onnx2pytorch
 	touch $@
 
-demo: $(READY) ## Craft, sign and audit the embedded example (about 3 minutes on 2 cores).
+demo: $(READY) ## Craft, sign and audit the embedded example (about 2 minutes on 2 cores).
 	$(BIN)/kinprint demo
 
 # A file stays in one process, which makes what its tests share once; the slowest ones begin.
 SPREAD := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: $(READY) ## Run the tests (about 5 minutes on 2 cores).
+test: $(READY) ## Run the tests (about 6 minutes on 2 cores).
 	$(BIN)/python -m pytest $(SPREAD)
 
-test-all: $(READY) ## Run the long ones too: whole demo and arena, real servers (about 11 minutes).
+test-all: $(READY) ## Run the long ones too: whole demo and arena, real servers (about 15 minutes).
 	$(BIN)/python -m pytest $(SPREAD) -m 'not servers and not installed and not files'
 
 test-files: $(READY) ## Read files of real exporters, which install on first use.

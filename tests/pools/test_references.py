@@ -35,7 +35,8 @@ def arguments(world: TinyWorld, out: Path, *options: str) -> list[str]:
 
 
 @pytest.fixture(
-    scope="module", params=[AS_FAR_AS_DISTILLED, pytest.param(ALL, marks=pytest.mark.long)]
+    scope="module",
+    params=[pytest.param(num, marks=pytest.mark.long) for num in (AS_FAR_AS_DISTILLED, ALL)],
 )
 def num(request: pytest.FixtureRequest) -> int:
     return int(request.param)
