@@ -68,7 +68,10 @@ _COMMANDS = {
     "verify": ("audit.commands.verify", "Check a record and compute its verdict again."),
     "report": ("audit.commands.report", "Write a report of a record for people."),
     "ui": ("audit.commands.ui", "Pick, watch and export audits on a screen."),
-    "challenge": ("audit.commands.challenge", "Try a bundle on models that are surely innocent."),
+    "challenge": (
+        "generator.commands.challenge",
+        "Try a bundle on models that are surely innocent.",
+    ),
     "commit": ("audit.commands.commit", "Sign a bundle's digest, to publish before any suspect."),
     "demo": ("generator.commands.demo", "Craft, sign and audit the embedded example."),
     "bench": ("generator.commands.bench", "Run the benchmarks of a checkout."),

@@ -9,6 +9,7 @@ import numpy as np
 from audit.bundle.bounds import MAX_PICTURE_SHARE, MAX_RADIUS
 from audit.bundle.manifest import Arrays, Manifest
 from audit.bundle.picture_shares import picture_shares
+from audit.bundle.retraining import check_retraining
 from audit.errors import BundleError
 
 _RADII = ("trigger_radius", "query_radius")
@@ -27,6 +28,12 @@ def check_claim(manifest: Manifest, arrays: Arrays) -> None:
     _check_crafting(manifest)
     if manifest.default_score != "line-up":
         _check_roles(manifest)
+    if manifest.retraining is not None:
+        check_retraining(
+            manifest.retraining,
+            source_sha256=manifest.source.weights_sha256,
+            innocents=[model.name for model in manifest.models if model.role == "innocent"],
+        )
     _check_twins(manifest, arrays)
     _check_pictures(manifest, arrays)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapters.printable import json_text, printable
 from audit.bundle.bundle_file import read_bundle, unsafe_read_untrusted_bundle
+from audit.bundle.claim_words import num_retrainable
 from audit.bundle.line_up import MADE_BY
 from audit.bundle.line_up_fairness import Fairness, fairness_of
 from audit.bundle.manifest import BundleContents, Manifest, Preprocessing, min_control_accuracy
@@ -160,8 +161,23 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
             f"{probes.num_probes} per trigger, {probes.kind}" if probes else "none",
         ),
         *_line_up_rows(contents),
+        *_retraining_rows(manifest),
         ("crafting", ", ".join(f"{key} = {value}" for key, value in manifest.crafting.items())),
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())),
+    ]
+
+
+def _retraining_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    known, total = num_retrainable(manifest)
+    retraining = manifest.retraining
+    if not total:
+        return []
+    if retraining is None:
+        return [("trained again", "no innocent can be: who they are is the owner's word")]
+    return [
+        ("trained again", f"{known} of {total} innocents that set thresholds can be"),
+        ("their recipe", retraining.recipe.sha256),
+        ("their seed from", retraining.seed_from),
     ]
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from adapters.strict_model import FrozenModel
 from audit.bundle.bounds import MIN_LEAD, Epsilon
-from audit.signing.canonical import sha256_hex
+from audit.signing.canonical import canonical_bytes, sha256_hex
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -64,6 +64,11 @@ class LineUpRecord(FrozenModel):
     """The command or the recipe, in words."""
     seed_commitment: Sha256 | None
     """From what the siblings' seeds follow (`sibling_seed`); None where they were there before."""
+    seed_from: Annotated[
+        str | None, Field(min_length=1, max_length=500, exclude_if=lambda one: one is None)
+    ] = None
+    """Public value from which the commitment follows (`public_commitment`); None: the owner drew
+    it."""
     source: Annotated[int, Field(ge=0)]
     """The source's place among the members."""
     members: Annotated[tuple[LineUpMember, ...], Field(min_length=2, strict=False)]
@@ -138,6 +143,23 @@ def decode(codes: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return probabilities from codes ``[..., K]``; each row sums to 1."""
     probabilities = np.exp(-np.arange(MAX_CODE + 1) * CODE_STEP)[codes]
     return np.asarray(probabilities / probabilities.sum(axis=-1, keepdims=True))
+
+
+def public_commitment(public_value: str, *, source_sha256: str, made_by: str, made_how: str) -> str:
+    """Return the commitment of siblings that follows from a value which nobody chose.
+
+    Args:
+        public_value: `LineUpRecord.seed_from`.
+        source_sha256: Of the source's weights.
+        made_by: `LineUpRecord.made_by`.
+        made_how: `LineUpRecord.made_how`.
+
+    Returns:
+        64 hex digits.
+    """
+    recipe = {"source_sha256": source_sha256, "made_by": made_by, "made_how": made_how}
+    told = f"kinprint-line-up-v1 {sha256_hex(canonical_bytes(recipe))} {public_value}"
+    return sha256_hex(told.encode())
 
 
 def sibling_seed(commitment: str, number: int) -> int:

@@ -9,7 +9,13 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.bundle.line_up import MAX_CODE, LineUpArrays, LineUpRecord
+from audit.bundle.line_up import (
+    MAX_CODE,
+    LineUpArrays,
+    LineUpRecord,
+    public_commitment,
+    sibling_seed,
+)
 from audit.errors import BundleError
 
 LINE_UP_ARRAY_NAMES = tuple(field.name for field in fields(LineUpArrays))
@@ -80,6 +86,7 @@ def _check_record(record: LineUpRecord) -> None:
     _refuse_twice("weights", [member.weights_sha256 for member in record.members], record)
     seeds = [member.seed for member in record.members]
     _refuse_twice("seed", [seed for seed in seeds if seed is not None], record)
+    _check_seeds(record)
     known = {member.weights_sha256: member.name for member in record.members}
     for model in record.panel:
         if model.weights_sha256 in known:
@@ -87,6 +94,29 @@ def _check_record(record: LineUpRecord) -> None:
                 f"line_up.models: {model.name} of the panel is {known[model.weights_sha256]} of "
                 "the line-up; no member belongs into the panel"
             )
+
+
+def _check_seeds(record: LineUpRecord) -> None:
+    """Refuse siblings whose seeds were chosen where a public value is said to decide."""
+    if record.seed_from is None:
+        return
+    commitment = public_commitment(
+        record.seed_from,
+        source_sha256=record.members[record.source].weights_sha256,
+        made_by=record.made_by,
+        made_how=record.made_how,
+    )
+    if record.seed_commitment != commitment:
+        raise BundleError(
+            f"line_up.seed_commitment: expected {commitment[:16]}..., which follows from seed_from "
+            "and the siblings' recipe, got another one"
+        )
+    seeds = [one.seed for place, one in enumerate(record.members) if place != record.source]
+    if seeds != [sibling_seed(commitment, number) for number in range(1, len(record.members))]:
+        raise BundleError(
+            "line_up.members: expected siblings with the seeds that follow from seed_commitment, "
+            "in their order, got others"
+        )
 
 
 def _refuse_twice(what: str, values: list[str] | list[int], record: LineUpRecord) -> None:

@@ -16,6 +16,7 @@ from adapters.strict_model import FrozenModel
 from adapters.suspect import REFUSED
 from audit.bundle.bounds import MAX_TAU, MIN_AGREEMENT, MIN_TAU, Epsilon
 from audit.bundle.line_up import LineUp, LineUpRecord
+from audit.bundle.retraining import Retraining
 from audit.signing.times import BundleTime
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -181,6 +182,9 @@ class Manifest(FrozenModel):
     line-up are what they were."""
     steps: Annotated[Steps | None, Field(exclude_if=lambda one: one is None)] = None
     """How two steps share a verdict's false-positive rate; None: one score decides."""
+    retraining: Annotated[Retraining | None, Field(exclude_if=lambda one: one is None)] = None
+    """How innocents can be trained again; None: that they are what they are said to be is the
+    owner's word."""
     arrays: dict[str, Sha256]
     """SHA-256 of each array's raw bytes (little endian, C order), by name."""
     arrays_file_sha256: Sha256

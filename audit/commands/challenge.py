@@ -23,7 +23,6 @@ SCHEMA_VERSION = 2
 @click.option(
     "--onnx",
     "folder",
-    required=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
     help="Folder with ONNX files of innocent models, or with suspect TOMLs beside them; a folder "
@@ -56,7 +55,8 @@ def command(
 
     Exit status: 0 the bundle stands, 10 it accuses too many, its own innocents are no draw of such
     models, or it contradicts itself, 11 too few models could be compared to say anything, 13
-    signature wrong.
+    signature wrong. With --retrain: 0 they are what the bundle says, 10 they are not, 11 they are
+    not, but this machine is another.
     """
     from adapters.onnx.process.limits import OnnxLimits
     from audit.bundle.bundle_file import read_bundle

@@ -5,6 +5,7 @@ Sentences say what the numbers carry and no more; each takes its numbers from th
 
 from dataclasses import dataclass
 
+from audit.bundle.claim_words import claim_words
 from audit.records.record import Record, State
 from audit.report.line_up_sureness import (
     RESTS_ON_SIBLINGS,
@@ -122,6 +123,8 @@ def words(record: Record, agreement: Agreement | None = None) -> Words:
             "The control images come first for this reason: with wrong class names, colours or "
             "sizes every answer would look like that of an unrelated model."
         )
+    if outcome.scores and (claim := claim_words(record.opening.bundle.manifest)):
+        sureness.append(claim)
     return Words(
         headline=headline,
         found=tuple(found),

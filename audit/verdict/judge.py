@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from adapters.suspect import REFUSED
 from audit.answer import Answer
+from audit.bundle.claim_words import claim_words
 from audit.bundle.manifest import BundleContents, innocents, min_control_accuracy
 from audit.scores.comparison import Comparison, compare
 from audit.scores.query_scores import QUERY_SCORES, can_score
@@ -99,7 +100,7 @@ def judge(
     return outcome.model_copy(
         update={
             "verdict": verdict,
-            "text": text,
+            "text": " ".join(filter(None, (text, claim_words(bundle.manifest)))),
             "scores": (*found.scores, *beside),
             "steps": found.steps,
         }

@@ -82,6 +82,12 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--beta", type=float, help="Miss rate of the verdict (0.1).")
 @click.option("--seed", type=int, help="Source of every random draw (0).")
+@click.option(
+    "--seed-from",
+    metavar="VALUE",
+    help="Public value from which the references' seed follows, so that others can train them "
+    "again; see docs/crafting.md.",
+)
 @click.option("--max-images", type=int, help="Train models on so many images.")
 @click.option("--skip-unreadable", is_flag=True, default=None, help="Leave out broken images.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where (auto).")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from audit.bundle.manifest import BundleContents, Manifest
     from generator.images.reading import Reading
     from generator.jobs.line_up_members import Members
-    from generator.pools.siblings import Sibling, SiblingRun
+    from generator.pools.siblings import SeedOrigin, Sibling, SiblingRun
 
 _PATH = click.Path(path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -39,6 +39,11 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--epochs", type=click.FloatRange(0, 1000, min_open=True), default=12.0)
 @click.option("--learning-rate", type=click.FloatRange(0, 10, min_open=True), default=0.1)
+@click.option(
+    "--seed-from",
+    metavar="VALUE",
+    help="Public value from which the siblings' seeds follow; see docs/line-up.md.",
+)
 @click.option("--num", "--num-siblings", "num", type=click.IntRange(1, 999), default=19)
 @click.option("--parallel", type=click.IntRange(1, 64), default=1, help="Runs of --train at once.")
 @click.option("--work", metavar="DIR", type=_PATH, help="Where siblings go (beside --out).")
@@ -175,6 +180,11 @@ def _members(
         siblings = given_siblings(runs, source)
         made_by: Literal["command", "weights", "recipe"] = "weights"
         how, commitment = f"{len(siblings)} runs given by the owner", None
+        if options["seed_from"] is not None:
+            raise GenerationError(
+                "seed-from: expected siblings that are trained here, got --weights, whose seeds "
+                "were there before; leave one of the two out"
+            )
     else:
         folder = options["work"] or out.with_suffix(".siblings")
 
@@ -187,6 +197,7 @@ def _members(
                 template,
                 num_siblings=options["num"],
                 suffix=source.suffix,
+                origin=_origin(bundle, options),
                 num_parallel=options["parallel"],
                 on_step=on_step,
             )
@@ -200,6 +211,7 @@ def _members(
         made_by=made_by,
         made_how=how,
         seed_commitment=commitment,
+        seed_from=options["seed_from"],
         device=options["device"],
     )
 
@@ -211,6 +223,14 @@ def _reading(bundle: "BundleContents") -> "Reading":
 
     contract = InputContract.of(bundle.manifest.preprocessing)
     return Reading(geometry=contract.geometry, channels=bundle.manifest.task.channels)
+
+
+def _origin(bundle: "BundleContents", options: dict[str, Any]) -> "SeedOrigin":
+    from generator.pools.siblings import SeedOrigin
+
+    return SeedOrigin(
+        source_sha256=bundle.manifest.source.weights_sha256, public_value=options["seed_from"]
+    )
 
 
 def _by_recipe(
@@ -242,7 +262,13 @@ def _by_recipe(
         batch_size=min(128, max(16, len(data) // 20)),
     )
     return train_by_recipe(
-        folder, source, data, recipe, num_siblings=options["num"], on_step=on_step
+        folder,
+        source,
+        data,
+        recipe,
+        num_siblings=options["num"],
+        origin=_origin(bundle, options),
+        on_step=on_step,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from audit.bundle.bundle_file import creation_time, write_bundle
+from audit.bundle.retraining import Recipe
 from audit.signing.keys import load_private_key
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
@@ -40,6 +41,7 @@ from generator.jobs.plan import (
     parse_duration,
     plan_lines,
 )
+from generator.jobs.reference_recipe import recipe_of, retraining_of
 from generator.jobs.remarks import remarks
 from generator.jobs.run_references import (
     held_back,
@@ -102,16 +104,14 @@ def run_job(job: CraftJob, *, report: Report, tell: Tell) -> str:
         prepared = _prepare(job, work, tell)
         job = with_usual_alpha(job, prepared.references)
         job = _planned(job, prepared, tell)
-        listed = prepared.listed
-        if job.max_images is not None:
-            shorter = listed.training.take(np.arange(min(job.max_images, len(listed.training))))
-            listed = replace(listed, training=shorter)
-        splits = read_splits(listed, prepared.reading, tell)
+        splits = read_splits(_listed(job, prepared), prepared.reading, tell)
+        recipe = _recipe(job, prepared, splits.training)
         references = with_trained(
             job,
             prepared.source,
             prepared.references,
             splits,
+            seed=job.seed if job.seed_from is None else recipe.seed(job.seed_from),
             accuracy=prepared.check.accuracy,
             work=work,
             report=report,
@@ -119,6 +119,9 @@ def run_job(job: CraftJob, *, report: Report, tell: Tell) -> str:
         )
         references, spare = held_back(job, references, len(prepared.references))
         crafted = _crafted(job, chosen, prepared.source, splits, references, work, report)
+        if job.seed_from is not None:
+            retraining = retraining_of(recipe, job.seed_from, references, prepared.device)
+            crafted = tuple(pack.with_retraining(retraining) for pack in crafted)
         if crafted[0].num_mimics_found:
             tell(f"Went on from {crafted[0].num_mimics_found} mimics of an earlier run in {work}.")
         # What is true of the pools is true of every pack: said once.
@@ -159,7 +162,37 @@ def plan_job(job: CraftJob, *, tell: Tell) -> list[str]:
     job = with_usual_alpha(job, prepared.references)
     if job.budget is not None:
         job = _within_budget(job, prepared, tell)
-    return plan_lines(_plan(job, prepared))
+    lines = plan_lines(_plan(job, prepared))
+    if job.seed_from is not None:
+        (images,), _ = read_images([_listed(job, prepared).training], prepared.reading)
+        lines.append(
+            f"Recipe of the innocents: {_recipe(job, prepared, images).sha256}. Publish it, and "
+            "take for --seed-from a public value that nobody knew then."
+        )
+    return lines
+
+
+def _listed(job: CraftJob, prepared: Prepared) -> ListedSplits:
+    listed = prepared.listed
+    if job.max_images is None:
+        return listed
+    most = min(job.max_images, len(listed.training))
+    return replace(listed, training=listed.training.take(np.arange(most)))
+
+
+def _recipe(job: CraftJob, prepared: Prepared, images: ImageSet) -> Recipe:
+    if job.seed_from is not None and not num_wanted(job, prepared.references):
+        raise GenerationError(
+            "seed-from: expected references that are trained here, got enough by --references; "
+            "leave one of the two out"
+        )
+    return recipe_of(
+        prepared.source,
+        images,
+        split_seed=job.seed,
+        epochs=job.reference_epochs,
+        learning_rate=job.reference_learning_rate,
+    )
 
 
 def _prepare(job: CraftJob, work: Path | None, tell: Tell) -> Prepared:

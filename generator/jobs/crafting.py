@@ -48,6 +48,8 @@ class CraftJob(CraftSettings):
     train_references: Annotated[int, Field(ge=0, le=1000)] | None = None
     reference_epochs: Annotated[float, Field(gt=0, le=1000)] = 12
     reference_learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.1
+    seed_from: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Public value that the seed of trained references follows from, with their recipe."""
     max_images: Annotated[int, Field(ge=2)] | None = None
     skip_unreadable: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"

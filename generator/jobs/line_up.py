@@ -101,6 +101,7 @@ def make_line_up(
         made_by=members.made_by,
         made_how=members.made_how,
         seed_commitment=members.seed_commitment,
+        seed_from=members.seed_from,
         source=_SOURCE,
         members=tuple(records),
         models=tuple(models),

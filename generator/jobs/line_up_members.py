@@ -37,6 +37,8 @@ class Members:
     made_by: Literal["command", "weights", "recipe"]
     made_how: str
     seed_commitment: str | None
+    seed_from: str | None = None
+    """Public value that the commitment follows from."""
     device: Literal["auto", "cpu", "cuda"]
 
 

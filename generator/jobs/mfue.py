@@ -6,7 +6,7 @@ Every draw comes from the one seed, by purpose; on a CPU the same inputs give th
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from adapters.suspect import Suspect
 from audit.bundle.manifest import Arrays, Manifest
+from audit.bundle.retraining import Retraining
 from generator.crafting.contrast import craft_contrast, runner_up
 from generator.crafting.descent import DescentSettings
 from generator.crafting.queries import choose_queries
@@ -58,6 +59,11 @@ class Crafted:
     """What was made, for a line on the screen."""
     left_out: tuple[str, ...] = ()
     """Sentences about models that lost their accuracy and take no part."""
+
+    def with_retraining(self, retraining: Retraining) -> "Crafted":
+        """Return the bundle with a note on how its innocents can be trained again."""
+        manifest = self.manifest.model_copy(update={"retraining": retraining})
+        return replace(self, manifest=manifest)
 
 
 def craft(

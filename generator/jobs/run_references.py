@@ -79,6 +79,7 @@ def with_trained(
     references: list[PoolModel],
     splits: Splits,
     *,
+    seed: int,
     accuracy: float,
     work: Path,
     report: Report,
@@ -91,6 +92,7 @@ def with_trained(
         source: The owner's model.
         references: That are given.
         splits: The owner's images by purpose.
+        seed: Of those that are trained.
         accuracy: The source's.
         work: Folder for finished ones.
         report: Progress.
@@ -123,7 +125,7 @@ def with_trained(
             num_references=num,
             epochs=job.reference_epochs,
             learning_rate=job.reference_learning_rate,
-            seed=job.seed,
+            seed=seed,
             judge=judge,
             floor=floor,
             max_replaced=max_replaced,

@@ -14,6 +14,7 @@ from torch import nn
 
 from adapters.suspect import Suspect
 from audit.bundle.manifest import ModelRecord
+from audit.bundle.retraining import RetrainedModel
 from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
@@ -46,6 +47,8 @@ class PoolModel:
     """Network that it and others were made from; None for its own."""
     network: nn.Module | None = None
     """Pixels in [0, 1] to logits, where gradients can be had."""
+    retrained: RetrainedModel | None = None
+    """How it is told from others of its recipe; None where no recipe makes it again."""
 
     def record(self, use: Literal["selection", "calibration"], accuracy: float) -> ModelRecord:
         """Return the model's entry in the manifest."""
@@ -69,6 +72,7 @@ def torch_pool_model(
     stratum: str,
     provenance: str,
     lineage: str | None = None,
+    retrained: RetrainedModel | None = None,
 ) -> PoolModel:
     """Wrap a torch model that takes pixels in [0, 1]."""
     return PoolModel(
@@ -80,6 +84,7 @@ def torch_pool_model(
         weights_sha256=weights_digest(model),
         suspect=TorchSuspect(name, model),
         network=model,
+        retrained=retrained,
     )
 
 
@@ -168,6 +173,7 @@ def train_references(
                     role="innocent",
                     stratum=made.kind.stratum,
                     provenance=made.provenance + rate,
+                    retrained=RetrainedModel(number=number, rate=_RATES[attempt]),
                 )
             )
         numbers = list(range(last + 1, min(last + 1 + left, most)))

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from adapters.strict_model import FrozenModel
 from audit.atomic_file import write_atomically
-from audit.bundle.line_up import Sha256, sibling_seed
+from audit.bundle.line_up import Sha256, public_commitment, sibling_seed
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
 from generator.sources.source import Source
@@ -42,6 +42,17 @@ class SiblingRun(FrozenModel):
     made_how: str
     """The command, or the recipe in words."""
     seed_commitment: Sha256
+    seed_from: str | None = None
+    """Public value that the commitment follows from; None: it was drawn here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedOrigin:
+    """What siblings' seeds come from."""
+
+    source_sha256: str
+    public_value: str | None = None
+    """Whatever nobody chose; None draws a commitment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +64,19 @@ class Sibling:
     seed: int | None
 
 
-def open_run(folder: Path, made_by: Literal["command", "recipe"], made_how: str) -> SiblingRun:
+def open_run(
+    folder: Path,
+    made_by: Literal["command", "recipe"],
+    made_how: str,
+    origin: SeedOrigin,
+) -> SiblingRun:
     """Begin a folder of siblings, or go on with it.
 
     Args:
         folder: Made if it does not exist.
         made_by: Which way.
         made_how: In words; a folder never mixes two.
+        origin: Of the seeds.
 
     Raises:
         GenerationError: The folder holds siblings that were made in another way.
@@ -68,7 +85,12 @@ def open_run(folder: Path, made_by: Literal["command", "recipe"], made_how: str)
     path = folder / _STATE
     if ranks.is_first and not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        run = SiblingRun(made_by=made_by, made_how=made_how, seed_commitment=secrets.token_hex(32))
+        run = SiblingRun(
+            made_by=made_by,
+            made_how=made_how,
+            seed_commitment=_commitment(made_by, made_how, origin),
+            seed_from=origin.public_value,
+        )
         write_atomically(path, [run.model_dump_json(indent=2).encode() + b"\n"])
     ranks.wait()
     try:
@@ -83,7 +105,24 @@ def open_run(folder: Path, made_by: Literal["command", "recipe"], made_how: str)
             f"work: {folder} holds siblings made by {json.dumps(found.made_how)}, got "
             f"{json.dumps(made_how)}; choose another folder"
         )
+    if found.seed_from != origin.public_value:
+        raise GenerationError(
+            f"seed-from: {folder} holds siblings whose seeds are from "
+            f"{json.dumps(found.seed_from)}, got {json.dumps(origin.public_value)}; choose another "
+            "folder"
+        )
     return found
+
+
+def _commitment(made_by: str, made_how: str, origin: SeedOrigin) -> str:
+    if origin.public_value is None:
+        return secrets.token_hex(32)
+    return public_commitment(
+        origin.public_value,
+        source_sha256=origin.source_sha256,
+        made_by=made_by,
+        made_how=made_how,
+    )
 
 
 def check_command(template: str) -> list[str]:
@@ -111,6 +150,7 @@ def train_by_command(
     *,
     num_siblings: int,
     suffix: str,
+    origin: SeedOrigin,
     num_parallel: int = 1,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[SiblingRun, list[Sibling]]:
@@ -122,6 +162,7 @@ def train_by_command(
             shell reads it.
         num_siblings: J.
         suffix: Of the weights file, ``.safetensors``, ``.pt``, ``.pth`` or ``.onnx``.
+        origin: Of the seeds.
         num_parallel: Runs at once.
         on_step: Called with (siblings done, siblings in all).
 
@@ -129,7 +170,7 @@ def train_by_command(
         GenerationError: A run failed, or left no weights; names its log.
     """
     arguments = check_command(template)
-    run = open_run(folder, "command", template)
+    run = open_run(folder, "command", template, origin)
     siblings = [
         Sibling(
             name=f"sibling-{number:03d}",
@@ -190,6 +231,7 @@ def train_by_recipe(
     recipe: TrainingRecipe,
     *,
     num_siblings: int,
+    origin: SeedOrigin,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[SiblingRun, list[Sibling]]:
     """Train siblings by the training loop of Kinprint, which need not be the source's own.
@@ -200,13 +242,14 @@ def train_by_recipe(
         data: The owner's images.
         recipe: How they are trained.
         num_siblings: J.
+        origin: Of the seeds.
         on_step: Called with (siblings done, siblings in all).
     """
     words = (
         f"{source.architecture}, {len(data)} images, {recipe.epochs:g} epochs, learning rate "
         f"{recipe.learning_rate:g}"
     )
-    run = open_run(folder, "recipe", words)
+    run = open_run(folder, "recipe", words, origin)
     siblings = [
         Sibling(
             name=f"sibling-{number:03d}",

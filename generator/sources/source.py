@@ -19,7 +19,7 @@ from adapters.preprocessing import ColorOrder
 from generator.errors import SourceError
 from generator.sources.ancestor import Ancestor
 from generator.sources.contract import InputContract
-from generator.sources.factories import build, find_architecture
+from generator.sources.factories import Architecture, build, find_architecture
 from generator.sources.outputs import NetworkForm, find_form, in_usual_form
 from generator.sources.weights import fill, read_weights
 
@@ -136,6 +136,34 @@ def load_source(
         digest = weights_digest(network)
     else:
         raise SourceError(f"weights: expected --weights for {name}")
+    return _source(found, network, digest, notes, contract, images, num_classes)
+
+
+def load_architecture(
+    name: str,
+    contract: InputContract,
+    *,
+    images: NDArray[np.uint8],
+    num_classes: int,
+) -> Source:
+    """Build the owner's network untrained: enough for innocents of its architecture.
+
+    Arguments and errors as of `load_source`, without weights.
+    """
+    found = find_architecture(name, num_classes)
+    network = found.build()
+    return _source(found, network, weights_digest(network), (), contract, images, num_classes)
+
+
+def _source(
+    found: Architecture,
+    network: nn.Module,
+    digest: str,
+    notes: tuple[str, ...],
+    contract: InputContract,
+    images: NDArray[np.uint8] | None,
+    num_classes: int,
+) -> Source:
     form, is_fixed = NetworkForm(), _is_fixed(found.build)
     if images is not None:
         inputs = with_contract(nn.Identity(), contract)(_pixels(images))

@@ -11,7 +11,7 @@ from worlds.bundle_builder import GOLDEN, OWNER_KEY, OWNER_TRUST
 from worlds.line_up_world import LineUpWorld
 
 from audit.bundle.bundle_file import parse_bundle, read_bundle, write_bundle
-from audit.bundle.line_up import LineUp, LineUpMember, sibling_seed
+from audit.bundle.line_up import LineUp, LineUpMember, public_commitment, sibling_seed
 from audit.bundle.line_up_consistency import LINE_UP_ARRAY_NAMES
 from audit.bundle.zip_layout import LINE_UP, pack, unpack
 from audit.errors import BundleError, SignatureInvalidError
@@ -202,6 +202,51 @@ def test_a_line_up_that_does_not_fit_is_not_written(
     with pytest.raises(BundleError, match=message):
         written(tmp_path / "b.kinprint", line_up)
     assert not list(tmp_path.iterdir())
+
+
+def with_public_seeds(*, first: int = 1, commitment: str | None = None) -> LineUp:
+    public = public_commitment(
+        "pulse 1234",
+        source_sha256=RECORD.members[0].weights_sha256,
+        made_by=RECORD.made_by,
+        made_how=RECORD.made_how,
+    )
+    source, *siblings = RECORD.members
+    return _renamed(
+        seed_from="pulse 1234",
+        seed_commitment=commitment or public,
+        members=(
+            source,
+            *(
+                one.model_copy(update={"seed": sibling_seed(public, number)})
+                for number, one in enumerate(siblings, start=first)
+            ),
+        ),
+    )
+
+
+def test_siblings_may_have_seeds_that_nobody_chose(tmp_path: Path) -> None:
+    found = read_bundle(written(tmp_path / "b.kinprint", with_public_seeds()), OWNER_TRUST).line_up
+    assert found is not None
+    assert found.record.seed_from == "pulse 1234"
+    # docs/bundle-format.md: SHA-256 of the words, the recipe by its digest
+    recipe = canonical_bytes(
+        {
+            "source_sha256": RECORD.members[0].weights_sha256,
+            "made_by": "command",
+            "made_how": RECORD.made_how,
+        }
+    )
+    words = f"kinprint-line-up-v1 {sha256_hex(recipe)} pulse 1234"
+    assert found.record.seed_commitment == sha256_hex(words.encode())
+
+
+def test_seeds_that_were_chosen_all_the_same_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "b.kinprint"
+    with pytest.raises(BundleError, match="expected siblings with the seeds that follow"):
+        written(path, with_public_seeds(first=2))
+    with pytest.raises(BundleError, match=r"line_up.seed_commitment: expected .* from seed_from"):
+        written(path, with_public_seeds(commitment="ab" * 32))
 
 
 def test_seeds_follow_from_the_commitment() -> None:

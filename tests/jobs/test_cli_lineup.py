@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from safetensors.numpy import load_file, save_file
 from worlds.in_process import Done, run
 from worlds.tiny_onnx import write_onnx
 from worlds.tiny_task import tiny_images, trained_net, write_images, write_weights
-from worlds.tiny_world import HERE, TinyWorld
+from worlds.tiny_world import HERE, PUBLIC_VALUE, TinyWorld
 
 from audit.bundle.bundle_file import read_bundle
-from audit.bundle.line_up import LineUp, sibling_seed
+from audit.bundle.line_up import LineUp, public_commitment, sibling_seed
 from audit.signing.keys import PublicKey, Trust, load_public_key
-from generator.pools.siblings import open_run
+from generator.pools.siblings import SeedOrigin, open_run
 
 FACTORY = f"{HERE / 'tiny_task.py'}:tiny_net"
 TRAIN = """\
@@ -190,7 +190,7 @@ def test_the_owners_command_trains_siblings_and_goes_on_after_a_failure(
     command, ready = command_of(desk, tmp_path)
     (ready / "fails-at").write_text("2")
     out, work = tmp_path / "b.kinprint", tmp_path / "siblings"
-    options = {"train": command, "num": 9, "work": work}
+    options = {"train": command, "num": 9, "work": work, "seed_from": PUBLIC_VALUE}
     failed = desk.lineup(out, **options)
     assert failed.returncode == 2
     assert "train: sibling-003 (seed" in failed.stderr
@@ -209,22 +209,38 @@ def test_the_owners_command_trains_siblings_and_goes_on_after_a_failure(
     assert record.made_by == "command"
     assert record.made_how == command
     # The first two were not trained again, and every seed follows from the commitment.
-    assert record.seed_commitment is not None
+    assert record.seed_from == PUBLIC_VALUE
+    assert record.seed_commitment == public_commitment(
+        PUBLIC_VALUE,
+        source_sha256=record.members[0].weights_sha256,
+        made_by="command",
+        made_how=command,
+    )
     seeds = [sibling_seed(record.seed_commitment, number) for number in range(1, 10)]
     assert [member.seed for member in record.members] == [None, *seeds]
     assert (ready / "taken").read_text().split() == [str(seed) for seed in seeds]
 
 
 def test_a_folder_of_siblings_never_mixes_two_trainings(tmp_path: Path) -> None:
-    first = open_run(tmp_path, "command", "train {seed} {weights}")
-    assert open_run(tmp_path, "command", "train {seed} {weights}") == first
+    drawn, command = SeedOrigin(source_sha256="ab" * 32), "train {seed} {weights}"
+    first = open_run(tmp_path, "command", command, drawn)
+    assert open_run(tmp_path, "command", command, drawn) == first
     from generator.errors import GenerationError
 
     with pytest.raises(GenerationError, match="holds siblings made by"):
-        open_run(tmp_path, "command", "train --better {seed} {weights}")
+        open_run(tmp_path, "command", "train --better {seed} {weights}", drawn)
+    public = replace(drawn, public_value=PUBLIC_VALUE)
+    with pytest.raises(GenerationError, match=f"seeds are from null, got .*{PUBLIC_VALUE}"):
+        open_run(tmp_path, "command", command, public)
     (tmp_path / "line-up.json").write_text("{}")
     with pytest.raises(GenerationError, match="new seeds beside siblings that are there"):
-        open_run(tmp_path, "command", "train {seed} {weights}")
+        open_run(tmp_path, "command", command, drawn)
+
+
+def test_runs_that_were_there_follow_from_no_public_value(desk: Desk, tmp_path: Path) -> None:
+    done = desk.lineup(tmp_path / "b.kinprint", weights=desk.runs, seed_from=PUBLIC_VALUE)
+    assert done.returncode == 2
+    assert "seed-from: expected siblings that are trained here, got --weights" in done.stderr
 
 
 @pytest.mark.long

@@ -14,6 +14,7 @@ from worlds.tiny_onnx import write_onnx
 from worlds.tiny_task import NORMALISE, tiny_images, trained_net, write_images, write_weights
 
 HERE = Path(__file__).parent
+PUBLIC_VALUE = "pulse 1234 of a beacon"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class TinyWorld:
             "num-probes": "8",
             "reference-epochs": "4",
             "reference-learning-rate": "0.02",
+            "seed-from": PUBLIC_VALUE,
             "device": "cpu",
             "work": str(target.parent / "work"),
             **{name.replace("_", "-"): value for name, value in changes.items()},
