@@ -23,6 +23,7 @@ from audit.verdict.rule import DecisionRule, choose_rule
 
 LIKE_DERIVED = np.log(0.75 / 0.20)
 """Evidence of answering 0 to a query of the known bundle."""
+OWNERS_WORD = "That the bundle's innocents are what it says is the owner's word."
 
 
 def answers(label: int, num: int = NUM_QUERIES, right: int = NUM_CONTROLS) -> dict[str, Answer]:
@@ -75,7 +76,7 @@ def test_the_text_says_what_the_verdict_rests_on() -> None:
     assert outcome(0).text == (
         "The score 1.322 is above the threshold 0.000. Of 9 innocent models of 2 kinds, none "
         "scored as high: p = 0.100, the smallest that so many can give. Taken alone, the kind "
-        "'odd' says least: p = 0.200."
+        "'odd' says least: p = 0.200. " + OWNERS_WORD
     )
 
 
@@ -292,12 +293,12 @@ def test_the_text_of_an_early_stop_says_what_it_rests_on() -> None:
     assert early(0).text == (
         "After 5 of 40 queries the score 1.322 is above the threshold 0.000. Of 9 innocent models "
         "of 2 kinds, none ever got as high: p = 0.100, the smallest that so many can give. Taken "
-        "alone, the kind 'odd' says least: p = 0.200."
+        "alone, the kind 'odd' says least: p = 0.200. " + OWNERS_WORD
     )
     assert early(1).text == (
         "After 22 of 40 queries the score -1.322 is below the threshold -1.322. Of 9 innocent "
         "models of 2 kinds, 9 ever got as high: p = 1.000. Of 9 derived models, none ever got as "
-        "low: p = 0.100."
+        "low: p = 0.100. " + OWNERS_WORD
     )
 
 
