@@ -149,6 +149,27 @@ def export(
     click.echo(digest)
 
 
+@command.command("attest", short_help="Sign a record's verdict for other tools (in-toto).")
+@click.argument("record", metavar="RECORD.kinrecord", type=_EXISTING)
+@click.argument("out", metavar="OUT.intoto.json", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--auditor-key", metavar="KEY", required=True, type=_EXISTING)
+@click.option("--passphrase-env", metavar="NAME", help="Variable with the key's passphrase.")
+def attest(record: Path, out: Path, auditor_key: Path, passphrase_env: str | None) -> None:
+    """Write what RECORD says of its suspect as a signed in-toto Statement.
+
+    Other tools verify it without Kinprint: a DSSE envelope, signed by the auditor, whose subject
+    is the suspect.
+    """
+    from audit.commands.terminal.passphrase import passphrase_from
+    from audit.documents.attestation import attest as attested
+    from audit.records.record import read_bytes, write_record
+    from audit.signing.keys import load_private_key
+
+    key = load_private_key(auditor_key, passphrase_from(passphrase_env))
+    write_record(out, attested(read_bytes(record), key))
+    click.echo(f"attestation: {out}", err=True)
+
+
 @command.command("delete")
 @click.argument("audit")
 @click.option("--yes", is_flag=True, help="Do not ask.")

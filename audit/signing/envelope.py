@@ -15,7 +15,7 @@ import binascii
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from securesystemslib.dsse import Envelope
@@ -36,6 +36,8 @@ BUNDLE_PREDICATE_TYPE = "https://kinprint.dev/bundle/v1"
 """Says that the signed digest is that of a bundle's manifest."""
 RECORD_PREDICATE_TYPE = "https://kinprint.dev/record/v1"
 """Says that the signed digest is that of a record's closing line."""
+AUDIT_PREDICATE_TYPE = "https://kinprint.dev/audit/v1"
+"""Says what an audit found about the signed digest, which is that of a suspect."""
 COMMITMENT_PREDICATE_TYPE = "https://kinprint.dev/commitment/v1"
 """Says that the signer publishes the digest of a bundle's manifest."""
 
@@ -107,12 +109,23 @@ def sign_statement(
         "predicateType": predicate_type,
         "predicate": dict(predicate),
     }
-    envelope = Envelope(canonical_bytes(statement), PAYLOAD_TYPE, {})
-    envelope.sign(CryptoSigner(key.secret, _library_key(key.public_key)))
-    fields = envelope.to_dict()
+    fields = _sign(canonical_bytes(statement), key)
     # Beside the signature and not under it: it only says which key to try, never whom to trust.
     fields["signatures"][0]["publicKey"] = base64.b64encode(key.public_key.raw).decode("ascii")
     return canonical_bytes(fields)
+
+
+def sign_payload(payload: bytes, key: PrivateKey) -> bytes:
+    """Sign an in-toto Statement for readers that have the key from elsewhere.
+
+    Args:
+        payload: The Statement's JSON.
+        key: Who signs.
+
+    Returns:
+        A DSSE envelope of nothing but the format's own fields, as canonical JSON.
+    """
+    return canonical_bytes(_sign(payload, key))
 
 
 def verify_envelope(
@@ -164,6 +177,13 @@ def unsafe_verify_envelope(
                 "it was made for something else, or this was changed after signing"
             )
     return statement
+
+
+def _sign(payload: bytes, key: PrivateKey) -> dict[str, Any]:
+    envelope = Envelope(payload, PAYLOAD_TYPE, {})
+    envelope.sign(CryptoSigner(key.secret, _library_key(key.public_key)))
+    fields: dict[str, Any] = envelope.to_dict()
+    return fields
 
 
 def _library_key(key: PublicKey) -> SSlibKey:
