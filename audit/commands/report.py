@@ -16,7 +16,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["html", "md", "json", "junit"]),
+    type=click.Choice(["html", "md", "json", "junit", "cyclonedx"]),
     default="html",
     show_default=True,
 )
@@ -35,12 +35,13 @@ def command(
     form: str,
     output: Path | None,
 ) -> None:
-    """Write RECORD as one self-contained page, or as Markdown, JSON or JUnit.
+    """Write RECORD as one self-contained page, or as Markdown, JSON, JUnit or CycloneDX.
 
     The record is verified first; one that does not hold is not reported (exit status 13).
     """
     from audit.atomic_file import write_atomically
     from audit.errors import AuditError
+    from audit.report.cyclonedx import render_cyclonedx
     from audit.report.data import report_data
     from audit.report.write import render_html, render_json, render_junit, render_markdown
     from audit.signing.keys import load_trust
@@ -60,6 +61,7 @@ def command(
         "md": render_markdown,
         "json": render_json,
         "junit": render_junit,
+        "cyclonedx": render_cyclonedx,
     }[form]
     text = render(data)
     if output is None:
