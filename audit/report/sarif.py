@@ -43,7 +43,14 @@ _RULES = {
         "NotComparable",
         "The model does badly on ordinary images of the task.",
     ),
+    Verdict.NO_COPY: (
+        "KIN005",
+        "NoCopy",
+        "The model is no copy of the source; whether it learnt from its answers was not asked.",
+    ),
 }
+_CLEAR = frozenset({Verdict.INDEPENDENT, Verdict.NO_COPY})
+"""Verdicts that pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +143,7 @@ def _finding(bundle: Mapping[str, Any], row: Mapping[str, Any]) -> Finding:
 def _result(finding: Finding) -> dict[str, Any]:
     assert finding.verdict is not None, "only what was judged is a result"
     identity = _RULES[finding.verdict][0]
-    clear = finding.verdict is Verdict.INDEPENDENT
+    clear = finding.verdict in _CLEAR
     return {
         "ruleId": identity,
         "ruleIndex": list(_RULES).index(finding.verdict),
@@ -165,7 +172,9 @@ def _notification(finding: Finding) -> dict[str, Any]:
 
 
 def _default_level(verdict: Verdict) -> str:
-    return {Verdict.DERIVED: "error", Verdict.INDEPENDENT: "none"}.get(verdict, "warning")
+    if verdict in _CLEAR:
+        return "none"
+    return "error" if verdict is Verdict.DERIVED else "warning"
 
 
 def _level(finding: Finding) -> str:

@@ -40,6 +40,7 @@ def finding(**fields: Any) -> Finding:
         (Verdict.INCONCLUSIVE, 0.3, "Inconclusive", "fail", "warning"),
         (Verdict.INDEPENDENT, 0.9, "IndependentModel", "pass", "none"),
         (Verdict.NOT_COMPARABLE, None, "NotComparable", "fail", "warning"),
+        (Verdict.NO_COPY, 0.9, "NoCopy", "pass", "none"),
     ],
 )
 def test_a_verdict_is_a_rule_and_weak_evidence_a_warning(
