@@ -20,6 +20,7 @@ from audit.records.check import Check, held, unchecked
 from audit.records.endpoint_identity import said, shown
 from audit.records.record import Record, read_record, seconds
 from audit.records.verify import LIMITS, Result, verify_record
+from audit.report.stronger import stronger
 from audit.report.two_steps import crafted_score
 from audit.report.words import Agreement, Words, words
 from audit.scores.evidence import QueryEvidence, shown_evidence
@@ -60,6 +61,8 @@ class ReportData:
     """None if there was no bundle to verify with."""
     checks: tuple[Check, ...]
     limits: tuple[str, ...]
+    stronger: tuple[str, ...]
+    """What would make the evidence stronger, the cheapest first."""
     bundle: BundleContents | None
     evidence: QueryEvidence | None
     telling: tuple[TellingQuery, ...]
@@ -123,6 +126,7 @@ def report_data(
         result=result,
         checks=checks,
         limits=limits,
+        stronger=stronger(record, checks),
         bundle=bundle,
         evidence=evidence,
         telling=_telling(bundle, evidence) if bundle and evidence else (),

@@ -56,6 +56,10 @@ def render_markdown(data: ReportData) -> str:
         "",
         *[f"{_md(text)}\n" for text in (*data.words.found, *data.words.sureness)],
         *_section("What does not follow", [f"- {_md(text)}" for text in data.words.beyond]),
+        *_section(
+            "What would make it stronger",
+            [f"{place}. {_md(text)}" for place, text in enumerate(data.stronger, start=1)],
+        ),
         *_section("Scores", _score_lines(data.outcome.scores if data.outcome else ())),
         "## Checks",
         "",
@@ -89,6 +93,7 @@ def render_json(data: ReportData) -> str:
             for check in data.checks
         ],
         "not_shown": list(data.limits),
+        "stronger": list(data.stronger),
         "facts": {title: dict(rows) for title, rows in data.facts.items()},
     }
     return json_text(json.dumps(document, indent=2)) + "\n"
