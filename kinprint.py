@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from audit.api import audit_suspect, open_bundle, open_described, open_file, open_remote
+    from audit.api import (
+        audit_suspect,
+        open_bundle,
+        open_described,
+        open_file,
+        open_function,
+        open_remote,
+    )
     from audit.verdict.outcome import Outcome, Verdict
 
 __all__ = [
@@ -33,6 +40,7 @@ __all__ = [
     "open_bundle",
     "open_described",
     "open_file",
+    "open_function",
     "open_remote",
 ]
 
@@ -43,6 +51,7 @@ _NAMES = {
     "open_bundle": "audit.api",
     "open_described": "audit.api",
     "open_file": "audit.api",
+    "open_function": "audit.api",
     "open_remote": "audit.api",
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
+from adapters.python.suspect import Function
 from adapters.suspect import Suspect
 from adapters.tariff import SpendingLimits
 from audit.asking.events import AuditEvent
@@ -13,11 +14,18 @@ from audit.bundle.bundle_file import read_bundle
 from audit.bundle.manifest import BundleContents
 from audit.journal.journal import Journal, default_journal
 from audit.signing.keys import load_trust
-from audit.suspects.opening import open_described, open_file, open_remote
+from audit.suspects.opening import open_described, open_file, open_function, open_remote
 from audit.verdict.outcome import Outcome
 from audit.verdict.rule import LookFor
 
-__all__ = ["audit_suspect", "open_bundle", "open_described", "open_file", "open_remote"]
+__all__ = [
+    "audit_suspect",
+    "open_bundle",
+    "open_described",
+    "open_file",
+    "open_function",
+    "open_remote",
+]
 
 
 def open_bundle(
@@ -40,9 +48,10 @@ def open_bundle(
 
 
 def audit_suspect(
-    bundle: BundleContents,
-    suspect: Suspect,
+    bundle: BundleContents | str | Path,
+    suspect: Suspect | Function,
     *,
+    trust: str | Path | Iterable[str | Path] = (),
     scores: tuple[str, ...] = (),
     look_for: LookFor | None = None,
     budget: int | None = None,
@@ -59,8 +68,10 @@ def audit_suspect(
     """Audit a suspect to the end.
 
     Args:
-        bundle: From `open_bundle`.
-        suspect: From `open_file`, `open_described` or `open_remote`.
+        bundle: From `open_bundle`, or the file.
+        suspect: From `open_file`, `open_described`, `open_remote` or `open_function`, or a function
+            that answers for it (`open_function` says what it gets and returns).
+        trust: Where ``bundle`` is a file, a public key that may have signed it, or several.
         scores: Scores to compute, the deciding one first; by default the bundle's own, or both
             steps of its verdict.
         look_for: ``copies`` asks the crafted queries only.
@@ -83,6 +94,10 @@ def audit_suspect(
         AuditError: A setting does not fit, or bundle and suspect do not.
         SuspectError: The suspect did not answer.
     """
+    if isinstance(bundle, str | Path):
+        bundle = open_bundle(bundle, trust=trust)
+    if callable(suspect):
+        suspect = open_function(bundle, suspect)
     options = AuditOptions(
         scores=scores,
         look_for=look_for,

@@ -208,8 +208,8 @@ def plan_spending(
     limits, tariff = endpoint.limits.unless(options.limits), endpoint.tariff
     if limits.max_cost is not None and tariff.is_free:
         raise AuditError(
-            "max_cost: expected price_per_request or price_per_image in the endpoint file, got "
-            "neither; without a price nothing limits the cost"
+            "max_cost: expected price_per_request or price_per_image in the endpoint file, or "
+            "--price beside --python, got none; without a price nothing limits the cost"
         )
     plan, budget = make_plan(bundle, options.scores, suspect.capability), options.budget
     reach = affordable_questions(plan, suspect.batch_size, tariff, limits)

@@ -1,12 +1,14 @@
 """Before an endpoint is asked: say what it takes, and get a yes where it costs money."""
 
+import contextlib
+import re
 import sys
 from decimal import Decimal, InvalidOperation
 
 import click
 
 from adapters.printable import printable
-from adapters.tariff import money
+from adapters.tariff import Tariff, money
 from audit.asking.cost import SpendingPlan
 
 
@@ -72,4 +74,26 @@ def agree(
     raise click.ClickException(
         f"{told}. Nobody is here to agree to that and nothing limits it: give --max-cost, "
         "--max-requests or --budget, or --yes. Nothing was sent."
+    )
+
+
+def price_per_image(text: str | None) -> Tariff:
+    """Read what an image costs: an amount and a currency.
+
+    Raises:
+        click.UsageError: It is not that.
+
+    Example:
+        >>> price_per_image("0.002 USD").cost(1, 10)
+        Decimal('0.020')
+    """
+    if text is None:
+        return Tariff()
+    given, _, currency = text.strip().partition(" ")
+    with contextlib.suppress(InvalidOperation):
+        price = Decimal(given)
+        if price.is_finite() and price > 0 and re.fullmatch("[A-Z]{3}", currency):
+            return Tariff(per_image=price, currency=currency)
+    raise click.UsageError(
+        f"--price: expected an amount and a currency, such as '0.002 USD', got {text!r}"
     )

@@ -58,6 +58,28 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
     type=_EXISTING,
     help="Endpoint TOML (docs/endpoints.md); repeatable.",
 )
+@click.option(
+    "--python",
+    "functions",
+    metavar="FILE.py:FUNCTION",
+    multiple=True,
+    help="Your own client: it gets uint8 images [N, H, W, C] and returns labels or rows of scores.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1, max=4096),
+    default=1,
+    show_default=True,
+    help="Most images of one call, for --python.",
+)
+@click.option(
+    "--call-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120,
+    show_default=True,
+    help="Seconds that one call may take, for --python.",
+)
+@click.option("--price", metavar="'0.002 USD'", help="What an image costs, for --python.")
 @allow_option
 @click.option("--output", help="Name of the output with the classes, for --onnx.")
 @click.option(
@@ -67,7 +89,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
     ),
     default="auto",
     show_default=True,
-    help="What that output holds, for --onnx.",
+    help="What that output holds, for --onnx; what rows of scores are, for --python.",
 )
 @click.option(
     "--infer-classes",
@@ -262,19 +284,16 @@ def command(
 
 
 def _check_endpoint_options(suspects: SuspectOptions, asking: AskingOptions) -> None:
+    if (asking.max_cost or asking.max_requests) and not (suspects.endpoints or suspects.functions):
+        raise click.UsageError("--max-cost and --max-requests are for --endpoint and --python")
     given = (
-        asking.max_cost,
-        asking.max_requests,
         suspects.ca_bundle,
         suspects.insecure,
         suspects.rate is not None,
         suspects.allow,
     )
     if any(given) and not suspects.endpoints:
-        raise click.UsageError(
-            "--max-cost, --max-requests, --rate, --ca-bundle, --insecure and --allow are for "
-            "--endpoint"
-        )
+        raise click.UsageError("--rate, --ca-bundle, --insecure and --allow are for --endpoint")
 
 
 def _audited(

@@ -87,6 +87,10 @@ class SuspectOptions:
     files: tuple[Path, ...]
     described: tuple[Path, ...]
     endpoints: tuple[Path, ...]
+    functions: tuple[str, ...]
+    batch_size: int
+    call_timeout: float
+    price: str | None
     allow: tuple[str, ...]
     output: str | None
     output_kind: "OutputKindChoice"
@@ -100,7 +104,7 @@ class SuspectOptions:
     @property
     def paths(self) -> tuple[Path, ...]:
         """All suspects, in the order of asking."""
-        return (*self.files, *self.described, *self.endpoints)
+        return (*self.files, *self.described, *self.endpoints, *map(Path, self.functions))
 
     def check(self) -> None:
         """Refuse options that speak of suspects which are not there.
@@ -110,12 +114,17 @@ class SuspectOptions:
         """
         if not self.paths:
             raise click.UsageError(
-                "no suspect: give --onnx FILE, --suspect FILE.toml or --endpoint FILE.toml"
+                "no suspect: give --onnx FILE, --suspect FILE.toml, --endpoint FILE.toml or "
+                "--python FILE.py:FUNCTION"
             )
-        if (self.output is not None or self.output_kind != "auto") and not self.files:
+        if self.output is not None and not self.files:
+            raise click.UsageError("--output is for --onnx; a suspect file says it under [model]")
+        if self.output_kind != "auto" and not (self.files or self.functions):
             raise click.UsageError(
-                "--output and --output-kind are for --onnx; a suspect file says it under [model]"
+                "--output-kind is for --onnx and --python; a suspect file says it under [model]"
             )
+        if self.price is not None and not self.functions:
+            raise click.UsageError("--price is for --python; an endpoint file names its own")
 
     def open(self, bundle: "BundleContents", path: Path) -> "Suspect":
         """Open one of `paths` for a bundle; asks for what an endpoint file wants to use.
@@ -142,6 +151,8 @@ class SuspectOptions:
             return open_described(
                 bundle, path, device=self.device, labels_only=self.labels_only, limits=limits
             )
+        if str(path) in map(str, map(Path, self.functions)):
+            return self._open_function(bundle, str(path))
         return opened_with_consent(
             path,
             self.allow,
@@ -155,6 +166,30 @@ class SuspectOptions:
                 allow=allow,
                 looks_up=True,
             ),
+        )
+
+    def _open_function(self, bundle: "BundleContents", spec: str) -> "Suspect":
+        from audit.commands.agreement import price_per_image
+        from audit.suspects.opening import open_function
+
+        kind = "labels" if self.labels_only else self.output_kind
+        if kind == "sigmoids":
+            raise click.UsageError(
+                "--output-kind: expected labels, probabilities, log_probabilities or logits for "
+                "--python, got sigmoids"
+            )
+        return open_function(
+            bundle,
+            spec,
+            # Softmax leaves log-probabilities as they are.
+            answers="labels"
+            if kind in ("auto", "labels")
+            else "probabilities"
+            if kind == "probabilities"
+            else "logits",
+            batch_size=self.batch_size,
+            limit_s=self.call_timeout,
+            tariff=price_per_image(self.price),
         )
 
 

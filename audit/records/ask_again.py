@@ -58,7 +58,8 @@ def ask_again(record: Record, bundle: BundleContents, suspect: Suspect) -> Reask
         told = (
             f"suspect: expected the file with SHA-256 {expected}, got {suspect.identity.digest}"
             if record.opening.suspect.kind == "onnx"
-            else "suspect: the record is about an endpoint, a file cannot be compared with it"
+            else "suspect: the record is about an endpoint or a function of the auditor's, a file "
+            "cannot be compared with it"
         )
         return Reasked(differences=(), check=failed(name, told))
     again = _answers(record, bundle, suspect)

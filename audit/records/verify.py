@@ -55,6 +55,13 @@ ENDPOINT_LIMIT = (
     "Who runs the endpoint and which model stood behind it: the record holds its address, its TLS "
     "certificate and what its answers said about themselves, as the auditor noted them down."
 )
+FUNCTION = "python"
+"""Kind of a suspect that the auditor's own code asked."""
+FUNCTION_LIMIT = (
+    "Whom the auditor's code asked, and what it was answered: the answers came through a function "
+    "of the auditor's own, which the record names with the SHA-256 of its file. Nobody can ask the "
+    "suspect again from the record alone; get the file and read it, then run it yourself."
+)
 OWNER_IS_AUDITOR = (
     "An independent auditor: the record is signed with the key that signed the bundle, so it is "
     "the owner's own word."
@@ -216,6 +223,8 @@ def _limits(record: Record | None, bundle: BundleContents | None) -> tuple[str, 
     limits = list(LIMITS)
     if record.opening.suspect.kind == ENDPOINT:
         limits.append(ENDPOINT_LIMIT)
+    if record.opening.suspect.kind == FUNCTION:
+        limits.append(FUNCTION_LIMIT)
     if record.signer_key_id == bundle.signer_key_id:
         limits.append(OWNER_IS_AUDITOR)
     return tuple(limits)

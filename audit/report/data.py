@@ -221,7 +221,7 @@ def facts_of(record: Record) -> dict[str, tuple[tuple[str, str], ...]]:
             ("bundle signed by key", opening.bundle.signer_key_id),
         ],
         "Suspect": [
-            ("kind", "ONNX file" if suspect.kind == "onnx" else "remote service"),
+            ("kind", _KINDS.get(suspect.kind, "remote service")),
             ("name", suspect.name),
             ("file, SHA-256" if suspect.kind == "onnx" else "description, SHA-256", suspect.digest),
             ("answers used", opening.settings.get("capability", "").lower()),
@@ -254,6 +254,9 @@ def facts_of(record: Record) -> dict[str, tuple[tuple[str, str], ...]]:
         title: tuple((printable(name), printable(value)) for name, value in rows if value)
         for title, rows in tables.items()
     }
+
+
+_KINDS = {"onnx": "ONNX file", "python": "a function of the auditor's own"}
 
 
 def _latency(latencies: NDArray[np.float64]) -> str:

@@ -144,7 +144,8 @@ def _beyond(outcome: Outcome) -> tuple[str, ...]:
 
 def _suspect(record: Record) -> str:
     suspect = record.opening.suspect
-    return f"The {'file' if suspect.kind == 'onnx' else 'service'} “{suspect.name}”"
+    what = {"onnx": "The file", "python": "Whatever answers through the auditor's function"}
+    return f"{what.get(suspect.kind, 'The service')} “{suspect.name}”"
 
 
 def _what_was_done(record: Record, outcome: Outcome) -> str:

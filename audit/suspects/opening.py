@@ -14,7 +14,16 @@ from adapters.onnx.process.fork_client import ForkServer
 from adapters.onnx.process.limits import OnnxLimits
 from adapters.onnx.suspect import OutputKindChoice
 from adapters.onnx.suspect_file import open_suspect_file
+from adapters.python.suspect import (
+    CALL_LIMIT_S,
+    AnswerKind,
+    Function,
+    PythonSuspect,
+    live_function,
+)
+from adapters.python.suspect import open_function as open_python
 from adapters.suspect import Suspect
+from adapters.tariff import Tariff
 from audit.bundle.manifest import BundleContents
 from audit.suspects.allow_list import load_grants
 
@@ -166,3 +175,43 @@ def open_remote(
             suspect.close()
             raise
     return LabelsOnly(suspect) if labels_only else suspect
+
+
+def open_function(
+    bundle: BundleContents,
+    function: str | Function,
+    *,
+    answers: AnswerKind = "labels",
+    batch_size: int = 1,
+    limit_s: float = CALL_LIMIT_S,
+    tariff: Tariff = Tariff(),  # noqa: B008 (frozen)
+) -> PythonSuspect:
+    """Open a function of your own as a suspect for a bundle; it asks whom you want to audit.
+
+    The function gets pixels ``uint8 [N, H, W, C]`` as an endpoint gets them: in the size of the
+    bundle, RGB (or one channel), 0-255, nothing subtracted. It returns a label for each image (a
+    number, a name of the bundle or None), or a row of scores for each.
+
+    Args:
+        bundle: From `open_bundle`.
+        function: ``FILE.py:FUNCTION``, which is called in a process of its own, or a function of
+            the running script, which is called here and without a time limit.
+        answers: What rows of scores are; ``labels`` uses their largest only.
+        batch_size: Most images of one call; all of them are lost if it fails.
+        limit_s: Seconds that one call may take.
+        tariff: What calls and images cost.
+
+    Raises:
+        SuspectConfigError: There is no such function, or its file cannot be imported.
+    """
+    names = bundle.manifest.task.class_names
+    if isinstance(function, str):
+        return open_python(
+            function,
+            names,
+            answers=answers,
+            batch_size=batch_size,
+            limit_s=limit_s,
+            tariff=tariff,
+        )
+    return live_function(function, names, answers=answers, batch_size=batch_size, tariff=tariff)
