@@ -10,7 +10,9 @@ import importlib.util
 _LIBRARIES = {
     "botocore": ("botocore", "aws"),
     "distributed": ("Dask distributed", "cluster"),
+    "grpc": ("grpcio", "grpc"),
     "onnx2pytorch": ("onnx2pytorch", "onnx-source"),
+    "open_inference": ("open-inference-grpc", "grpc"),
     "onnxscript": ("onnxscript", "generator"),
     "pyarrow": ("pyarrow", "datasets"),
     "rfc3161_client": ("rfc3161-client", "timestamp"),

@@ -138,6 +138,11 @@ class EndpointDescription(FrozenModel, ABC):
         return False
 
     @property
+    def is_grpc(self) -> bool:
+        """Whether requests go over gRPC instead of HTTP."""
+        return False
+
+    @property
     def words(self) -> WordRules | None:
         """How labels that come as words are read; None where they are used as they come."""
         return None

@@ -27,6 +27,7 @@ from adapters.endpoint.secrets import Credential
 from adapters.endpoint.wire_format import AskAgainError, WireAnswer, WireRequest
 from adapters.http.answer_meaning import AnswerReader, UnclearAnswers, in_labels
 from adapters.http.circuit_breaker import CircuitBreaker
+from adapters.http.grpc_transport import GrpcTransport
 from adapters.http.rate_limit import RateLimiter
 from adapters.http.rate_limit_file import SharedPace, shared_pace_path
 from adapters.http.retry import ask_until_answered
@@ -89,7 +90,8 @@ class HttpEndpoint:
         if description.requests_per_second is not None:
             self._pace = SharedPace(shared_pace_path(), description.account)
         self._end = EndOfAsking()
-        self._transport = HttpTransport(description, secret, ca_bundle, grants, client_certificate)
+        transport = GrpcTransport if description.is_grpc else HttpTransport
+        self._transport = transport(description, secret, ca_bundle, grants, client_certificate)
         self._sender = Sender(self._format, self._transport, self._mask, self._new_limiter())
         self._begin()
         self._ca_bundle_sha256 = (

@@ -114,6 +114,23 @@ class Inference:
     metadata: dict[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class InputTensor:
+    """What is sent about some images."""
+
+    name: str
+    datatype: Datatype
+    shape: list[int]
+    data: bytes
+    """The elements as the binary forms of the protocol have them, little-endian."""
+    files: list[bytes] | None
+    """Image files, where these are the elements; otherwise there are"""
+    values: NDArray[Any] | None
+    """numbers."""
+    number: str
+    """The request's, made of its elements."""
+
+
 class OpenInference:
     """Builds requests and reads answers of one endpoint; used by several threads."""
 
@@ -155,7 +172,11 @@ class OpenInference:
         Raises:
             SuspectConfigError: It leaves open what the file leaves open, or contradicts it.
         """
-        document, request = read_json(body), self._description.request
+        self.learn_from(read_json(body))
+
+    def learn_from(self, document: Any) -> None:
+        """Take the model's metadata as the protocol describes it; errors as in `learn`."""
+        request = self._description.request
         inputs = _described(document, "inputs")
         if not inputs:
             if request.input is None or request.datatype is None:
@@ -190,16 +211,47 @@ class OpenInference:
 
     def request_for(self, images: NDArray[np.uint8]) -> WireRequest:
         """Build the request for ``[N, H, W, C]``."""
+        request, given = self._description.request, self.input_tensor(images)
+        tensor: dict[str, Any] = {
+            "name": given.name,
+            "shape": given.shape,
+            "datatype": given.datatype,
+        }
+        document: dict[str, Any] = {"id": given.number, "inputs": [tensor]}
+        if request.binary:
+            tensor["parameters"] = {"binary_data_size": len(given.data)}
+            document["parameters"] = {"binary_data_output": True}
+        elif given.files is not None:
+            tensor["parameters"] = {"content_type": "base64"}
+            tensor["data"] = [base64.b64encode(file).decode() for file in given.files]
+        else:
+            assert given.values is not None
+            tensor["data"] = _flat_numbers(given.values)
+        if self.output is not None:
+            wanted: dict[str, Any] = {"name": self.output}
+            # Triton heeds binary_data_output only where it is left to choose the outputs.
+            binary = {"binary_data": True} if request.binary else {}
+            if chosen := {**binary, **self._output_parameters}:
+                wanted["parameters"] = chosen
+            document["outputs"] = [wanted]
+        tail = given.data if request.binary else None
+        return self._post(dumps(document), tail, given.number)
+
+    @property
+    def output(self) -> str | None:
+        """Return the name of the output that is asked for; None for the only one."""
+        return self._tensors.output if self._tensors else self._output
+
+    def input_tensor(self, images: NDArray[np.uint8]) -> InputTensor:
+        """Return what is sent about ``[N, H, W, C]``."""
         tensors, request = self._tensors, self._description.request
         assert tensors is not None  # the endpoint asks `question` first
-        data: Any
-        parameters: dict[str, Any] = {}
+        files: list[bytes] | None = None
+        values: NDArray[Any] | None = None
         if tensors.datatype == "BYTES":
             files = [encode_file(image, self._description.image) for image in images]
             shape = [len(files), 1] if len(tensors.shape or ()) == 2 else [len(files)]
-            tail = b"".join(struct.pack("<I", len(file)) + file for file in files)
-            data = [base64.b64encode(file).decode() for file in files]
-            parameters = {} if request.binary else {"content_type": "base64"}
+            data = b"".join(struct.pack("<I", len(file)) + file for file in files)
         else:
             wanted_channels = request.tensor.channels or images.shape[3]
             layout = request.layout or _layout(tensors.shape, wanted_channels)
@@ -213,30 +265,16 @@ class OpenInference:
                 images, layout, _INPUT_DTYPES[tensors.datatype], _channels(tensors.shape, layout)
             )
             shape = list(values.shape)
-            tail = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
-            data = None if request.binary else _flat_numbers(values)
-        number = hashlib.sha256(tail).hexdigest()[:32]
-        tensor: dict[str, Any] = {
-            "name": tensors.input,
-            "shape": shape,
-            "datatype": tensors.datatype,
-        }
-        document: dict[str, Any] = {"id": number, "inputs": [tensor]}
-        if request.binary:
-            tensor["parameters"] = {"binary_data_size": len(tail)}
-            document["parameters"] = {"binary_data_output": True}
-        else:
-            if parameters:
-                tensor["parameters"] = parameters
-            tensor["data"] = data
-        if tensors.output is not None:
-            wanted: dict[str, Any] = {"name": tensors.output}
-            # Triton heeds binary_data_output only where it is left to choose the outputs.
-            binary = {"binary_data": True} if request.binary else {}
-            if chosen := {**binary, **self._output_parameters}:
-                wanted["parameters"] = chosen
-            document["outputs"] = [wanted]
-        return self._post(dumps(document), tail if request.binary else None, number)
+            data = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+        return InputTensor(
+            name=tensors.input,
+            datatype=tensors.datatype,
+            shape=shape,
+            data=data,
+            files=files,
+            values=values,
+            number=hashlib.sha256(data).hexdigest()[:32],
+        )
 
     def inference(self, body: bytes, headers: Mapping[str, str]) -> Inference:
         """Read the output that was asked for.
@@ -260,8 +298,6 @@ class OpenInference:
         if not isinstance(found, list) or not found:
             raise SuspectError(f"answer: expected outputs, got {excerpt(body)!r}")
         outputs = read_outputs(found, tail)
-        wanted = self._tensors.output if self._tensors else self._output
-        name = _chosen(outputs, wanted, "answer.output", error=SuspectError)
         number = document.get("id")
         told = {
             key: str(document[key])
@@ -269,7 +305,9 @@ class OpenInference:
             if document.get(key) is not None
         }
         return Inference(
-            output=outputs[name], id=number if isinstance(number, str) else None, metadata=told
+            output=chosen_output(outputs, self.output),
+            id=number if isinstance(number, str) else None,
+            metadata=told,
         )
 
     def _post(self, header: bytes, tail: bytes | None, number: str) -> WireRequest:
@@ -287,6 +325,15 @@ class OpenInference:
             body=header + (tail or b""),
             id=number,
         )
+
+
+def chosen_output(outputs: Mapping[str, OutputTensor], wanted: str | None) -> OutputTensor:
+    """Return the output that was asked for, or the only one.
+
+    Raises:
+        SuspectError: There is no such one.
+    """
+    return outputs[_chosen(outputs, wanted, "answer.output", error=SuspectError)]
 
 
 def number_of_bytes(text: str) -> int | None:

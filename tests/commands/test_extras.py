@@ -12,7 +12,7 @@ from adapters.extras import require
 from audit.errors import AuditError
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-MODULES = {"pyyaml": "yaml"}
+MODULES = {"pyyaml": "yaml", "grpcio": "grpc", "open_inference_grpc": "open_inference"}
 """Of distributions that are called otherwise."""
 OPTIONAL = [
     (MODULES.get(name := re.split(r"[\[>]", requirement)[0].replace("-", "_"), name), extra)

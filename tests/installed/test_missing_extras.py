@@ -27,6 +27,11 @@ form = "raw"
 [answer]
 path = "@"
 """
+GRPC = """\
+format = "open_inference_grpc"
+url = "http://127.0.0.1:1"
+model = "suspect"
+"""
 IMPORT_ALL = """\
 import importlib, pkgutil
 import adapters, audit, generator
@@ -48,6 +53,7 @@ for package in (adapters, audit, generator):
         (("ui", "--serve"), "serve"),
         ((*AUDIT, "--onnx", "copy.onnx", *RECORD, "--timestamp-url", "http://[::1]/"), "timestamp"),
         ((*AUDIT, "--endpoint", "sagemaker.toml"), "aws"),
+        ((*AUDIT, "--endpoint", "grpc.toml"), "grpc"),
         ((*SWEEP, "--local-cluster", "2"), "cluster"),
         ((*SWEEP, "--cluster", "tcp://127.0.0.1:1"), "cluster"),
     ],
@@ -58,6 +64,7 @@ def test_a_command_names_the_extra_that_it_misses(
 ) -> None:
     write_key_pair(folder / "auditor.key", AUDITOR_KEY, None)
     (folder / "sagemaker.toml").write_text(SAGEMAKER)
+    (folder / "grpc.toml").write_text(GRPC)
     done = installation.kinprint(folder, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1

@@ -14,6 +14,9 @@ from servers.running import answers, free_ports, running
 
 HERE = Path(__file__).parent
 
+GRPC_PORT = "grpc_port"
+"""File of the folder that names the second port of a server which speaks gRPC, too."""
+
 Serving = Callable[[Path, Path], AbstractContextManager[int]]
 """Serves a model, with a folder to work in; gives the port."""
 
@@ -58,6 +61,7 @@ def kserve(model: Path, folder: Path) -> Iterator[int]:
 @contextmanager
 def triton(model: Path, folder: Path) -> Iterator[int]:
     port, grpc_port = free_ports(2)
+    (folder / GRPC_PORT).write_text(str(grpc_port))
     with running(
         [server_python("triton"), HERE / "serve_triton.py", model, str(port), str(grpc_port)],
         log_path=folder / "triton.log",

@@ -23,7 +23,7 @@ from worlds.servers.fault_proxy import PASSING, Fault, fault_proxy, is_quick
 
 from audit.asking.second_questions import NUM_FIRST
 from servers.classifiers import write_classifier
-from servers.serving import SERVERS
+from servers.serving import GRPC_PORT, SERVERS
 
 BUNDLE = audited_contents()
 SUSPECTS = {"derived": (copy_rule, 0.02, 10), "innocent": (innocent_rule, 0.0, 0)}
@@ -42,6 +42,9 @@ ENDPOINTS = {
     "triton V2": 'format = "open_inference_v2"\n'
     'url = "http://127.0.0.1:{port}/v2/models/suspect/infer"\n'
     f"[request]\nbatch_size = 8\nbinary = true\n{TENSOR}",
+    "triton gRPC": 'format = "open_inference_grpc"\n'
+    'url = "http://127.0.0.1:{grpc_port}"\nmodel = "suspect"\n'
+    f"[request]\nbatch_size = 8\n{TENSOR}",
     "triton labels": 'format = "triton_classification"\n'
     'url = "http://127.0.0.1:{port}/v2/models/suspect/infer"\n'
     f'[request]\nbatch_size = 8\n{TENSOR}[answer]\nclasses = 1\nlabel = "index"\n',
@@ -51,7 +54,7 @@ ENDPOINTS = {
 OF_SERVER = {
     "bentoml": ("bentoml",),
     "kserve": ("kserve V1", "kserve V2"),
-    "triton": ("triton V2", "triton labels"),
+    "triton": ("triton V2", "triton gRPC", "triton labels"),
     "torchserve": ("torchserve",),
 }
 """Which of them each server answers."""
@@ -66,7 +69,9 @@ def audit(
     """
     stem = f"{name.replace(' ', '-')}{'-patient' if is_patient else ''}"
     path, journal = folder / f"{stem}.toml", folder / f"{stem}.sqlite"
-    text = ENDPOINTS[name].format(port=port)
+    second = folder / GRPC_PORT
+    grpc_port = second.read_text() if second.exists() else None
+    text = ENDPOINTS[name].format(port=port, grpc_port=grpc_port)
     if is_patient:
         text = "retries = 30\nstop_after_failures = 1000\n" + text.replace("batch_size = 8\n", "")
     path.write_text(text, encoding="utf-8")
