@@ -217,7 +217,7 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
         "made by": f"{told.producer or 'unknown'}; opset {told.opset}, IR {told.ir_version}",
         "input": f"{suspect.image_input.name}: {_input_text(suspect)}",
         "outputs": ", ".join(f"{o.name} ({o.dtype})" for o in told.outputs),
-        "answers": f"{trial.output}: {_form_text(suspect)}, {trial.num_classes or '?'} classes"
+        "answers": f"{trial.output}: {_form_text(suspect)}, {_classes_text(suspect)}"
         + (f"; also {', '.join(trial.other_outputs)}" if trial.other_outputs else ""),
         "repeatable": "yes" if trial.is_repeatable else "NO: other answers the second time",
         "parameters": f"{told.num_parameters:,}",
@@ -290,6 +290,17 @@ def _form_text(suspect: "OnnxSuspect") -> str:
         "best k": f"the best classes, with {suspect.trial.kind}",
     }[reading.form]
     return told
+
+
+def _classes_text(suspect: "OnnxSuspect") -> str:
+    """Say how many classes there are, or of how many an open number of them is told."""
+    told, trial = suspect.description, suspect.trial
+    is_alone = sum(output.dtype.startswith("float") for output in told.outputs) == 1
+    has_numbers = any(output.dtype in ("int64", "int32") for output in told.outputs)
+    # Without a bundle nobody knows K, and k scores of the best look like K of all.
+    if trial.reading.form == "scores" and is_alone and has_numbers and "TopK" in told.operators:
+        return f"perhaps of the best {trial.num_classes} classes only; --bundle tells"
+    return f"{trial.num_classes or '?'} classes"
 
 
 def _input_text(suspect: "OnnxSuspect") -> str:

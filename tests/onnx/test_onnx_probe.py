@@ -13,6 +13,7 @@ from worlds.exporter_habits import (
     as_columns,
     as_text,
     batch_inside,
+    best_k,
     flattened,
     one_sigmoid,
 )
@@ -51,6 +52,13 @@ def test_every_output_that_may_hold_the_class_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     (answers,) = (line for line in result.stdout.splitlines() if line.startswith("answers"))
     assert all(output.name in answers for output in with_two_heads(agree=True).graph.output)
+
+
+def test_scores_that_may_be_those_of_the_best_classes_are_not_called_all(tmp_path: Path) -> None:
+    model = best_k(2)(brightest_channel())
+    result = probe("--onnx", save(model, tmp_path / "model.onnx"))
+    assert result.exit_code == 0, result.output
+    assert "perhaps of the best 2 classes only; --bundle tells" in result.stdout
 
 
 @pytest.mark.parametrize("habit", [as_text(list("abc")), as_columns(list("abc")), one_sigmoid])
