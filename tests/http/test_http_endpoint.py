@@ -286,10 +286,11 @@ def test_every_request_is_counted_once_whoever_sent_it(ask: Ask) -> None:
 
 def test_the_rate_limit_is_shared_by_the_threads(ask: Ask) -> None:
     endpoint, server = ask(fields="concurrency = 4\nrequests_per_second = 20")
+    # The server's watch begins when it hears of a request, which on a busy machine is late.
+    start = time.monotonic()
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(endpoint.predict, [IMAGE] * 9))
-    first, last = server.received[0].time_s, server.received[-1].time_s
-    assert last - first >= 0.95 * 8 / 20  # 9 starts, 8 gaps of 1/20 s, less the way of the last
+    assert server.received[-1].time_s - start >= 8 / 20  # 9 starts, 8 gaps of 1/20 s
 
 
 def test_stopping_ends_a_long_pause_at_once(ask: Ask) -> None:
