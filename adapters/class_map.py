@@ -75,6 +75,10 @@ class ClassMap:
     """Classes that one label stands for, rising, where there are several."""
     merged: Groups = ()
     """Classes that count as one, each group by its first."""
+    absent: tuple[int, ...] = ()
+    """Classes that the vendor does not have, rising; no label stands for one."""
+    places: tuple[int, ...] = ()
+    """The class of each number, where numbers are places in a list that lacks the absent ones."""
     words: WordReader | None = field(default=None, compare=False)
     """Reads labels that come as words; absent where they have to be as the map has them."""
 
@@ -82,6 +86,11 @@ class ClassMap:
     def num_classes(self) -> int:
         """Return K."""
         return len(self.names)
+
+    @property
+    def num_told(self) -> int:
+        """Return how many numbers or scores by number the vendor tells: K unless it lacks some."""
+        return len(self.places) or self.num_classes
 
     def merging(self, groups: Groups) -> "ClassMap":
         """Return the map with classes merged that share a name."""
@@ -105,18 +114,21 @@ class ClassMap:
         Raises:
             UnknownLabelError: The label is not in the map.
             SharedNameError: It stands for several classes, which are not merged.
+            SuspectConfigError: It is a class that the vendor is said not to have.
         """
         if label is None or label == "" or str(label) in self.refusals:
             return REFUSED
         if isinstance(label, int) and self.accepts_index:
-            if 0 <= label < self.num_classes:
-                return self._merged_index(label)
+            if 0 <= label < self.num_told:
+                return self._merged_index(self._require_there(self._place(label)))
             raise UnknownLabelError(
-                f"label: expected a class from 0 to {self.num_classes - 1}, got {label}; "
+                f"label: expected a class from 0 to {self.num_told - 1}, got {label}; "
                 "check class_names",
                 label,
             )
         text = str(label)
+        if text in (self.names[index] for index in self.absent) and text not in self.classes:
+            self._require_there(self.names.index(text))
         if text not in self.classes:
             raise UnknownLabelError(
                 f"label: expected one of {_shortened(list(self.classes))}, got {label!r}; "
@@ -168,6 +180,17 @@ class ClassMap:
             groups,
         )
 
+    def _place(self, number: int) -> int:
+        return self.places[number] if self.places else number
+
+    def _require_there(self, index: int) -> int:
+        if index in self.absent:
+            raise SuspectConfigError(
+                f"absent_classes: expected no answer of {self.names[index]!r}, got one; the "
+                "suspect has this class, so leave it out of absent_classes"
+            )
+        return index
+
     def _merged_index(self, index: int) -> int:
         return next((group[0] for group in self.merged if index in group), index)
 
@@ -200,7 +223,9 @@ class ClassMap:
         named = scores if isinstance(scores, Mapping) else {}
         for label, score in named.items():
             by_index = isinstance(label, int) and self.accepts_index
-            index = int(label if by_index else self.classes.get(str(label), -1))
+            index = self.classes.get(str(label), -1)
+            if by_index:
+                index = self._place(int(label)) if 0 <= int(label) < self.num_told else -1
             if 0 <= index < len(told):
                 # Several labels of one class have its probability between them.
                 told[index] = score if np.isnan(told[index]) else told[index] + score
@@ -273,6 +298,7 @@ def class_map(
     class_names: Sequence[str] | Mapping[str, int | str] | None,
     bundle_classes: Sequence[str] | None,
     refusals: Sequence[str] = (),
+    absent_classes: Sequence[int | str] = (),
 ) -> ClassMap:
     """Join what the endpoint file says with the bundle's class names.
 
@@ -280,11 +306,16 @@ def class_map(
         class_names: The file's field: a label for each class, or the class of each label.
         bundle_classes: The bundle's class names in its order, where a bundle is at hand.
         refusals: Labels that mean none of the classes.
+        absent_classes: Classes of the bundle that the suspect does not have, by index or name; a
+            list of ``class_names`` leaves them out then.
 
     Raises:
         OtherTaskError: There are more of one than of the other.
         SuspectConfigError: They do not fit, or classes are named and there is no bundle.
     """
+    absent = _absent(absent_classes, bundle_classes)
+    if absent and bundle_classes is not None:
+        return _map_without(class_names, bundle_classes, refusals, absent)
     if class_names is None:
         if bundle_classes is None:
             raise SuspectConfigError(
@@ -296,6 +327,11 @@ def class_map(
     if bundle_classes is not None and num_named != len(bundle_classes):
         raise OtherTaskError(
             f"class_names: expected the bundle's {len(bundle_classes)} classes, got {num_named}"
+            + (
+                "; name those that the suspect does not have in absent_classes"
+                if num_named < len(bundle_classes)
+                else ""
+            )
         )
     if not isinstance(class_names, Mapping):
         _refuse_reordered(class_names, bundle_classes)
@@ -316,6 +352,69 @@ def class_map(
         classes=classes,
         accepts_index=False,
         refusals=frozenset(refusals),
+    )
+
+
+def _absent(
+    absent_classes: Sequence[int | str], bundle_classes: Sequence[str] | None
+) -> tuple[int, ...]:
+    """Return the absent classes by index, rising."""
+    if not absent_classes or bundle_classes is None:
+        return ()
+    num_classes = len(bundle_classes)
+    found = sorted({_index(target, bundle_classes) for target in absent_classes})
+    if not 0 <= found[0] <= found[-1] < num_classes:
+        raise SuspectConfigError(
+            f"absent_classes: expected names of the bundle's classes, or 0 to {num_classes - 1}, "
+            f"got {found}"
+        )
+    if 2 * len(found) > num_classes:
+        raise OtherTaskError(
+            f"absent_classes: expected at most half of the bundle's {num_classes} classes, got "
+            f"{len(found)}; too little is left to compare"
+        )
+    return tuple(found)
+
+
+def _map_without(
+    class_names: Sequence[str] | Mapping[str, int | str] | None,
+    bundle_classes: Sequence[str],
+    refusals: Sequence[str],
+    absent: tuple[int, ...],
+) -> ClassMap:
+    """Return the map of a suspect that does not have some of the bundle's classes."""
+    present = tuple(index for index in range(len(bundle_classes)) if index not in absent)
+    by_number = True
+    places: tuple[int, ...] = ()
+    if isinstance(class_names, Mapping):
+        classes = {label: _index(target, bundle_classes) for label, target in class_names.items()}
+        by_number = False
+    elif class_names is None or list(class_names) == list(bundle_classes):
+        # The bundle's own names and numbers, some of which never come.
+        classes = {bundle_classes[index]: index for index in present}
+    else:
+        named = dict.fromkeys(class_names)
+        if len(class_names) != len(present) or len(named) != len(present):
+            raise OtherTaskError(
+                f"class_names: expected a different name for each of the {len(present)} classes "
+                f"that are not in absent_classes, got {len(named)}"
+            )
+        expected = [bundle_classes[index] for index in present]
+        if list(class_names) != expected and set(class_names) == set(expected):
+            _refuse_reordered(class_names, expected)
+        classes, places = dict(zip(class_names, present, strict=True)), present
+    if set(classes.values()) != set(present):
+        raise OtherTaskError(
+            f"class_names: expected labels of the {len(present)} classes that are not in "
+            f"absent_classes, and of these only, got {len(set(classes.values()))}"
+        )
+    return ClassMap(
+        names=tuple(bundle_classes),
+        classes=classes,
+        accepts_index=by_number,
+        refusals=frozenset(refusals),
+        absent=absent,
+        places=places,
     )
 
 

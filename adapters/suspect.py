@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 MERGED_CLASSES = "merged_classes"
 """Detail of a suspect that takes several of the bundle's classes for one (`groups_text`)."""
 
+ABSENT_CLASSES = "absent_classes"
+"""Detail of a suspect that does not have some of the bundle's classes (`absent_text`)."""
+
 REFUSED = -1
 """Label of an image for which the suspect gave no class (refusal, empty answer)."""
 
@@ -91,6 +94,16 @@ def groups_text(groups: tuple[tuple[int, ...], ...]) -> str:
         '1=9;3=4'
     """
     return ";".join("=".join(map(str, group)) for group in groups)
+
+
+def absent_text(absent: tuple[int, ...]) -> str:
+    """Return absent classes as they stand in details, journals and records.
+
+    Example:
+        >>> absent_text((3, 7))
+        '3,7'
+    """
+    return ",".join(map(str, absent))
 
 
 class Suspect(Protocol):

@@ -121,6 +121,9 @@ class EndpointDescription(FrozenModel, ABC):
     bundle's class index or name. A label that stands for several classes comes several times in the
     list; a class with several labels comes several times in the table. Absent: the vendor uses the
     bundle's own names."""
+    absent_classes: tuple[int | str, ...] = Field(default=(), strict=False)
+    """The bundle's classes that the vendor does not have, by name or index; a list of
+    ``class_names`` leaves them out."""
     refusals: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
     """Labels that mean none of the classes, such as ``background``."""
 
@@ -244,8 +247,9 @@ class EndpointDescription(FrozenModel, ABC):
         Credentials and pace are left out, so that an audit can go on with another key or fewer
         threads and still be the same audit.
         """
-        # Files that know no refusals are the ones they were before there was such a field.
-        left_out = {*_PACE} if self.refusals else {*_PACE, "refusals"}
+        # Files that say nothing in these fields are the ones they were before there were such.
+        added = {"refusals": self.refusals, "absent_classes": self.absent_classes}
+        left_out = {*_PACE, *(name for name, told in added.items() if not told)}
         document = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 

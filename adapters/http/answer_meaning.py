@@ -86,8 +86,9 @@ class AnswerReader:
         classes.require_apart(answer.repeated, answer.listed, answer.num_listed)
         labels = [self._class_of(label, classes) for label in answer.labels]
         log_probabilities = None
-        # What merged classes have between them, the calibration models' answers do not tell.
-        if answer.scores is not None and not classes.merged:
+        # What merged classes have between them, or absent ones would have had, the calibration
+        # models' answers do not tell.
+        if answer.scores is not None and not (classes.merged or classes.absent):
             kind = answer.scores_kind
             rows = [
                 classes.told_log_probabilities(scores)

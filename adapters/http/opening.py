@@ -66,7 +66,12 @@ def open_endpoint(
         if description.oauth2 is not None:
             _connect(secret, description, access)
         authorities = _ca_bundle(description, access, ca_bundle)
-        classes = class_map(description.class_names, bundle_classes, description.refusals)
+        classes = class_map(
+            description.class_names,
+            bundle_classes,
+            description.refusals,
+            description.absent_classes,
+        )
         if description.words is not None:
             classes = classes.reading(description.words)
     except NotGrantedError as error:

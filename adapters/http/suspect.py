@@ -39,6 +39,7 @@ from adapters.narrowed import joined
 from adapters.payload import image_encoding
 from adapters.printable import printable, shortened
 from adapters.suspect import (
+    ABSENT_CLASSES,
     MERGED_CLASSES,
     REFUSED,
     Capability,
@@ -47,6 +48,7 @@ from adapters.suspect import (
     SuspectIdentity,
     SuspectThrottledError,
     SuspectUnreachableError,
+    absent_text,
     groups_text,
 )
 from adapters.tariff import SpendingLimits, Tariff
@@ -83,7 +85,7 @@ class HttpEndpoint:
         self._classes = classes
         self._secret = secret
         self._written = tuple(description.written_secrets.values())
-        self._format = description.wire_format(classes.num_classes)
+        self._format = description.wire_format(classes.num_told)
         self._takes_refusals = False
         self._is_closed = False
         self._pace = None
@@ -119,6 +121,8 @@ class HttpEndpoint:
             details["insecure"] = PLAIN_HTTP_WARNING
         if self._classes.merged:
             details[MERGED_CLASSES] = groups_text(self._classes.merged)
+        if self._classes.absent:
+            details[ABSENT_CLASSES] = absent_text(self._classes.absent)
         if self._ca_bundle_sha256 is not None:
             details["ca_bundle_sha256"] = self._ca_bundle_sha256
         return SuspectIdentity(
@@ -131,7 +135,9 @@ class HttpEndpoint:
     @property
     def capability(self) -> Capability:
         """Say how much `predict` tells."""
-        return Capability.LABELS if self._classes.merged else self._format.capability
+        # What absent or merged classes have, the calibration models' answers do not tell.
+        is_changed = self._classes.merged or self._classes.absent
+        return Capability.LABELS if is_changed else self._format.capability
 
     @property
     def batch_size(self) -> int:
@@ -197,7 +203,7 @@ class HttpEndpoint:
         Raises:
             SuspectError: It cannot be read so.
         """
-        wire_format = description.wire_format(self._classes.num_classes)
+        wire_format = description.wire_format(self._classes.num_told)
         answer = wire_format.decode(raw.body, raw.headers, num_images)
         return self._predictions(answer)
 

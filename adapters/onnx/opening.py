@@ -1,6 +1,7 @@
 """An ONNX file opened as a suspect: loaded in a process of its own, and tried out."""
 
 import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def open_onnx(
     allow_random: bool = False,
     controls: ControlImages | None = None,
     class_names: ClassNames | None = None,
+    absent_classes: Sequence[int | str] = (),
     limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     server: ForkServer | None = None,
 ) -> OnnxSuspect:
@@ -51,6 +53,7 @@ def open_onnx(
             `image_shape` and `num_classes` where these are left out.
         class_names: The file's labels in the order of the bundle's classes, or the class of each
             label; a number is a place among the file's scores. By default the bundle's own.
+        absent_classes: The bundle's classes that the file does not have, by index or name.
         limits: What the file may cost.
         server: Starts the file's process, which is quicker where there are many files.
 
@@ -76,6 +79,7 @@ def open_onnx(
             allow_random=allow_random,
             controls=controls,
             class_names=class_names,
+            absent_classes=absent_classes,
         )
     except BaseException:
         model.close()
@@ -94,6 +98,7 @@ def adapt_model(
     allow_random: bool = False,
     controls: ControlImages | None = None,
     class_names: ClassNames | None = None,
+    absent_classes: Sequence[int | str] = (),
 ) -> OnnxSuspect:
     """Find out how a loaded model wants to be asked, and make it a suspect.
 
@@ -110,6 +115,7 @@ def adapt_model(
         allow_random: Likewise.
         controls: Likewise.
         class_names: Likewise.
+        absent_classes: Likewise.
 
     Raises:
         OtherTaskError: The model answers another number of classes.
@@ -122,7 +128,7 @@ def adapt_model(
     if controls is not None:
         image_shape = image_shape or controls.image_shape
         num_classes = num_classes or controls.num_classes
-        classes = class_map(class_names, controls.class_names)
+        classes = class_map(class_names, controls.class_names, absent_classes=absent_classes)
         # Only texts and keys cannot tell classes of one name apart.
         classes = classes.merging(tuple(sorted(classes.shared.values())))
     elif class_names is not None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from adapters.class_map import ClassMap
 from adapters.onnx.answers import Output, OutputKind, check_finite, class_labels, class_scores
 from adapters.onnx.class_answers import ClassAnswers, read
-from adapters.onnx.readings import Reading, readings_of
+from adapters.onnx.fewer_classes import fewest_classes, present_classes
+from adapters.onnx.readings import Reading, reading_without, readings_of
 from adapters.suspect import REFUSED, OtherTaskError, SuspectConfigError
 
 _ORDER: dict[OutputKind, int] = {
@@ -106,7 +107,48 @@ def class_outputs(
         rival = found.get(one.name)
         if rival is None or (truth is not None and _is_better(one, rival, truth)):
             found[one.name] = one
+    if not found and truth is not None:
+        return _with_fewer_classes(outputs, wanted, truth)
     return list(found.values())
+
+
+def _with_fewer_classes(
+    outputs: Sequence[Output], wanted: Wanted, truth: NDArray[np.int64]
+) -> list[ClassOutput]:
+    """Return outputs that lack some of the bundle's classes, as the images show.
+
+    Raises:
+        SuspectConfigError: They do not show which.
+    """
+    num_classes = wanted.num_classes
+    is_named = wanted.classes is not None and not wanted.classes.accepts_index
+    if num_classes is None or is_named:
+        return []
+    found = []
+    for output in outputs:
+        scores = class_scores(output.values)
+        width = 0 if scores is None else scores.shape[1]
+        if scores is None or not fewest_classes(num_classes) <= width < num_classes:
+            continue
+        counts = np.zeros((num_classes, width), dtype=np.int64)
+        np.add.at(counts, (truth, scores.argmax(axis=1)), 1)
+        present, is_sure = present_classes(counts)
+        reading = reading_without(output, present, num_classes, wanted.kind)
+        answers = read(reading, {output.name: output})
+        if answers is None:
+            continue
+        one = ClassOutput(reading=reading, answers=answers)
+        there = np.isin(truth, present)
+        if float((answers.labels == truth)[there].mean()) < MIN_RIGHT:
+            continue
+        if not is_sure:
+            raise SuspectConfigError(
+                f"absent_classes: {output.name} has {width} scores for {num_classes} classes, and "
+                "the control images do not show which it lacks; name them in absent_classes under "
+                "[model] of a suspect file"
+            )
+        found.append(one)
+    return found
 
 
 def require_class_outputs(
@@ -141,7 +183,7 @@ def require_class_outputs(
         raise OtherTaskError(
             f"num_classes: expected {wanted.num_classes}, got outputs {listed}; bundle and suspect "
             "are about different tasks, or a suspect file has to say which of the file's classes "
-            "are the bundle's (class_names)"
+            "are the bundle's (class_names), or which of them it does not have (absent_classes)"
         )
     if wanted.classes is None and any(map(is_class_like, outputs)):
         raise SuspectConfigError(

@@ -44,6 +44,8 @@ class Reading:
     bundle's."""
     classes: ClassMap | None = None
     """Class of each text or key; of a number, where somebody wrote down which of them count."""
+    absent: tuple[int, ...] = ()
+    """Classes of the bundle that the file does not have, rising."""
     is_guess: bool = False
     """Whether only what is right about labelled images can tell if it is so."""
 
@@ -86,6 +88,8 @@ def readings_of(
     if best is not None:
         # The classes of the best k are no output of their own.
         found = [one for one in found if one.name not in best.outputs] + [best]
+    if classes is not None and classes.absent:
+        found = [replace(one, absent=classes.absent) for one in found]
     if not found and num_classes == 2:
         found += [
             Reading(
@@ -123,6 +127,9 @@ def _readings(
         if classes is not None and not classes.accepts_index:
             columns = classes_of([str(index) for index in range(width)], classes)
             return [_reading("scores", output, told, columns)] if _covers(columns, classes) else []
+        if classes is not None and classes.absent:
+            there = classes_at(width, classes)
+            return [] if there is None else [_reading("scores", output, told, there)]
         if num_classes in (None, width):
             return [_reading("scores", output, told)]
         if num_classes is not None and width == num_classes + 1 and may_add_background:
@@ -134,10 +141,30 @@ def _readings(
     if classes is not None and not classes.accepts_index:
         columns = _numbered(classes)
         return [_reading("classes", output, "labels", columns, classes)] if columns else []
+    if classes is not None and classes.absent:
+        return [_reading("classes", output, "labels", classes.places or None)]
     found = [_reading("classes", output, "labels")]
     if may_add_background and num_classes is not None and numbers.max() == num_classes:
         found += _with_background("classes", output, "labels", num_classes)
     return found
+
+
+def reading_without(
+    output: Output, present: tuple[int, ...], num_classes: int, kind: OutputKind | None
+) -> Reading:
+    """Return the reading of scores that lack some of K classes; their order is the bundle's.
+
+    Args:
+        output: With scores.
+        present: The class of each score.
+        num_classes: K.
+        kind: What they are, where the caller insists.
+    """
+    scores = class_scores(output.values)
+    assert scores is not None, "only scores can be seen to lack a class"
+    told = None if kind == "labels" else kind
+    found = _reading("scores", output, told or detect_kind(scores, output.operator), present)
+    return replace(found, absent=tuple(i for i in range(num_classes) if i not in present))
 
 
 def _with_background(
@@ -189,10 +216,7 @@ def _columns(
     # skl2onnx writes i0, i1, ... for classes that are numbers and sCAT for those that are texts.
     for prefix in ("", "i", "s"):
         stripped = [label.removeprefix(prefix) for label in labels]
-        columns = tuple(
-            classes.classes.get(label, int(label) if _is_index(label, classes) else REFUSED)
-            for label in stripped
-        )
+        columns = tuple(classes.classes.get(label, class_at(label, classes)) for label in stripped)
         named = [(o, c) for o, c in zip(single, columns, strict=True) if c != REFUSED]
         if _covers(tuple(index for _, index in named), classes):
             values = np.hstack([output.values.reshape(-1, 1) for output, _ in named])
@@ -218,7 +242,8 @@ def _best_k(
     if num_classes is None:
         return None
     names = None if class_names is None or class_names.accepts_index else class_names
-    columns = tuple(range(num_classes)) if names is None else _numbered(names)
+    own = tuple(range(num_classes)) if class_names is None else class_names.places
+    columns = (own or tuple(range(num_classes))) if names is None else _numbered(names)
     pairs = [
         (scores, classes)
         for scores in outputs
@@ -229,7 +254,7 @@ def _best_k(
         and scores.values.ndim == 2
         and 2 <= scores.values.shape[1] <= len(columns)
         and classes.values.min() >= 0
-        and (names is not None or classes.values.max() < num_classes)
+        and (names is not None or classes.values.max() < len(columns))
         # Falling, as a list of the best is.
         and bool((np.diff(scores.values, axis=1) <= 0).all())
     ]
@@ -269,10 +294,34 @@ def classes_of(labels: Sequence[str], classes: ClassMap | None) -> tuple[int, ..
     for label in labels:
         try:
             is_index = label not in classes.classes and _is_index(label, classes)
-            found.append(classes.class_of(int(label) if is_index else label))
+            found.append(class_at(label, classes) if is_index else classes.class_of(label))
         except UnknownLabelError:
             found.append(REFUSED)
     return tuple(found)
+
+
+def classes_at(width: int, classes: ClassMap) -> tuple[int, ...] | None:
+    """Return the class of each of a file's scores where the file lacks some of the bundle's.
+
+    It leaves them out, or has a score for each class and those of the absent ones mean nothing.
+
+    Returns:
+        None for another number of scores.
+    """
+    present = tuple(i for i in range(classes.num_classes) if i not in classes.absent)
+    if width == len(present):
+        return present
+    if width != classes.num_classes or classes.places:
+        return None
+    return tuple(REFUSED if i in classes.absent else i for i in range(width))
+
+
+def class_at(label: str, classes: ClassMap) -> int:
+    """Return the class of a number in letters, `REFUSED` for what is none."""
+    if not _is_index(label, classes) or int(label) >= classes.num_told:
+        return REFUSED
+    index = classes.places[int(label)] if classes.places else int(label)
+    return REFUSED if index in classes.absent else index
 
 
 def _is_index(label: str, classes: ClassMap) -> bool:
@@ -286,4 +335,5 @@ def _is_number(label: str) -> bool:
 def _covers(columns: Sequence[int], classes: ClassMap) -> bool:
     """Return whether every class of the bundle has a score, merged ones together."""
     merged_away = {index for group in classes.merged for index in group[1:]}
-    return set(columns) - {REFUSED} == set(range(classes.num_classes)) - merged_away
+    expected = set(range(classes.num_classes)) - merged_away - set(classes.absent)
+    return set(columns) - {REFUSED} == expected

@@ -22,11 +22,14 @@ from adapters.onnx.process.shared_memory import PIXEL_BYTES
 from adapters.onnx.trial import TrialResult
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import (
+    ABSENT_CLASSES,
     MERGED_CLASSES,
     Capability,
     Predictions,
+    SuspectConfigError,
     SuspectError,
     SuspectIdentity,
+    absent_text,
     groups_text,
 )
 
@@ -66,8 +69,10 @@ class OnnxSuspect:
         self._trial = trial
         classes = trial.reading.classes
         self._merged = classes.merged if classes is not None else ()
-        # What merged classes have between them, the calibration models' answers do not tell.
-        self._labels_only = labels_only or bool(self._merged)
+        self._absent = trial.reading.absent
+        # What merged classes have between them, or absent ones would have had, the calibration
+        # models' answers do not tell.
+        self._labels_only = labels_only or bool(self._merged or self._absent)
         self._chunk, self._batch_size = _batch_sizes(model, image_input, recipe, trial)
 
     @property
@@ -76,6 +81,8 @@ class OnnxSuspect:
         details = _details(self._model, self._input, self._recipe, self._trial, self._chunk)
         if self._merged:
             details[MERGED_CLASSES] = groups_text(self._merged)
+        if self._absent:
+            details[ABSENT_CLASSES] = absent_text(self._absent)
         return SuspectIdentity(
             kind="onnx",
             name=self._model.name,
@@ -188,6 +195,11 @@ class OnnxSuspect:
                 raise SuspectError(
                     f"answers: expected classes below {num_classes or 'K'}, "
                     f"got {named.min()} to {named.max()}"
+                )
+            if np.isin(named, self._absent).any():
+                raise SuspectConfigError(
+                    "absent_classes: expected no answer of a class that the file does not have, "
+                    "got one; leave it out of absent_classes"
                 )
             return Predictions(labels=named)
         scores = answers.scores

@@ -43,6 +43,9 @@ class ModelTable(FrozenModel):
     """The file's labels in the order of the bundle's classes, or the class of each label, by index
     or by name; a number is a place among the file's scores. Where other classes have no label, they
     are left out."""
+    absent_classes: Annotated[tuple[int | str, ...], Field(strict=False)] | None = None
+    """The bundle's classes that the file does not have, by name or index; a list of
+    ``class_names`` leaves them out."""
     allow_random: bool = False
     """Take a model that answers differently each time."""
 
@@ -130,6 +133,7 @@ def open_suspect_file(
         allow_random=described.model.allow_random,
         controls=controls,
         class_names=described.model.class_names,
+        absent_classes=described.model.absent_classes or (),
         limits=limits,
         server=server,
     )

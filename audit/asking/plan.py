@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.suspect import Capability, Suspect
+from adapters.suspect import ABSENT_CLASSES, Capability, Suspect
 from audit.bundle.manifest import BundleContents, Manifest
 from audit.bundle.probes import probes
-from audit.bundle.query_order import query_order
+from audit.bundle.query_order import control_order, query_order
 from audit.errors import AuditError
+from audit.scores.absent_classes import COMPARED_SCORES
 from audit.scores.query_scores import QUERY_SCORES, can_score
 from audit.verdict.line_up_race import LINE_UP
-from audit.verdict.rule import LookFor
+from audit.verdict.rule import MIN_QUERIES, LookFor
 
 SCORES = (*QUERY_SCORES, "mfue-w", "mfue-b", LINE_UP)
 """Scores that an audit can compute."""
@@ -109,6 +110,7 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
         raise AuditError("score: mfue-w needs probabilities, but this suspect gives labels only")
     if "mfue-b" in scores and manifest.probes is None:
         raise AuditError("score: mfue-b needs probes, but this bundle has none")
+    _require_comparable(bundle, scores)
     for score in scores:
         if score in QUERY_SCORES and not can_score(bundle, score):
             raise AuditError(
@@ -121,11 +123,11 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
             "score: line-up needs the source's siblings, but this bundle has no line-up; its owner "
             "makes one with kinprint lineup"
         )
-    groups = [_stored("control", arrays.controls)]
+    groups = [_in_order("control", arrays.controls, control_order(bundle))]
     for score in scores:
         if score in QUERY_SCORES:
             if all(group.kind != "query" for group in groups):  # several scores share the queries
-                groups.append(_queries(bundle))
+                groups.append(_in_order("query", arrays.queries, query_order(bundle)))
         elif score == "mfue-w":
             groups.append(_stored("trigger", arrays.triggers))
         elif score == LINE_UP and bundle.line_up is not None:
@@ -135,16 +137,33 @@ def make_plan(bundle: BundleContents, scores: Sequence[str], capability: Capabil
     return Plan(scores=tuple(scores), groups=tuple(groups))
 
 
+def _require_comparable(bundle: BundleContents, scores: Sequence[str]) -> None:
+    """Refuse what cannot be told of a suspect that lacks some of the bundle's classes."""
+    if not bundle.lacks_classes:
+        return
+    unknown = [score for score in scores if score not in COMPARED_SCORES]
+    if unknown:
+        raise AuditError(
+            f"score: expected one of {', '.join(COMPARED_SCORES)} for a suspect that does not have "
+            f"all classes of the bundle, got {unknown[0]}"
+        )
+    num, crafted = len(query_order(bundle)), [one for one in scores if one in QUERY_SCORES]
+    if crafted and num < MIN_QUERIES:
+        raise AuditError(
+            f"{ABSENT_CLASSES}: expected at least {MIN_QUERIES} queries that do not rest on them, "
+            f"got {num} of {len(bundle.arrays.queries)}; ask with a bundle of more queries"
+        )
+
+
 def _stored(kind: str, images: NDArray[np.uint8]) -> QuestionGroup:
     return QuestionGroup(kind=kind, num_questions=len(images), images=lambda: images)
 
 
-def _queries(bundle: BundleContents) -> QuestionGroup:
-    order = query_order(bundle)
+def _in_order(kind: str, images: NDArray[np.uint8], order: NDArray[np.int64]) -> QuestionGroup:
     return QuestionGroup(
-        kind="query",
+        kind=kind,
         num_questions=len(order),
-        images=lambda: np.roll(bundle.arrays.queries, -bundle.start, axis=0),
+        images=lambda: images[order],
         order=tuple(order.tolist()),
     )
 

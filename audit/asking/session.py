@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from adapters.attempts import NUM_OTHERS, watchable
 from adapters.suspect import (
+    ABSENT_CLASSES,
     MERGED_CLASSES,
     REFUSED,
     Suspect,
@@ -58,7 +59,10 @@ from audit.verdict.judge import check_controls, judge
 from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, Verdict
 
-_HOW_READ = ("preprocessing", "output", "output_kind", "class_order", MERGED_CLASSES)
+_HOW_READ = (
+    *("preprocessing", "output", "output_kind", "class_order"),
+    *(MERGED_CLASSES, ABSENT_CLASSES),
+)
 """Details of a suspect that change what it answers."""
 
 

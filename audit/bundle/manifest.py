@@ -279,6 +279,15 @@ class BundleContents:
     """The line-up with its numbers; None in a bundle without one."""
     start: int = 0
     """Index of the query that is asked first (`audit.bundle.query_order`)."""
+    left_out_controls: tuple[int, ...] = ()
+    """Indices of control images that are not asked, as the suspect lacks their class."""
+    left_out_queries: tuple[int, ...] = ()
+    """Indices of queries that are not asked, as they rest on a class that the suspect lacks."""
+
+    @property
+    def lacks_classes(self) -> bool:
+        """Whether it is as if nobody had some of the classes (`audit.scores.absent_classes`)."""
+        return bool(self.left_out_controls or self.left_out_queries)
 
 
 def min_control_accuracy(bundle: BundleContents) -> float:

@@ -53,6 +53,13 @@ def started(bundle: BundleContents, settings: Mapping[str, str]) -> BundleConten
 
 
 def query_order(bundle: BundleContents) -> NDArray[np.int64]:
-    """Return the indices of the queries in the order of asking, ``[Q]``."""
+    """Return the indices of the queries in the order of asking, ``[Q]`` less those left out."""
     num = len(bundle.arrays.queries)
-    return (np.arange(num, dtype=np.int64) + bundle.start) % max(1, num)
+    order = (np.arange(num, dtype=np.int64) + bundle.start) % max(1, num)
+    return order[~np.isin(order, bundle.left_out_queries)]
+
+
+def control_order(bundle: BundleContents) -> NDArray[np.int64]:
+    """Return the indices of the control images as they are asked, ``[C]`` less those left out."""
+    order = np.arange(len(bundle.arrays.controls), dtype=np.int64)
+    return order[~np.isin(order, bundle.left_out_controls)]

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from adapters.printable import printable
-from adapters.suspect import MERGED_CLASSES, Suspect
+from adapters.suspect import ABSENT_CLASSES, MERGED_CLASSES, Suspect
 from audit.asking.class_order import order_text
 from audit.asking.events import AuditEvent, OrderFound, Started
 from audit.asking.options import AuditOptions
@@ -19,6 +19,7 @@ from audit.commands.terminal.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
 from audit.journal.attempt_log import Spending
 from audit.journal.journal import Journal
+from audit.scores.absent_classes import absent_in_words, read_absent, without_classes
 from audit.scores.merged_classes import groups_in_words, read_groups
 from audit.verdict.outcome import Outcome
 from audit.verdict.p_values import benjamini_hochberg
@@ -100,6 +101,9 @@ def audit_row(
 
 def _notes(bundle: BundleContents, details: Mapping[str, str], outcome: Outcome) -> Iterator[str]:
     """Yield what became of answers that are not simply classes."""
+    if ABSENT_CLASSES in details:
+        absent = read_absent(details[ABSENT_CLASSES], bundle.manifest.task.num_classes)
+        yield absent_in_words(without_classes(bundle, absent), absent)
     if MERGED_CLASSES in details:
         names = bundle.manifest.task.class_names
         yield groups_in_words(read_groups(details[MERGED_CLASSES], len(names)), names)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from adapters.suspect import MERGED_CLASSES, Capability
+from adapters.suspect import ABSENT_CLASSES, MERGED_CLASSES, Capability
 from audit.asking.class_order import SETTING, UNKNOWN, read_order
 from audit.asking.plan import Plan, QuestionGroup, deciding_scores, make_plan
 from audit.asking.second_questions import possible_repeats
@@ -18,6 +18,7 @@ from audit.errors import AuditError, SignatureInvalidError
 from audit.library_versions import environment_versions
 from audit.records.check import Check, Status, attempt, failed, held, unchecked
 from audit.records.record import Record, Row, State, seconds, utc
+from audit.scores.absent_classes import absent_in_words, read_absent, without_classes
 from audit.scores.merged_classes import groups_in_words, read_groups
 from audit.signing.canonical import array_sha256, canonical_bytes, sha256_hex
 from audit.verdict.judge import judge
@@ -160,6 +161,30 @@ def check_merged_classes(record: Record, bundle: BundleContents) -> Check | None
     except AuditError as error:
         return failed(name, str(error))
     return unchecked(name, f"{groups_in_words(groups, classes)}. Ask whether that is so.")
+
+
+def check_absent_classes(record: Record, bundle: BundleContents) -> Check | None:
+    """Classes count as absent only where the suspect does not have them.
+
+    Returns:
+        None where it has all.
+    """
+    text = record.opening.settings.get(ABSENT_CLASSES)
+    if text is None:
+        return None
+    name = "absent classes"
+    try:
+        absent = read_absent(text, bundle.manifest.task.num_classes)
+    except AuditError as error:
+        return failed(name, str(error))
+    named = [answer.label for answer in record.answers.values() if answer.label in absent]
+    if named:
+        return failed(
+            name,
+            f"settings: {ABSENT_CLASSES}: expected no answer of an absent class, got {len(named)}",
+        )
+    told = absent_in_words(without_classes(bundle, absent), absent)
+    return unchecked(name, f"{told[0].upper()}{told[1:]}. Ask whether that is so.")
 
 
 def check_rule(record: Record, bundle: BundleContents) -> Check:

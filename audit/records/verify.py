@@ -15,6 +15,7 @@ from audit.bundle.bundle_file import read_bundle
 from audit.bundle.manifest import BundleContents
 from audit.errors import AuditError
 from audit.records.against_bundle import (
+    check_absent_classes,
     check_bundle,
     check_count,
     check_deciding_score,
@@ -150,6 +151,9 @@ def verify_record(
         merged = check_merged_classes(record, signed_bundle)
         if merged is not None:
             found.add(lambda: merged)
+        absent = check_absent_classes(record, signed_bundle)
+        if absent is not None:
+            found.add(lambda: absent)
         if not found.has_failed:
             bundle = as_asked(signed_bundle, record.opening.settings)
         if not found.has_failed and (order := check_class_order(record, bundle)) is not None:

@@ -42,7 +42,7 @@ class Comparison:
     models: NDArray[np.float64]
     """The calibration models' scores, ``[R]``; zeros where nothing was asked."""
     num_in_bundle: int
-    """Queries or triggers that the bundle has."""
+    """Queries or triggers that the bundle has for this suspect."""
     num_undecided: int = 0
     """Triggers that may or may not match, because the suspect tells too little of them."""
 
@@ -107,13 +107,13 @@ def answered(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.i
 def asked_queries(bundle: BundleContents, answers: Mapping[str, Answer]) -> NDArray[np.int64]:
     """Return the indices of the queries that have an answer, in the order of asking."""
     order = query_order(bundle)
-    return order[np.isin(order, answered(answers, "query", len(order)))]
+    return order[np.isin(order, answered(answers, "query", len(bundle.arrays.queries)))]
 
 
 def _by_queries(
     bundle: BundleContents, answers: Mapping[str, Answer], score: str, num_first: int | None
 ) -> Comparison:
-    num_in_bundle = len(bundle.arrays.queries)
+    num_in_bundle = len(query_order(bundle))
     asked = np.sort(asked_queries(bundle, answers)[:num_first])
     given = suspect_answers(bundle, answers, asked)
     uses_probabilities = score == "sample-correlation" and given.log_probabilities is not None

@@ -21,6 +21,7 @@ from audit.bundle.line_up import CODE_STEP, MAX_CODE, LineUp, encode
 from audit.bundle.manifest import BundleContents
 from audit.bundle.query_order import started
 from audit.errors import AuditError
+from audit.scores.absent_classes import without_told_classes
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -78,9 +79,10 @@ def as_asked(bundle: BundleContents, settings: Mapping[str, str]) -> BundleConte
         settings: Of an audit or a record, or the details of a suspect.
 
     Raises:
-        AuditError: What they say of merged classes, or of the start, cannot be read.
+        AuditError: What they say of merged or absent classes, or of the start, cannot be read.
     """
     bundle = started(bundle, settings)
+    bundle = without_told_classes(bundle, settings)
     text = settings.get(MERGED_CLASSES)
     if text is None:
         return bundle

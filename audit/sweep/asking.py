@@ -234,7 +234,7 @@ class _LoadedFile:
         if self._suspect is not None and self._suspect[0] == images:
             return self._suspect[1]
         task = bundle.manifest.task
-        options, output, kind, allow_random, class_names = _as_described(self._task)
+        options, output, kind, allow_random, class_names, absent = _as_described(self._task)
         recipe = merged_options(options, contract_options(bundle))
         is_described = _described_file(self._task) is not None
         if not is_described and not self._settings.resize:
@@ -250,6 +250,7 @@ class _LoadedFile:
             allow_random=allow_random,
             controls=control_images(bundle),
             class_names=class_names,
+            absent_classes=absent,
         )
         if not is_described and not self._settings.resize:
             _require_size(suspect, bundle)
@@ -292,11 +293,13 @@ class ChangedMeanwhileError(Exception):
 
 def _as_described(
     task: SuspectTask,
-) -> tuple[PreprocessingTable, str | None, OutputKindChoice, bool, ClassNames | None]:
+) -> tuple[
+    PreprocessingTable, str | None, OutputKindChoice, bool, ClassNames | None, tuple[int | str, ...]
+]:
     described_file = _described_file(task)
     chosen = split_output(Path(task.path))[1] if task.kind is SuspectKind.OUTPUT else None
     if described_file is None:
-        return PreprocessingTable(), chosen, "auto", False, None
+        return PreprocessingTable(), chosen, "auto", False, None, ()
     described = read_suspect_file(described_file)
     model = described.model
     return (
@@ -305,6 +308,7 @@ def _as_described(
         model.output_kind,
         model.allow_random,
         model.class_names,
+        model.absent_classes or (),
     )
 
 

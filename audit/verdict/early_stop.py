@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.manifest import BundleContents, min_control_accuracy
-from audit.bundle.query_order import query_order
+from audit.bundle.query_order import control_order, query_order
 from audit.scores.likelihood_ratio import answer_evidence
 from audit.scores.query_scores import (
     MEAN_SCORES,
@@ -97,7 +97,7 @@ def control_test(
         return None
     test = SequentialTest(
         min_control_accuracy(bundle),
-        num_values=len(bundle.arrays.control_labels),
+        num_values=len(control_order(bundle)),
         error=rule.stopping_error,
     )
     _control_follower(bundle, test).follow(answers)
@@ -133,8 +133,12 @@ def path_boundaries(bundle: BundleContents, rule: DecisionRule, score: str) -> B
 
 def _control_follower(bundle: BundleContents, test: SequentialTest) -> Follower:
     labels = bundle.arrays.control_labels
-    order = np.arange(len(labels))
-    return Follower("control", lambda index, label: float(label == labels[index]), test, order)
+    return Follower(
+        "control",
+        lambda index, label: float(label == labels[index]),
+        test,
+        control_order(bundle),
+    )
 
 
 def _query_follower(bundle: BundleContents, score: str, test: PathTest) -> Follower:

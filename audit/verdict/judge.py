@@ -18,6 +18,7 @@ from adapters.suspect import REFUSED
 from audit.answer import Answer
 from audit.bundle.claim_words import claim_words
 from audit.bundle.manifest import BundleContents, innocents, min_control_accuracy
+from audit.bundle.query_order import control_order
 from audit.scores.comparison import Comparison, compare
 from audit.scores.query_scores import QUERY_SCORES, can_score
 from audit.verdict.conformal_path import PathTest
@@ -114,11 +115,12 @@ def check_controls(
 
     Unanswered and refused images count as wrong, but for those that an early stop made needless.
     """
-    expected, floor = bundle.arrays.control_labels, min_control_accuracy(bundle)
+    order, floor = control_order(bundle), min_control_accuracy(bundle)
     test = control_test(bundle, rule, answers)
     stop = test.stop if test else None
-    num_images = stop.num_values if stop else len(expected)
-    hits = int((_labels(answers, "control", num_images) == expected[:num_images]).sum())
+    num_images = stop.num_values if stop else len(order)
+    asked = order[:num_images]
+    hits = int((_control_labels(answers, asked) == bundle.arrays.control_labels[asked]).sum())
     return ControlCheck(
         num_images=num_images,
         accuracy=hits / num_images,
@@ -292,9 +294,9 @@ def _verdict(score: ScoreOutcome, rule: DecisionRule, *, is_path: bool) -> Verdi
     return Verdict.INCONCLUSIVE
 
 
-def _labels(answers: Mapping[str, Answer], kind: str, num: int) -> NDArray[np.int64]:
-    """Return labels ``[num]``, `REFUSED` also where there is no answer yet."""
-    found = (answers.get(f"{kind}/{index}") for index in range(num))
+def _control_labels(answers: Mapping[str, Answer], asked: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return labels ``[n]``, `REFUSED` also where there is no answer yet."""
+    found = (answers.get(f"control/{index}") for index in asked)
     return np.array([REFUSED if one is None else one.label for one in found], dtype=np.int64)
 
 
