@@ -47,7 +47,7 @@ def described(folder: Path, model: onnx.ModelProto, **fields: object) -> OnnxSus
 def labels_of(suspect: OnnxSuspect) -> list[int]:
     answer = suspect.predict(IMAGES)
     assert answer.log_probabilities is None
-    return answer.labels.tolist()
+    return [int(label) for label in answer.labels]
 
 
 def is_right(labels: list[int], absent: Sequence[int]) -> bool:
