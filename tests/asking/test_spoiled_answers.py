@@ -89,7 +89,7 @@ def test_who_says_otherwise_when_the_first_queries_come_again_is_called_nothing(
         "6 control images, and what it says the second time does not look like an innocent "
         "model. A service that changed its model meanwhile looks like that, and so does a suspect "
         "that treats the beginning of an audit otherwise; neither is called anything. Ask it "
-        "again another day."
+        "again another day. That the bundle's innocents are what it says is the owner's word."
     )
     asked = [one for one in suspect.asked if one[0] == QUERY]
     assert asked[22:25] == [(QUERY, 0), (QUERY, 1), (QUERY, 2)]
