@@ -20,6 +20,8 @@ MERGED_CLASSES = "merged_classes"
 
 ABSENT_CLASSES = "absent_classes"
 """Detail of a suspect that does not have some of the bundle's classes (`absent_text`)."""
+WEIGHTS = "weights"
+"""Detail of a file whose weights were compared with a bundle's sketch."""
 
 REFUSED = -1
 """Label of an image for which the suspect gave no class (refusal, empty answer)."""

@@ -22,6 +22,8 @@ from adapters.onnx.process.fork_client import ForkServer
 from adapters.onnx.process.limits import MEMORY_PER_FILE_BYTE, OnnxLimits, has_nvidia_device
 from adapters.onnx.process.messages import (
     Answers,
+    Compared,
+    CompareRequest,
     DescribeRequest,
     Description,
     Loaded,
@@ -36,6 +38,8 @@ from adapters.onnx.process.worker import WorkerSettings
 from adapters.onnx.sandbox_check import refuse_partial
 from adapters.preprocessing import InputRecipe
 from adapters.suspect import SuspectError
+from adapters.weights.packed_sketch import PackedSketch
+from adapters.weights.similarities import LayerSimilarity, Similarities
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -132,6 +136,34 @@ class OnnxModel:
             )
             for array, value in zip(answers.arrays, values, strict=True)
         ]
+
+    def compare_weights(self, sketch: PackedSketch) -> Similarities:
+        """Compare the file's weights with a sketch.
+
+        Raises:
+            SuspectError: They cannot be read within the limits, or the process answered nonsense.
+        """
+        data = sketch.numbers.tobytes() + sketch.ancestral.tobytes()
+        self.exchange.put_pixels(np.frombuffer(data, np.uint8))
+        timeout_s = self.limits.load_timeout_s(self.num_bytes)
+        request = CompareRequest(
+            seed=sketch.seed,
+            heads=tuple(head.row for head in sketch.heads),
+            has_ancestor=bool(sketch.ancestral.size),
+            timeout_s=timeout_s,
+        )
+        found = self.process.ask(request, Compared, timeout_s=timeout_s)
+        if len(found.layers) != len(sketch.heads):
+            raise SuspectError("weights: the suspect's process answered nonsense")
+        return Similarities(
+            layers=tuple(
+                LayerSimilarity(partner=partner, steps=steps, is_matched=is_matched)
+                for partner, steps, is_matched in found.layers
+            ),
+            num_layers=found.num_layers,
+            num_hidden=found.num_hidden,
+            num_beyond=found.num_left_out,
+        )
 
     @property
     def is_cuda(self) -> bool:

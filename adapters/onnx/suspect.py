@@ -24,6 +24,7 @@ from adapters.preprocessing import InputRecipe
 from adapters.suspect import (
     ABSENT_CLASSES,
     MERGED_CLASSES,
+    WEIGHTS,
     Capability,
     Predictions,
     SuspectConfigError,
@@ -32,6 +33,8 @@ from adapters.suspect import (
     absent_text,
     groups_text,
 )
+from adapters.weights.packed_sketch import PackedSketch
+from adapters.weights.similarities import UNREADABLE, Similarities, from_text, to_text
 
 OutputKindChoice = Literal[
     "auto", "logits", "probabilities", "log_probabilities", "sigmoids", "labels"
@@ -74,6 +77,29 @@ class OnnxSuspect:
         # models' answers do not tell.
         self._labels_only = labels_only or bool(self._merged or self._absent)
         self._chunk, self._batch_size = _batch_sizes(model, image_input, recipe, trial)
+        self._weights: str | None = None
+
+    def compare_weights(self, sketch: PackedSketch) -> Similarities | None:
+        """Compare the file's weights with a sketch; `identity` tells the result from then on.
+
+        Returns:
+            What they come to; None where they cannot be read within the limits.
+
+        Raises:
+            SuspectError: The file's process did not survive that.
+        """
+        try:
+            found = self._model.compare_weights(sketch)
+            # The process may be anybody's by now: what a record could not repeat is no result.
+            text = to_text(found)
+            from_text(text)
+        except (SuspectError, ValueError):
+            if not self._model.process.is_running:
+                raise
+            self._weights = UNREADABLE
+            return None
+        self._weights = text
+        return found
 
     @property
     def identity(self) -> SuspectIdentity:
@@ -83,6 +109,8 @@ class OnnxSuspect:
             details[MERGED_CLASSES] = groups_text(self._merged)
         if self._absent:
             details[ABSENT_CLASSES] = absent_text(self._absent)
+        if self._weights is not None:
+            details[WEIGHTS] = self._weights
         return SuspectIdentity(
             kind="onnx",
             name=self._model.name,

@@ -101,6 +101,21 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compared:
+    """How similar the file's weights are to those that a sketch was made of."""
+
+    layers: tuple[tuple[int, int, bool], ...]
+    """For each layer of the sketch: the file's layer or -1, the similarity in 1/10000, and whether
+    it took another order of the filters."""
+    num_layers: int
+    """Layers of the file that were read."""
+    num_hidden: int
+    """Layers of the file whose weights are computed when it runs, or are no finite numbers."""
+    num_left_out: int
+    """Layers of the file beyond what is looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """The request cannot be answered; the process lives on unless it says so by ending."""
 
@@ -144,8 +159,20 @@ class RunRequest:
     timeout_s: float
 
 
-Request = DescribeRequest | LoadRequest | RunRequest
-Reply = Ready | Description | Loaded | Answers | Failure
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest:
+    """Compare the file's weights with the sketch in the shared memory."""
+
+    seed: int
+    heads: tuple[tuple[int, ...], ...]
+    """Fields of each `adapters.weights.packed_sketch.LayerHead`, in their order."""
+    has_ancestor: bool
+    """Whether 16 bits a number of the source's, then of the ancestor's, lie there, and not 8."""
+    timeout_s: float
+
+
+Request = DescribeRequest | LoadRequest | RunRequest | CompareRequest
+Reply = Ready | Description | Loaded | Answers | Compared | Failure
 
 
 def to_line(message: Request | Reply) -> bytes:
@@ -162,6 +189,8 @@ def request_from_line(line: bytes) -> Request:
         return DescribeRequest(**fields)
     if kind == "LoadRequest":
         return LoadRequest(**fields)
+    if kind == "CompareRequest":
+        return CompareRequest(**fields)
     recipe = fields.pop("recipe")
     for name in ("size", "mean", "std"):
         if recipe[name] is not None:

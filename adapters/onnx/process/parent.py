@@ -25,6 +25,7 @@ from adapters.onnx.process.messages import (
     MAX_LINE_BYTES,
     OF_METADATA,
     Answers,
+    Compared,
     Description,
     Failure,
     Loaded,
@@ -37,7 +38,7 @@ from adapters.onnx.process.worker import WorkerSettings
 from adapters.printable import printable
 from adapters.suspect import SuspectConfigError, SuspectError
 
-R = TypeVar("R", Ready, Description, Loaded, Answers)
+R = TypeVar("R", Ready, Description, Loaded, Answers, Compared)
 
 WORKER_MODULE = "adapters.onnx.process.worker"
 MAX_STDERR_BYTES = 4096
@@ -45,7 +46,8 @@ END_TIMEOUT_S = 5.0
 WATCH_INTERVAL_S = 0.1
 
 _ADAPTERS: dict[str, TypeAdapter[Reply]] = {
-    reply.__name__: TypeAdapter(reply) for reply in (Ready, Description, Loaded, Answers, Failure)
+    reply.__name__: TypeAdapter(reply)
+    for reply in (Ready, Description, Loaded, Answers, Compared, Failure)
 }
 
 

@@ -24,6 +24,8 @@ from adapters.onnx.process.sandbox import confine
 if TYPE_CHECKING:
     from adapters.onnx.process.messages import (
         Answers,
+        Compared,
+        CompareRequest,
         FailureKind,
         Loaded,
         LoadRequest,
@@ -94,10 +96,10 @@ def import_libraries() -> None:
     import PIL.Image
     import PIL.ImageFile
 
-    from adapters.onnx.process import graph, messages, session, shared_memory
+    from adapters.onnx.process import graph, messages, session, shared_memory, weights
 
     libraries = (heapq, numpy, onnx, onnxruntime, PIL.Image, PIL.ImageFile)
-    modules = (graph, messages, session, shared_memory)
+    modules = (graph, messages, session, shared_memory, weights)
     assert all(libraries + modules)
 
 
@@ -118,6 +120,7 @@ class _Server:
         """Answer one request; what goes wrong in it is a reply too."""
         from adapters.onnx.process import session as onnx_session
         from adapters.onnx.process.messages import (
+            CompareRequest,
             DescribeRequest,
             Failure,
             LoadRequest,
@@ -129,6 +132,8 @@ class _Server:
         try:
             if isinstance(request, DescribeRequest):
                 return _describe(self._settings)
+            if isinstance(request, CompareRequest):
+                return self._compare(request)
             return self._load(request) if isinstance(request, LoadRequest) else self._run(request)
         except onnx_session.UnsupportedError as error:
             return Failure(kind="unsupported", message=str(error))
@@ -166,6 +171,11 @@ class _Server:
         )
         self._exchange.put_answers(arrays)
         return Answers(arrays=tuple(described), left_out=tuple(left_out))
+
+    def _compare(self, request: CompareRequest) -> Compared:
+        from adapters.onnx.process.weights import compared
+
+        return compared(_own_file(self._settings).read_bytes(), request, self._exchange)
 
 
 def _describe(settings: WorkerSettings) -> Reply:
