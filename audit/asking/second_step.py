@@ -5,7 +5,7 @@ that left the line-up out can be told from one that had to ask it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from audit.answer import Answer
 from audit.asking.plan import Plan, QuestionGroup
@@ -57,5 +57,6 @@ def needs_line_up(
 ) -> bool:
     """Return whether the first step has ended without saying "derived"."""
     first = plan.scores[0]
-    found = judge(bundle, answers, (first,), rule.for_score(first))
+    # Weights speak for themselves: the answers' verdict is that of their own two steps.
+    found = judge(replace(bundle, similarities=None), answers, (first,), rule.for_score(first))
     return found.verdict is not Verdict.DERIVED

@@ -15,6 +15,7 @@ from adapters.suspect import (
     ABSENT_CLASSES,
     MERGED_CLASSES,
     REFUSED,
+    WEIGHTS,
     Suspect,
     SuspectError,
     SuspectIdentity,
@@ -61,9 +62,9 @@ from audit.verdict.outcome import Outcome, Verdict
 
 _HOW_READ = (
     *("preprocessing", "output", "output_kind", "class_order"),
-    *(MERGED_CLASSES, ABSENT_CLASSES),
+    *(MERGED_CLASSES, ABSENT_CLASSES, WEIGHTS),
 )
-"""Details of a suspect that change what it answers."""
+"""Details of a suspect that change what it answers, or what is judged besides."""
 
 
 class AuditSession:

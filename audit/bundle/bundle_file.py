@@ -13,18 +13,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from adapters.strict_model import FrozenModel
 from audit.atomic_file import write_atomically
 from audit.bundle.consistency import ARRAY_NAMES, check_consistency
 from audit.bundle.line_up import LineUp, LineUpArrays, LineUpRecord
 from audit.bundle.line_up_consistency import LINE_UP_ARRAY_NAMES
 from audit.bundle.manifest import Arrays, BundleContents, Manifest
 from audit.bundle.tensors import expect_digest, load_tensors, save_tensors
+from audit.bundle.weights import WEIGHTS_ARRAY_NAMES, Weights, WeightsArrays, WeightsRecord
 from audit.bundle.zip_layout import (
     ARRAYS,
     LINE_UP,
     MANIFEST,
     MAX_CONTAINER_BYTES,
     SIGNATURE,
+    WEIGHTS,
     pack,
     unpack,
 )
@@ -58,6 +61,7 @@ def write_bundle(
     arrays: Arrays,
     key: PrivateKey,
     line_up: LineUp | None = None,
+    weights: Weights | None = None,
 ) -> str:
     """Write a signed bundle; the same inputs give the same bytes.
 
@@ -69,6 +73,7 @@ def write_bundle(
         key: The owner's.
         line_up: The source among its siblings, sealed here like the rest; the manifest's own
             field is replaced.
+        weights: The sketch of the source's weights, likewise.
 
     Returns:
         SHA-256 of the manifest's bytes, the bundle's identity.
@@ -78,8 +83,9 @@ def write_bundle(
         AuditError: The file cannot be written.
     """
     record = None if line_up is None else line_up.record
-    manifest = manifest.model_copy(update={"line_up": record})
-    check_consistency(manifest, arrays, line_up)
+    sketched = None if weights is None else weights.record
+    manifest = manifest.model_copy(update={"line_up": record, "weights": sketched})
+    check_consistency(manifest, arrays, line_up, weights)
     members: dict[str, bytes] = {}
     members[ARRAYS], digests = save_tensors({name: getattr(arrays, name) for name in ARRAY_NAMES})
     if line_up is not None:
@@ -92,9 +98,20 @@ def write_bundle(
                 "arrays_file_sha256": sha256_hex(members[LINE_UP]),
             }
         )
+    if weights is not None:
+        members[WEIGHTS], own_digests = save_tensors(
+            {name: getattr(weights.arrays, name) for name in WEIGHTS_ARRAY_NAMES}
+        )
+        sketched = weights.record.model_copy(
+            update={
+                "arrays": own_digests,
+                "arrays_file_sha256": sha256_hex(members[WEIGHTS]),
+            }
+        )
     sealed = manifest.model_copy(
         update={
             "line_up": record,
+            "weights": sketched,
             "arrays": digests,
             "arrays_file_sha256": sha256_hex(members[ARRAYS]),
         }
@@ -177,13 +194,15 @@ def _contents(members: Mapping[str, bytes], trust: Trust | None) -> BundleConten
     expect_digest(ARRAYS, manifest.arrays_file_sha256, sha256_hex(members[ARRAYS]))
     arrays = _parse_arrays(members[ARRAYS], manifest.arrays)
     line_up = _parse_line_up(members.get(LINE_UP), manifest.line_up)
-    check_consistency(manifest, arrays, line_up)
+    weights = _parse_weights(members.get(WEIGHTS), manifest.weights)
+    check_consistency(manifest, arrays, line_up, weights)
     return BundleContents(
         manifest=manifest,
         arrays=arrays,
         manifest_sha256=digest,
         signer_key_id=statement.key.key_id,
         line_up=line_up,
+        weights=weights,
     )
 
 
@@ -224,9 +243,7 @@ def _parse_arrays(data: bytes, digests: Mapping[str, str]) -> Arrays:
 
 
 def _parse_line_up(data: bytes | None, record: LineUpRecord | None) -> LineUp | None:
-    if (data is None) != (record is None):
-        there, missing = (LINE_UP, MANIFEST) if record is None else (MANIFEST, LINE_UP)
-        raise BundleError(f"line_up: {there} has one, {missing} does not; get the file again")
+    _expect_both(LINE_UP, data, record)
     if data is None or record is None:
         return None
     expect_digest(LINE_UP, record.arrays_file_sha256, sha256_hex(data))
@@ -237,6 +254,28 @@ def _parse_line_up(data: bytes | None, record: LineUpRecord | None) -> LineUp | 
         record=record,
         arrays=LineUpArrays(**tensors),  # type: ignore[arg-type]  # check_consistency
     )
+
+
+def _parse_weights(data: bytes | None, record: WeightsRecord | None) -> Weights | None:
+    _expect_both(WEIGHTS, data, record)
+    if data is None or record is None:
+        return None
+    expect_digest(WEIGHTS, record.arrays_file_sha256, sha256_hex(data))
+    tensors = load_tensors(
+        data, record.arrays, names=WEIGHTS_ARRAY_NAMES, file=WEIGHTS, field="weights.arrays"
+    )
+    return Weights(
+        record=record,
+        arrays=WeightsArrays(**tensors),  # type: ignore[arg-type]  # check_consistency
+    )
+
+
+def _expect_both(member: str, data: bytes | None, record: FrozenModel | None) -> None:
+    """Pass if the manifest describes an optional member exactly where it is there."""
+    if (data is None) != (record is None):
+        field = {LINE_UP: "line_up", WEIGHTS: "weights"}[member]
+        there, missing = (member, MANIFEST) if record is None else (MANIFEST, member)
+        raise BundleError(f"{field}: {there} has one, {missing} does not; get the file again")
 
 
 def creation_time() -> str:

@@ -16,6 +16,7 @@ from audit.bundle.line_up import LineUp
 from audit.bundle.line_up_consistency import check_line_up
 from audit.bundle.manifest import MAX_RATE, Arrays, Manifest
 from audit.bundle.probes import ALPHA_ONE
+from audit.bundle.weights import Weights, check_weights
 from audit.errors import BundleError
 
 ARRAY_NAMES = tuple(field.name for field in fields(Arrays))
@@ -73,13 +74,19 @@ _LAYOUT: dict[str, tuple[type[np.generic], str]] = {
 }
 
 
-def check_consistency(manifest: Manifest, arrays: Arrays, line_up: LineUp | None = None) -> None:
+def check_consistency(
+    manifest: Manifest,
+    arrays: Arrays,
+    line_up: LineUp | None = None,
+    weights: Weights | None = None,
+) -> None:
     """Pass if manifest and arrays can be of one bundle.
 
     Args:
         manifest: Its digests are not looked at.
         arrays: Any shapes and types.
         line_up: Its record is the manifest's; None without a line-up.
+        weights: Its record is the manifest's; None without a sketch.
 
     Raises:
         BundleError: The first thing that does not fit, by field.
@@ -89,6 +96,8 @@ def check_consistency(manifest: Manifest, arrays: Arrays, line_up: LineUp | None
     sizes = _check_shapes(manifest, arrays)
     if line_up is not None:
         check_line_up(line_up.record, line_up.arrays, sizes)
+    if weights is not None:
+        check_weights(weights.record, weights.arrays)
     sizes["L"] = 0 if line_up is None else len(line_up.arrays.questions)
     _check_not_empty(manifest, sizes)
     _check_values(arrays, sizes)

@@ -162,6 +162,7 @@ def _content_rows(contents: BundleContents) -> list[tuple[str, str]]:
         ),
         *_line_up_rows(contents),
         *_retraining_rows(manifest),
+        *_weights_rows(contents),
         ("crafting", ", ".join(f"{key} = {value}" for key, value in manifest.crafting.items())),
         ("made with", ", ".join(f"{key} {value}" for key, value in manifest.libraries.items())),
     ]
@@ -266,6 +267,23 @@ def _line_up_rows(contents: BundleContents) -> list[tuple[str, str]]:
         ("panel", f"{len(record.panel)} innocents of {len(panel)} networks"),
         ("power told by", f"{num_derived} derived models"),
         *_fairness_rows(fairness_of(contents)),
+    ]
+
+
+def _weights_rows(contents: BundleContents) -> list[tuple[str, str]]:
+    if contents.weights is None:
+        return []
+    record = contents.weights.record
+    innocents = {model.lineage for model in record.models if model.role == "innocent"}
+    num_derived = sum(model.role == "derived" for model in record.models)
+    since = ", of what was learnt since its ancestor" if record.has_ancestor else ""
+    return [
+        (
+            "weights",
+            f"sketch of {len(record.layers)} layers, {contents.weights.arrays.numbers.size} "
+            f"numbers{since}; {len(innocents)} innocent lineages and {num_derived} derived models "
+            "can be compared",
+        ),
     ]
 
 

@@ -14,9 +14,11 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from adapters.preprocessing import ColorOrder, Resampling
 from adapters.strict_model import FrozenModel
 from adapters.suspect import REFUSED
+from adapters.weights.similarities import Similarities
 from audit.bundle.bounds import MAX_TAU, MIN_AGREEMENT, MIN_TAU, Epsilon
 from audit.bundle.line_up import LineUp, LineUpRecord
 from audit.bundle.retraining import Retraining
+from audit.bundle.weights import Weights, WeightsRecord
 from audit.signing.times import BundleTime
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -185,6 +187,9 @@ class Manifest(FrozenModel):
     retraining: Annotated[Retraining | None, Field(exclude_if=lambda one: one is None)] = None
     """How innocents can be trained again; None: that they are what they are said to be is the
     owner's word."""
+    weights: Annotated[WeightsRecord | None, Field(exclude_if=lambda one: one is None)] = None
+    """The sketch of the source's weights, by which files are judged, too. Written only where there
+    is one."""
     arrays: dict[str, Sha256]
     """SHA-256 of each array's raw bytes (little endian, C order), by name."""
     arrays_file_sha256: Sha256
@@ -277,8 +282,12 @@ class BundleContents:
     """Key id of the signature that was checked."""
     line_up: LineUp | None = None
     """The line-up with its numbers; None in a bundle without one."""
+    weights: Weights | None = None
+    """The sketch of the source's weights with its numbers; None in a bundle without one."""
     start: int = 0
     """Index of the query that is asked first (`audit.bundle.query_order`)."""
+    similarities: Similarities | None = None
+    """What an audit's file came to by the sketch; None where nothing was compared."""
     left_out_controls: tuple[int, ...] = ()
     """Indices of control images that are not asked, as the suspect lacks their class."""
     left_out_queries: tuple[int, ...] = ()

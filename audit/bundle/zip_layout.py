@@ -1,6 +1,6 @@
 """The outer container of a bundle: one ZIP whose every byte follows from its members.
 
-They are three, or four in a bundle with a line-up.
+They are three; a line-up and a sketch of weights are one more each.
 
 Any ZIP tool opens it, but only this exact layout is read: stored members in a fixed order, fixed
 timestamps and attributes, no comment, no extra field, nothing before, between or after. A reader
@@ -17,17 +17,19 @@ from audit.errors import BundleError
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.safetensors"
 LINE_UP = "line-up.safetensors"
+WEIGHTS = "weights.safetensors"
 SIGNATURE = "signature.json"
 
 MAX_MEMBER_BYTES: Mapping[str, int] = {
     MANIFEST: 16 * 2**20,
     ARRAYS: 2**30,
     LINE_UP: 2**30,
+    WEIGHTS: 64 * 2**20,
     SIGNATURE: 64 * 2**10,
 }
 """Largest size of each member, in the order of the members in the file."""
-OPTIONAL = LINE_UP
-"""The only member that may be missing."""
+OPTIONAL = frozenset({LINE_UP, WEIGHTS})
+"""The members that may be missing."""
 
 MAX_CONTAINER_BYTES = sum(MAX_MEMBER_BYTES.values()) + 2**10
 
@@ -58,7 +60,7 @@ def pack(members: Mapping[str, bytes]) -> list[bytes]:
     pieces: list[bytes] = []
     directory = _Directory()
     for name, max_bytes in MAX_MEMBER_BYTES.items():
-        if name == OPTIONAL and name not in members:
+        if name in OPTIONAL and name not in members:
             continue
         body = members[name]
         if len(body) > max_bytes:
@@ -85,7 +87,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
     directory = _Directory()
     position = 0
     for name, max_bytes in MAX_MEMBER_BYTES.items():
-        if name == OPTIONAL and not _is_named(data, position, name):
+        if name in OPTIONAL and not _is_named(data, position, name):
             continue  # whatever else stands here, the next member's header is compared with it
         body_at = position + _LOCAL.size + len(name)
         if len(data) < body_at:

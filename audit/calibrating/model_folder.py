@@ -16,6 +16,7 @@ from adapters.onnx.sandbox_check import SandboxError
 from adapters.suspect import Suspect, SuspectError
 from audit.bundle.manifest import BundleContents, min_control_accuracy
 from audit.bundle.probes import probes
+from audit.calibrating.weight_models import kinship_of
 from audit.errors import AuditError
 from audit.scores.mfue import cross_entropy, probe_hits
 from audit.scores.query_scores import can_score
@@ -44,6 +45,8 @@ class PanelAnswers:
     """``-log p_y`` on each trigger, ``[N]``."""
     probe_hits: NDArray[np.int64]
     """Number of the M probes of each trigger that get its class, ``[N]``."""
+    kinship: float | None = None
+    """How near its weights are to the source's, where the bundle has a sketch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +165,7 @@ def ask_everything(bundle: BundleContents, suspect: Suspect, path: Path) -> Pane
         ranking=_ranking(bundle, suspect),
         trigger_losses=_losses(suspect, arrays.triggers, arrays.trigger_labels),
         probe_hits=hits,
+        kinship=kinship_of(suspect.identity.details),
     )
 
 

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from audit.bundle.bundle_file import UNSEALED
 from audit.bundle.manifest import Arrays, BundleContents, Manifest, ModelRecord
+from audit.bundle.weights import Weights
 from audit.calibrating.lineages import with_lineages
 from audit.calibrating.model_folder import PanelAnswers
 from audit.calibrating.tau_choice import TauChoice, choose_tau
+from audit.calibrating.weight_models import with_models
 from audit.errors import AuditError
 from audit.scores.comparison import whole_scores
 from audit.scores.query_scores import QueryAnswers, can_score, deciding_query_score, query_scores
@@ -69,6 +71,8 @@ class Recalibrated:
     """None if nothing was held out."""
     joined: tuple[str, ...] = ()
     """A sentence about every lineage of several models that was found."""
+    weights: Weights | None = None
+    """The sketch of weights with the new models; None in a bundle without one."""
 
 
 def without_known(
@@ -253,7 +257,18 @@ def recalibrate(
         tau=tau,
         false_positives=_false_positives(contents, reporting) if reporting else None,
         joined=joined,
+        weights=_weights(bundle, manifest, calibrating),
     )
+
+
+def _weights(
+    bundle: BundleContents, manifest: Manifest, models: Sequence[NewModel]
+) -> Weights | None:
+    if bundle.weights is None:
+        return None
+    new = [(_record(model), model.answers.kinship) for model in models]
+    record = with_models(bundle.weights.record, manifest, new)
+    return dataclasses.replace(bundle.weights, record=record)
 
 
 def _check_share(report_share: float) -> None:

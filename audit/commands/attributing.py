@@ -1,7 +1,7 @@
 """``kinprint audit --attribute``: which of several sources of one owner a suspect learnt from."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -104,7 +104,7 @@ def attribute_suspect(
         [
             SourceFinding(
                 model_name=bundle.manifest.model_name,
-                verdict=Verdict(row["outcome"]["verdict"]) if row["is_complete"] else _OPEN,
+                verdict=_by_answers(row["outcome"]) if row["is_complete"] else _OPEN,
                 p_value=row["outcome"]["scores"][0]["p_value"] if row["outcome"]["scores"] else 1.0,
                 level=level,
             )
@@ -122,6 +122,12 @@ def _level(bundle: BundleContents, alpha: float | None, num: int) -> float:
         return alpha / num
     steps = bundle.manifest.steps
     return bundle.manifest.alpha if steps is None else steps.line_up_alpha
+
+
+def _by_answers(outcome: Mapping[str, Any]) -> Verdict:
+    """Return what the line-up says: the levels are shared out among line-ups, not weights."""
+    weights = outcome.get("weights")
+    return Verdict(outcome["verdict"] if weights is None else weights["answers_verdict"])
 
 
 def _left(limits: SpendingLimits, spent: Sequence[dict[str, Any] | None]) -> SpendingLimits:

@@ -127,8 +127,13 @@ def _spent(spending: Spending | None) -> dict[str, Any] | None:
     }
 
 
-def shown_p_value(outcome: Mapping[str, Any]) -> float:
-    """Return the p-value of a verdict that has scores: of both steps, where there are two."""
+def shown_p_value(outcome: Mapping[str, Any]) -> float | None:
+    """Return the p-value of a verdict: of all that may accuse; None where nothing could."""
+    if (weights := outcome.get("weights")) is not None:
+        joint: float | None = weights["joint_p_value"]
+        return joint
+    if not outcome["scores"]:
+        return None
     whole = outcome.get("steps") or outcome["scores"][0]
     return float(whole["p_value"])
 
@@ -136,9 +141,10 @@ def shown_p_value(outcome: Mapping[str, Any]) -> float:
 def adjust_p_values(rows: Sequence[dict[str, Any]]) -> None:
     """Give each audit of several its p-value for having asked them all; changes the rows."""
     audited = [row for row in rows if "outcome" in row]
-    scored = [row for row in audited if row["outcome"]["scores"]]
-    p_values = np.array([shown_p_value(row["outcome"]) for row in scored])
     for row in audited:
         row["adjusted_p_value"] = None
-    for row, adjusted in zip(scored, benjamini_hochberg(p_values), strict=True):
+    p_values = [(row, shown_p_value(row["outcome"])) for row in audited]
+    scored = [(row, p_value) for row, p_value in p_values if p_value is not None]
+    found = benjamini_hochberg(np.array([p_value for _, p_value in scored]))
+    for (row, _), adjusted in zip(scored, found, strict=True):
         row["adjusted_p_value"] = float(adjusted)

@@ -131,7 +131,7 @@ def command(
     )
     for joined in made.joined:
         click.echo(f"one lineage: {joined}", err=True)
-    digest = write_bundle(out, made.manifest, made.arrays, key, bundle.line_up)
+    digest = write_bundle(out, made.manifest, made.arrays, key, bundle.line_up, made.weights)
     _print(made, digest, as_json=as_json)
 
 

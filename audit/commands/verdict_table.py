@@ -20,9 +20,9 @@ STYLES = {
     "no answer": "magenta",
 }
 
-_WIDTHS = {"MFUE rate": 100, "seconds": 100, "rank corr.": 120}
+_WIDTHS = {"MFUE rate": 100, "seconds": 100, "rank corr.": 120, "weights": 90}
 """Columns that a terminal must have to have room for what is least wanted."""
-_OPTIONAL = ("MFUE rate", "rank corr.")
+_OPTIONAL = ("MFUE rate", "rank corr.", "weights")
 """Left out where no suspect has one."""
 
 
@@ -37,7 +37,7 @@ def print_verdicts(
     """
     console = result_console()
     columns = ["suspect", "verdict", "score", "threshold", "p"]
-    columns += ["rank corr.", "MFUE rate", "asked", "seconds"]
+    columns += ["weights", "rank corr.", "MFUE rate", "asked", "seconds"]
     titles = [*columns, *(extra or {})]
     lines = [
         [*_cells(row), *(column[number] for column in (extra or {}).values())]
@@ -88,11 +88,15 @@ def print_verdicts(
 def _cells(row: Mapping[str, Any]) -> list[str]:
     name = printable(os.path.basename(row["suspect"]["path"]))
     if "error" in row:
-        return [name, "no answer", *["-"] * 7]
+        return [name, "no answer", *["-"] * 8]
     outcome, scores = row["outcome"], row["outcome"]["scores"]
     asked, seconds = str(outcome["num_questions"]), f"{row['run']['seconds']:.1f}"
+    p_value = shown_p_value(outcome)
+    told_p = "-" if p_value is None else f"{p_value:z.3f}"
+    kinship = (outcome.get("weights") or {}).get("value")
+    weights = "-" if kinship is None else f"{kinship:z.2f}"
     if not scores:
-        return [name, outcome["verdict"], *["-"] * 5, asked, seconds]
+        return [name, outcome["verdict"], "-", "-", told_p, weights, "-", "-", asked, seconds]
     first = scores[0]
     rates, ranks = (
         [
@@ -111,7 +115,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         outcome["verdict"],
         f"{first['value']:z.3f}",
         threshold,
-        f"{shown_p_value(outcome):z.3f}",
+        told_p,
+        weights,
         f"{ranks[0]:.2f}" if ranks else "-",
         f"{rates[0]:.2f}" if rates else "-",
         asked,

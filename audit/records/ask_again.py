@@ -6,14 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.suspect import Capability, Suspect
+from adapters.suspect import WEIGHTS, Capability, Suspect
 from audit.answer import Answer
 from audit.asking.plan import make_plan
 from audit.asking.second_questions import possible_repeats
 from audit.bundle.manifest import BundleContents
 from audit.records.against_bundle import record_rule
-from audit.records.check import Check, failed, held
+from audit.records.check import Check, Status, failed, held
 from audit.records.record import Record
+from audit.records.weights_check import check_weights_again
 from audit.verdict.judge import judge
 
 MAX_DIFFERING = 0.01
@@ -62,6 +63,9 @@ def ask_again(record: Record, bundle: BundleContents, suspect: Suspect) -> Reask
             "cannot be compared with it"
         )
         return Reasked(differences=(), check=failed(name, told))
+    weights = check_weights_again(record, suspect.identity.details.get(WEIGHTS))
+    if weights is not None and weights.status is Status.FAILED:
+        return Reasked(differences=(), check=weights)
     again = _answers(record, bundle, suspect)
     differences = tuple(
         Difference(question=row.question, recorded=row.label, given=again[row.question].label)
@@ -80,6 +84,8 @@ def ask_again(record: Record, bundle: BundleContents, suspect: Suspect) -> Reask
             told += f"; they give '{outcome.verdict}', the record says '{recorded.verdict}'."
             return Reasked(differences=differences, check=failed(name, told))
         told += f"; they give the same verdict, '{outcome.verdict}'"
+    if weights is not None:
+        told += f". {weights.text[:-1]}"
     return Reasked(differences=differences, check=held(name, f"{told}."))
 
 

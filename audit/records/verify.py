@@ -32,6 +32,7 @@ from audit.records.completeness import check_completeness, check_end
 from audit.records.dates import check_bundle_timestamp, check_chain_timestamp, check_commitment
 from audit.records.endpoint_identity import check_server
 from audit.records.record import Record, State, check_signature, parse_lines, read_bytes
+from audit.records.weights_check import check_weights
 from audit.scores.merged_classes import as_asked
 from audit.signing.keys import Trust
 from audit.verdict.outcome import Outcome
@@ -154,6 +155,8 @@ def verify_record(
         absent = check_absent_classes(record, signed_bundle)
         if absent is not None:
             found.add(lambda: absent)
+        if (weights := check_weights(record, signed_bundle)) is not None:
+            found.add(lambda: weights)
         if not found.has_failed:
             bundle = as_asked(signed_bundle, record.opening.settings)
         if not found.has_failed and (order := check_class_order(record, bundle)) is not None:

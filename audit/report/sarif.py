@@ -112,6 +112,14 @@ def findings_of(bundle: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) ->
     return [_finding(bundle, row) for row in rows]
 
 
+def _p_value(outcome: Mapping[str, Any]) -> float | None:
+    """Return the p-value of the deciding score, or of answers and weights together."""
+    if (weights := outcome.get("weights")) is not None:
+        joint: float | None = weights["joint_p_value"]
+        return joint
+    return outcome["scores"][0]["p_value"] if outcome["scores"] else None
+
+
 def _finding(bundle: Mapping[str, Any], row: Mapping[str, Any]) -> Finding:
     told = {"bundle_sha256": bundle["sha256"], "model_name": bundle["model_name"]}
     path = row["suspect"]["path"]
@@ -119,7 +127,6 @@ def _finding(bundle: Mapping[str, Any], row: Mapping[str, Any]) -> Finding:
         return Finding(path=path, text=row["error"], **told)
     outcome = row["outcome"]
     scores = outcome["scores"]
-    first = scores[0] if scores else None
     verdict, text = Verdict(outcome["verdict"]), outcome["text"]
     if not row["is_complete"]:
         verdict, text = Verdict.INCONCLUSIVE, f"Stopped by its budget. {text}"
@@ -127,7 +134,7 @@ def _finding(bundle: Mapping[str, Any], row: Mapping[str, Any]) -> Finding:
         path=path,
         text=text,
         verdict=verdict,
-        p_value=first["p_value"] if first else None,
+        p_value=_p_value(outcome),
         properties={
             "controlAccuracy": outcome["control"]["accuracy"],
             "numQuestions": outcome["num_questions"],

@@ -36,7 +36,7 @@ def step_level(outcome: Outcome, score: str) -> float:
     """Return the false-positive rate at which one score is judged."""
     steps = outcome.steps
     if steps is None:
-        return outcome.alpha
+        return outcome.answers_alpha
     return steps.crafted_alpha if score == steps.crafted else steps.line_up_alpha
 
 
@@ -52,7 +52,7 @@ def shares_in_words(outcome: Outcome, steps: StepsOutcome) -> str:
     told = (
         f"Two steps may each accuse an innocent model, step one in at most "
         f"{steps.crafted_alpha:.1%} and step two in at most {steps.line_up_alpha:.1%} of cases, "
-        f"together in at most {outcome.alpha:.1%}. Counted for both, p\u00a0=\u00a0"
+        f"together in at most {outcome.answers_alpha:.1%}. Counted for both, p\u00a0=\u00a0"
         f"{steps.p_value:.3g}."
     )
     if outcome.verdict is Verdict.INDEPENDENT:

@@ -14,6 +14,7 @@ from audit.report.line_up_sureness import (
 )
 from audit.report.score_words import SCORE_WORDS
 from audit.report.two_steps import HEADLINES, shares_in_words, step_level, steps_asked
+from audit.report.weights_sureness import WHAT_WAS_COMPARED, weights_sureness
 from audit.verdict.line_up_race import LINE_UP
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
 from audit.verdict.p_values import innocents_needed
@@ -100,6 +101,9 @@ def words(record: Record, agreement: Agreement | None = None) -> Words:
     headline = _HEADLINES[outcome.verdict]
     if outcome.steps is not None and outcome.steps.decided_by is not None:
         headline = HEADLINES[outcome.steps.decided_by]
+    weights = outcome.weights
+    if weights is not None and weights.decided_by == "weights":
+        headline = "The suspect's weights come from the source."
     if record.closing.state is State.BUDGET:
         headline = "The budget ended the test before it could decide."
     found = [_what_was_done(record, outcome)]
@@ -125,6 +129,9 @@ def words(record: Record, agreement: Agreement | None = None) -> Words:
         )
     if outcome.scores and (claim := claim_words(record.opening.bundle.manifest)):
         sureness.append(claim)
+    if weights is not None:
+        found.append(WHAT_WAS_COMPARED)
+        sureness += weights_sureness(outcome, weights)
     return Words(
         headline=headline,
         found=tuple(found),

@@ -21,6 +21,7 @@ from audit.records.record import State
 from audit.report.data import ReportData
 from audit.report.score_words import SCORE_WORDS
 from audit.report.two_steps import crafted_score
+from audit.report.weights_sureness import layer_rows
 from audit.scores.comparison import compare
 from audit.verdict.early_stop import path_boundaries
 from audit.verdict.line_up import race_of
@@ -42,6 +43,10 @@ def render_html(data: ReportData) -> str:
         tone=verdict_of(data).split(" ")[0],
         figures=_figures(data),
         crafted=crafted_score(data.outcome) if data.outcome and data.outcome.scores else None,
+        layers=layer_rows(
+            data.record.opening.bundle.manifest.weights,
+            data.outcome.weights if data.outcome else None,
+        ),
         score_titles={name: words.title for name, words in SCORE_WORDS.items()},
     )
 
@@ -61,6 +66,7 @@ def render_markdown(data: ReportData) -> str:
             [f"{place}. {_md(text)}" for place, text in enumerate(data.stronger, start=1)],
         ),
         *_section("Scores", _score_lines(data.outcome.scores if data.outcome else ())),
+        *_section("Weights", _layer_lines(data)),
         "## Checks",
         "",
         "| check | result | what was found |",
@@ -253,6 +259,17 @@ def _race_in_words(found: LineUpOutcome) -> str:
 
 def _section(title: str, lines: list[str]) -> list[str]:
     return [f"## {title}", "", *lines, ""] if lines else []
+
+
+def _layer_lines(data: ReportData) -> list[str]:
+    rows = layer_rows(
+        data.record.opening.bundle.manifest.weights,
+        data.outcome.weights if data.outcome else None,
+    )
+    return [
+        f"- {_md(row.name)}: {'none' if row.similarity is None else format(row.similarity, 'z.3f')}"
+        for row in rows
+    ]
 
 
 def _score_lines(scores: tuple[ScoreOutcome, ...]) -> list[str]:

@@ -22,6 +22,7 @@ from audit.bundle.manifest import BundleContents
 from audit.bundle.query_order import started
 from audit.errors import AuditError
 from audit.scores.absent_classes import without_told_classes
+from audit.scores.weight_kinship import with_similarities
 
 Groups = tuple[tuple[int, ...], ...]
 
@@ -79,9 +80,10 @@ def as_asked(bundle: BundleContents, settings: Mapping[str, str]) -> BundleConte
         settings: Of an audit or a record, or the details of a suspect.
 
     Raises:
-        AuditError: What they say of merged or absent classes, or of the start, cannot be read.
+        AuditError: What they say of merged or absent classes, of the start, or of weights cannot be
+            read.
     """
-    bundle = started(bundle, settings)
+    bundle = with_similarities(started(bundle, settings), settings)
     bundle = without_told_classes(bundle, settings)
     text = settings.get(MERGED_CLASSES)
     if text is None:

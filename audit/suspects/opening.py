@@ -12,7 +12,7 @@ from adapters.onnx.model import Device
 from adapters.onnx.opening import open_onnx
 from adapters.onnx.process.fork_client import ForkServer
 from adapters.onnx.process.limits import OnnxLimits
-from adapters.onnx.suspect import OutputKindChoice
+from adapters.onnx.suspect import OnnxSuspect, OutputKindChoice
 from adapters.onnx.suspect_file import open_suspect_file
 from adapters.python.suspect import (
     CALL_LIMIT_S,
@@ -76,7 +76,7 @@ def open_file(
         SuspectError: The file is no usable classifier of the bundle's task.
     """
     task = bundle.manifest.task
-    return open_onnx(
+    suspect = open_onnx(
         Path(path),
         recipe=contract_options(bundle),
         image_shape=(task.height, task.width, task.channels),
@@ -89,6 +89,7 @@ def open_file(
         limits=limits,
         server=server,
     )
+    return _compared(suspect, bundle)
 
 
 def open_described(
@@ -115,7 +116,7 @@ def open_described(
         SuspectError: The model is no usable classifier of the bundle's task.
     """
     task = bundle.manifest.task
-    return open_suspect_file(
+    suspect = open_suspect_file(
         Path(path),
         contract=contract_options(bundle),
         image_shape=(task.height, task.width, task.channels),
@@ -126,6 +127,27 @@ def open_described(
         limits=limits,
         server=server,
     )
+    return _compared(suspect, bundle)
+
+
+def _compared(suspect: OnnxSuspect, bundle: BundleContents) -> OnnxSuspect:
+    """Return a file after its weights were compared; it is closed where that fails."""
+    try:
+        compare_weights(suspect, bundle)
+    except BaseException:
+        suspect.close()
+        raise
+    return suspect
+
+
+def compare_weights(suspect: OnnxSuspect, bundle: BundleContents) -> None:
+    """Compare a file's weights with the bundle's sketch, if it has one.
+
+    Raises:
+        SuspectError: The file's process did not survive that.
+    """
+    if bundle.weights is not None:
+        suspect.compare_weights(bundle.weights.sketch)
 
 
 def open_remote(

@@ -32,7 +32,7 @@ from audit.journal.sweep_rows import PairStatus
 from audit.journal.transfer import AuditCopy, take_audit
 from audit.signing.keys import Trust
 from audit.suspects.found_files import SuspectKind, split_output
-from audit.suspects.opening import contract_options, control_images
+from audit.suspects.opening import compare_weights, contract_options, control_images
 from audit.sweep.engine import SweepEndsError
 from audit.sweep.tasks import (
     PairResult,
@@ -229,9 +229,10 @@ class _LoadedFile:
         Raises:
             SuspectError: It cannot be one.
         """
-        images = _images_of(bundle)
+        sketch = bundle.manifest.weights
+        asked_as = (_images_of(bundle), None if sketch is None else sketch.arrays_file_sha256)
         model = self._running_model()
-        if self._suspect is not None and self._suspect[0] == images:
+        if self._suspect is not None and self._suspect[0] == asked_as:
             return self._suspect[1]
         task = bundle.manifest.task
         options, output, kind, allow_random, class_names, absent = _as_described(self._task)
@@ -254,7 +255,8 @@ class _LoadedFile:
         )
         if not is_described and not self._settings.resize:
             _require_size(suspect, bundle)
-        self._suspect = images, suspect
+        compare_weights(suspect, bundle)
+        self._suspect = asked_as, suspect
         return suspect
 
     def _running_model(self) -> OnnxModel:

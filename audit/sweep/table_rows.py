@@ -7,9 +7,11 @@ from pathlib import Path
 from audit.bundle.manifest import BundleContents
 from audit.journal.sweep_rows import BundleRow, NameRow, PairRow
 from audit.journal.sweep_table import SweepTable
+from audit.scores.weight_kinship import NAME as WEIGHT_KINSHIP
 from audit.suspects.found_files import SuspectKind, output_path
 from audit.sweep.listing import Entry
 from audit.sweep.tasks import PairResult, SuspectTask
+from audit.verdict.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +87,14 @@ def pair_row(
         records: Path of the record by audit, relative to the sweep's folder.
     """
     outcome = pair.outcome
-    score = outcome.scores[0] if outcome is not None and outcome.scores else None
+    name, score = _shown_score(outcome)
     return PairRow(
         suspect=task.suspect,
         bundle=pair.bundle,
         status=pair.status,
         verdict=outcome.verdict.value if outcome else None,
-        score_name=score.name if score else None,
-        score=score.value if score else None,
+        score_name=name,
+        score=score,
         p_value=outcome.p_value if outcome else None,
         smallest_p_value=outcome.smallest_p_value if outcome else None,
         control_accuracy=outcome.control.accuracy if outcome else None,
@@ -106,6 +108,15 @@ def pair_row(
         record=records.get(pair.audit or ""),
         worker=worker,
     )
+
+
+def _shown_score(outcome: Outcome | None) -> tuple[str | None, float | None]:
+    """Return the score of the answers, or of the weights where answers say nothing."""
+    if outcome is not None and outcome.scores:
+        return outcome.scores[0].name, outcome.scores[0].value
+    if outcome is not None and outcome.weights is not None and outcome.weights.value is not None:
+        return WEIGHT_KINSHIP, outcome.weights.value
+    return None, None
 
 
 def task_in_words(bundle: BundleContents) -> str:

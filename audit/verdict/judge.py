@@ -48,6 +48,7 @@ from audit.verdict.second_look import look_again
 from audit.verdict.sentences import no_copy_words, not_comparable_words, verdict_words
 from audit.verdict.steps import Stepped, judge_steps
 from audit.verdict.thresholds import Thresholds, conformal_thresholds
+from audit.verdict.weights.one_verdict import with_weights
 
 
 def judge(
@@ -81,7 +82,7 @@ def judge(
         num_questions=len(answers),
     )
     if not control.comparable:
-        return outcome
+        return with_weights(outcome, bundle)
 
     def judged(name: str) -> ScoreOutcome:
         return _judge_score(bundle, answers, rule.for_score(name), name)
@@ -98,7 +99,7 @@ def judge(
     if rule.look_for == "copies" and verdict is Verdict.INDEPENDENT:
         verdict, text = Verdict.NO_COPY, no_copy_words(text)
     beside = tuple(one for one in map(judged, others) if one.num_queries)
-    return outcome.model_copy(
+    outcome = outcome.model_copy(
         update={
             "verdict": verdict,
             "text": " ".join(filter(None, (text, claim_words(bundle.manifest)))),
@@ -106,6 +107,7 @@ def judge(
             "steps": found.steps,
         }
     )
+    return with_weights(outcome, bundle)
 
 
 def check_controls(

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from adapters.strict_model import FrozenModel
 from audit.verdict.line_up_outcome import LineUpOutcome
+from audit.verdict.weights.weights_outcome import WeightsOutcome
 
 
 class Verdict(StrEnum):
@@ -184,15 +185,24 @@ class Outcome(FrozenModel):
     allowed. The verdict's own rates are not touched by stopping."""
     control: ControlCheck
     scores: tuple[ScoreOutcome, ...]
-    """The deciding score first; empty if the suspect is not comparable."""
+    """The deciding score first; empty if its answers are not comparable."""
     steps: Annotated[StepsOutcome | None, Field(exclude_if=lambda one: one is None)] = None
     """Where two steps decide; the score of the one that was asked last is the first then."""
+    weights: Annotated[WeightsOutcome | None, Field(exclude_if=lambda one: one is None)] = None
+    """Where a file's weights were compared with the bundle's sketch."""
     num_questions: int
     """Questions answered, control images included."""
 
     @property
+    def answers_alpha(self) -> float:
+        """Return the part of alpha that the answers have; all of it where no weights count."""
+        return self.alpha if self.weights is None else self.weights.answers_alpha
+
+    @property
     def p_value(self) -> float | None:
         """Return how rarely an innocent model goes as far; None without scores."""
+        if self.weights is not None:
+            return self.weights.joint_p_value
         if self.steps is not None:
             return self.steps.p_value
         return self.scores[0].p_value if self.scores else None
@@ -200,6 +210,8 @@ class Outcome(FrozenModel):
     @property
     def smallest_p_value(self) -> float | None:
         """Return the smallest p that could be given by then; None without scores."""
+        if self.weights is not None:
+            return self.weights.joint_smallest_p_value
         if self.steps is not None:
             return self.steps.smallest_p_value
         return self.scores[0].smallest_p_value if self.scores else None

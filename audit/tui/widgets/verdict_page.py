@@ -6,8 +6,10 @@ from textual.content import Content
 from textual.widgets import Static
 
 from adapters.printable import printable
+from audit.report.weights_sureness import layer_rows
 from audit.tui.result_data import ResultData
 from audit.tui.widgets.confusion_table import ConfusionTable, likely_causes
+from audit.tui.widgets.plots.layer_strip import LayerStrip
 from audit.tui.widgets.plots.race_plot import RacePlot
 from audit.tui.widgets.plots.score_strip import ScoreStrip, StripData
 
@@ -40,6 +42,10 @@ class VerdictPage(VerticalScroll):
             yield ScoreStrip(id="first-strip")
         if data.race is not None and self._has_steps:
             yield RacePlot(id="first-race")
+        weights = None if data.outcome is None else data.outcome.weights
+        if weights is not None and weights.similarities:
+            rows = layer_rows(data.record.opening.bundle.manifest.weights, weights)
+            yield LayerStrip(rows, weights)
         if data.confusion is not None:
             yield Static(likely_causes(data.confusion), classes="prose")
         parts: list[Content] = []

@@ -1,0 +1,1 @@
+"""What a file's weights say beside its answers, and one verdict from both."""
