@@ -93,6 +93,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where (auto).")
 @click.option("--created", help="Time to write into the bundle, YYYY-MM-DDTHH:MM:SSZ.")
 @click.option("--work", type=_PATH, help="Folder for what is finished (beside --out).")
+@click.option(
+    "--sketch",
+    is_flag=True,
+    default=None,
+    help="Write a sketch of the weights, by which files are judged, too.",
+)
 @click.option("--budget", metavar="TIME", help="Make the run fit into a time, such as 2h.")
 @click.option("--plan", "is_plan", is_flag=True, help="Say what would be done, and how long.")
 @click.option("--quiet", is_flag=True, help="No progress.")

@@ -154,7 +154,7 @@ def command(
     manifest = bundle.manifest.model_copy(
         update={"created": creation_time(), "default_score": score, "steps": steps}
     )
-    digest = write_bundle(out, manifest, bundle.arrays, key, line_up)
+    digest = write_bundle(out, manifest, bundle.arrays, key, line_up, bundle.weights)
     click.echo(str(out))
     for sentence in (*_summary(digest, line_up), _decides(manifest)):
         click.echo(sentence, err=True)

@@ -15,6 +15,8 @@ import torch
 
 from audit.bundle.bundle_file import creation_time, write_bundle
 from audit.bundle.retraining import Recipe
+from audit.bundle.weights import Weights
+from audit.signing.canonical import array_sha256
 from audit.signing.keys import load_private_key
 from generator.errors import GenerationError
 from generator.images.labelled import ImageSet
@@ -49,6 +51,7 @@ from generator.jobs.run_references import (
     with_trained,
     with_usual_alpha,
 )
+from generator.jobs.weights_sketch import make_weights, sketch_seed, sketch_words
 from generator.jobs.work_folder import usual_work_folder, work_folder
 from generator.pools.given_references import load_references
 from generator.pools.reference_kinds import kinds_of
@@ -134,8 +137,9 @@ def run_job(job: CraftJob, *, report: Report, tell: Tell) -> str:
             audit_own_source(
                 pack.manifest, pack.arrays, key, prepared.source, spare, report=report, tell=tell
             )
+        weights = _sketched(job, prepared.source, crafted[0], report, tell) if job.sketch else None
         digests = [
-            write_bundle(path, pack.manifest, pack.arrays, key)[:16]
+            write_bundle(path, pack.manifest, pack.arrays, key, weights=weights)[:16]
             for path, pack in zip(job.outputs, crafted, strict=True)
         ]
     bundles = f"bundle {digests[0]}" if len(digests) == 1 else f"packs {', '.join(digests)}"
@@ -328,6 +332,22 @@ def _crafted(
         work=work,
         report=report,
     )
+
+
+def _sketched(
+    job: CraftJob, source: Source, crafted: Crafted, report: Report, tell: Tell
+) -> Weights:
+    arrays = crafted.arrays
+    weights = make_weights(
+        source,
+        crafted.models,
+        image_shape=arrays.controls.shape[1:],
+        # Queries follow from the owner's images: whoever has the weights alone does not know them.
+        seed=sketch_seed(str(job.seed), source.weights_sha256, array_sha256(arrays.queries)),
+        report=report,
+    )
+    tell(sketch_words(crafted.manifest, weights))
+    return weights
 
 
 def _passphrase(variable: str | None) -> str | None:

@@ -56,6 +56,8 @@ class CraftJob(CraftSettings):
     created: BundleTime | None = None
     work: Path | None = None
     """Folder for what is finished; by default beside the bundle."""
+    sketch: bool = False
+    """Whether the bundle holds a sketch of the weights, by which files are judged, too."""
     budget: str | None = None
     """Time that the run may take, such as ``2h``."""
 

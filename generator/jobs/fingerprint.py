@@ -171,6 +171,7 @@ def craft_fingerprint(
                 summary=f"{len(arrays.queries)} {method.name} images{grouped} "
                 f"({told or 'no findings'})",
                 left_out=derived.left_out,
+                models=(*selected, *judged),
             )
         )
     return tuple(made)

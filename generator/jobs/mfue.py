@@ -59,6 +59,8 @@ class Crafted:
     """What was made, for a line on the screen."""
     left_out: tuple[str, ...] = ()
     """Sentences about models that lost their accuracy and take no part."""
+    models: tuple[PoolModel, ...] = ()
+    """Innocents and derived models that take part, whatever for."""
 
     def with_retraining(self, retraining: Retraining) -> "Crafted":
         """Return the bundle with a note on how its innocents can be trained again."""
@@ -189,6 +191,7 @@ def craft(
                 num_mimics_found=num_found,
                 summary=own.summary + f"{len(arrays.queries)} queries",
                 left_out=derived.left_out,
+                models=(*selected, *judged),
             )
         )
     return tuple(made)
