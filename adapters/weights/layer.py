@@ -36,7 +36,7 @@ class NetworkLayers:
     """What of a network's weights could be read."""
 
     layers: tuple[Layer, ...]
-    """In the order of computation."""
+    """Each behind all that it takes, longer branches before shorter ones."""
     num_hidden: int = 0
     """Layers whose weights are computed when the network runs, or are no finite numbers."""
     num_left_out: int = 0

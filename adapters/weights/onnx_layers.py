@@ -80,7 +80,8 @@ def read_layers(data: bytes, folder: str = "") -> NetworkLayers:
         folder: Where its external data lies.
 
     Returns:
-        Its convolutions and products with constant weights, in the order of the graph.
+        Its convolutions and products with constant weights, each behind all that it takes, longer
+        branches before shorter ones.
     """
     model = onnx.ModelProto.FromString(data)
     if model.functions:
@@ -95,8 +96,10 @@ def layers_of(model: onnx.ModelProto, folder: str = "") -> NetworkLayers:
     # What stands on both sides of a product is no layer: attention multiplies two results.
     constant = [found for found in every if found.weights in constants]
     num_hidden = sum(_is_layer(found) for found in every) - sum(map(_is_layer, constant))
-    taken = constant[:MAX_LAYERS]
     makers = {name: node for node in model.graph.node for name in node.output if name}
+    places = _places(model, makers)
+    constant.sort(key=lambda found: places.get(id(found.node), len(places)))
+    taken = constant[:MAX_LAYERS]
     users = _single_users(model)
     norms = [_norm_behind(found.node, users) for found in taken]
     needed = [
@@ -120,9 +123,9 @@ def layers_of(model: onnx.ModelProto, folder: str = "") -> NetworkLayers:
             continue
         if norm is not None:
             kernel = _with_norm(kernel, norm, constants)
-        numbers[id(found.node)] = len(layers)
         room -= kernel.size
         before = _layer_before(found, makers, numbers, layers, kernel.shape[1])
+        numbers[id(found.node)] = len(layers)
         layers.append(
             Layer(
                 name=found.weights,
@@ -136,6 +139,43 @@ def layers_of(model: onnx.ModelProto, folder: str = "") -> NetworkLayers:
         num_hidden=num_hidden,
         num_left_out=len(constant) - len(taken),
     )
+
+
+def _places(model: onnx.ModelProto, makers: dict[str, onnx.NodeProto]) -> dict[int, int]:
+    """Return the place of each node that an output needs, by its id.
+
+    By the graph and not by its file, in which parallel branches stand in any order: depth first
+    from the outputs, into branches with more layers before those with fewer.
+    """
+    depths = _depths(model)
+    places: dict[int, int] = {}
+    entered: set[int] = set()
+    pending = [makers[one.name] for one in reversed(model.graph.output) if one.name in makers]
+    # A list and no recursion: graphs are as deep as whoever made them wants.
+    while pending:
+        node = pending[-1]
+        if id(node) in entered:
+            pending.pop()
+            places.setdefault(id(node), len(places))
+            continue
+        entered.add(id(node))
+        behind = [makers[name] for name in reversed(node.input) if name in makers]
+        # The last one is taken first.
+        pending += sorted(
+            (one for one in behind if id(one) not in entered), key=lambda one: depths[id(one)]
+        )
+    return places
+
+
+def _depths(model: onnx.ModelProto) -> dict[int, int]:
+    """Return how many layers lie on the longest way to each node, by its id."""
+    reached: dict[str, int] = {}
+    depths: dict[int, int] = {}
+    for node in model.graph.node:
+        depth = max((reached.get(name, 0) for name in node.input), default=0)
+        depths[id(node)] = depth + (node.op_type in LAYERS)
+        reached.update(dict.fromkeys(node.output, depths[id(node)]))
+    return depths
 
 
 def _found(node: onnx.NodeProto) -> Iterator[_Found]:

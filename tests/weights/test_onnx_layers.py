@@ -177,6 +177,28 @@ def test_a_graph_of_100000_nodes_is_read_as_far_as_its_layers_are_looked_at() ->
     assert found.num_left_out == 100_000 - MAX_LAYERS
 
 
+def test_layers_of_parallel_branches_have_one_order_whatever_the_files() -> None:
+    rng = np.random.default_rng(0)
+    names = {"stem": (8, 3, 3, 3), "body": (8, 8, 3, 3), "shortcut": (8, 8, 1, 1)}
+    nodes = [
+        helper.make_node("Conv", ["pixels", "stem"], ["a"], pads=[1] * 4),
+        helper.make_node("Conv", ["a", "body"], ["b1"], pads=[1] * 4),
+        helper.make_node("Conv", ["b1", "body"], ["b2"], pads=[1] * 4),
+        helper.make_node("Conv", ["a", "shortcut"], ["c"]),
+        helper.make_node("Add", ["c", "b2"], ["out"]),
+    ]
+    stored = [
+        numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name)
+        for name, shape in names.items()
+    ]
+    first, one, other, shortcut, last = nodes
+    orders = [
+        [layer.name for layer in layers_of(make_model(order, [PIXELS], [OUT], stored)).layers]
+        for order in ([first, one, other, shortcut, last], [first, shortcut, one, other, last])
+    ]
+    assert orders == [["stem", "body", "body", "shortcut"]] * 2
+
+
 def test_a_graph_without_layers_has_none() -> None:
     node = helper.make_node("Relu", ["pixels"], ["out"])
     assert layers_of(make_model([node], [PIXELS], [OUT])).layers == ()
