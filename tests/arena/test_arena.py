@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from worlds.exporters.legacy import export_legacy
 from worlds.in_process import Done, run_program
-from worlds.legacy_export import export_legacy
 from worlds.tiny_task import tiny_images, write_images
 
 from benchmarks.arena import asking, build, stealth

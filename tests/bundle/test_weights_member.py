@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from worlds.audit_world import known_bundle
 from worlds.bundle_builder import GOLDEN, OWNER_KEY, OWNER_TRUST
-from worlds.weight_networks import drawn, near
-from worlds.weights_world import sketched
+from worlds.weights.networks import drawn, near
+from worlds.weights.sketched_bundle import sketched
 
 from audit.bundle.bundle_file import parse_bundle, read_bundle, write_bundle
 from audit.bundle.weights import Weights

@@ -1,8 +1,8 @@
 """Models that are added to a bundle count among the innocents of its weights."""
 
 from worlds.audit_world import known_bundle
-from worlds.weight_networks import drawn
-from worlds.weights_world import sketched
+from worlds.weights.networks import drawn
+from worlds.weights.sketched_bundle import sketched
 
 from adapters.suspect import WEIGHTS
 from audit.bundle.manifest import ModelRecord

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from worlds.exporters.legacy import export_legacy
 from worlds.in_process import run
-from worlds.legacy_export import export_legacy
 from worlds.own_process import kinprint
 
 from generator.demo import run as demo_run

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from worlds.exporter_habits import (
+from worlds.exporters.habits import (
     Habit,
     as_columns,
     as_sigmoids,

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from worlds.bundle_builder import GOLDEN, GOLDEN_PUBLIC_KEY, small_arrays
-from worlds.exporter_habits import (
+from worlds.exporters.habits import (
     Habit,
     as_columns,
     as_text,

@@ -11,8 +11,8 @@ from onnx import helper
 from worlds.audit_world import known_bundle
 from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import AUDITOR_KEY, TRUST, draft_id, forged
-from worlds.weight_networks import drawn, near, network, reordered
-from worlds.weights_world import sketched
+from worlds.weights.networks import drawn, near, network, reordered
+from worlds.weights.sketched_bundle import sketched
 
 from adapters.suspect import WEIGHTS
 from audit.asking.options import AuditOptions

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from worlds.exporters.legacy import export_legacy
 from worlds.in_process import run
-from worlds.legacy_export import export_legacy
 from worlds.onnx_builders import make_model, save, value
 from worlds.tiny_task import MEAN, STD, tiny_images
 from worlds.tiny_world import TinyWorld

@@ -6,8 +6,8 @@ from textual.pilot import Pilot
 from worlds.bundle_builder import OWNER_KEY
 from worlds.record_builder import audited_contents
 from worlds.screens.ui_desk import choose_suspect, drive, make_desk, make_folder, shows
-from worlds.weight_networks import drawn
-from worlds.weights_world import sketched
+from worlds.weights.networks import drawn
+from worlds.weights.sketched_bundle import sketched
 
 from audit.bundle.bundle_file import write_bundle
 from audit.report.weights_sureness import LayerRow

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from worlds.audit_world import NUM_CONTROLS, NUM_QUERIES, K
-from worlds.weights_world import DERIVED_ABOVE, LEVEL, sketched_bundle
+from worlds.weights.sketched_bundle import DERIVED_ABOVE, LEVEL, sketched_bundle
 
 from adapters.suspect import WEIGHTS
 from audit.answer import Answer

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from worlds.onnx_builders import make_model, value
-from worlds.weight_networks import LAYERS, SHAPES, both, drawn, network
+from worlds.weights.networks import LAYERS, SHAPES, both, drawn, network
 
 from adapters.weights.balanced import balanced
 from adapters.weights.layer import Layer

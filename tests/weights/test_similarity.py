@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from worlds.weight_networks import SHAPES, Tensors, both, drawn, narrowed, near, network, reordered
+from worlds.weights.networks import SHAPES, Tensors, both, drawn, narrowed, near, network, reordered
 
 from adapters.weights.layer import NO_LAYER, Layer
 from adapters.weights.onnx_layers import layers_of

@@ -15,7 +15,7 @@ from audit.bundle.bundle_file import UNSEALED
 from audit.bundle.manifest import BundleContents
 from audit.bundle.weights import SketchedLayer, Weights, WeightsArrays, WeightsModel, WeightsRecord
 from worlds.audit_world import known_bundle
-from worlds.weight_networks import LAYERS, Tensors, drawn, network
+from worlds.weights.networks import LAYERS, Tensors, drawn, network
 
 SEED = 0x0123456789ABCDEF
 LEVEL = 0.05

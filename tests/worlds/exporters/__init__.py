@@ -1,0 +1,1 @@
+"""Files as other programs export them."""

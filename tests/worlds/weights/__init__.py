@@ -1,0 +1,1 @@
+"""Networks whose weights are known, and a bundle with their sketch."""
