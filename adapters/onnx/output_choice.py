@@ -118,7 +118,7 @@ def _with_fewer_classes(
     """Return outputs that lack some of the bundle's classes, as the images show.
 
     Raises:
-        SuspectConfigError: They do not show which.
+        OtherTaskError: They do not show which, if any.
     """
     num_classes = wanted.num_classes
     is_named = wanted.classes is not None and not wanted.classes.accepts_index
@@ -142,10 +142,11 @@ def _with_fewer_classes(
         if float((answers.labels == truth)[there].mean()) < MIN_RIGHT:
             continue
         if not is_sure:
-            raise SuspectConfigError(
-                f"absent_classes: {output.name} has {width} scores for {num_classes} classes, and "
-                "the control images do not show which it lacks; name them in absent_classes under "
-                "[model] of a suspect file"
+            raise OtherTaskError(
+                f"num_classes: expected {num_classes}, got {width} scores from {output.name}; "
+                "bundle and suspect are about different tasks, or it lacks classes, and the "
+                "control images do not show which: name them in absent_classes under [model] of a "
+                "suspect file"
             )
         found.append(one)
     return found

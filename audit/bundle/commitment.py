@@ -233,6 +233,14 @@ def owners_commitment(path: Path, bundle: BundleContents, trust: Trust) -> Commi
     return commitment
 
 
+UNDATED = (
+    "That images and models of a bundle were chosen before the suspect was known is the owner's "
+    "word, unless 'kinprint verify --commitment' dates it: images that are picked afterwards can "
+    "make any model look derived."
+)
+"""Said of an accusation where no commitment is looked at."""
+
+
 def dated_words(commitment: Commitment | None) -> str:
     """Return what a bundle's date rests on, for whoever reads that something is derived."""
     if commitment is None:

@@ -6,6 +6,7 @@ Sentences say what the numbers carry and no more; each takes its numbers from th
 from dataclasses import dataclass
 
 from audit.bundle.claim_words import claim_words
+from audit.bundle.commitment import UNDATED
 from audit.records.record import Record, State
 from audit.report.line_up_sureness import (
     RESTS_ON_SIBLINGS,
@@ -143,10 +144,12 @@ def words(record: Record, agreement: Agreement | None = None) -> Words:
 def _beyond(outcome: Outcome) -> tuple[str, ...]:
     told = _BEYOND[outcome.verdict]
     found = outcome.scores[0].line_up if outcome.scores else None
-    if outcome.verdict is Verdict.DERIVED and found is not None and found.basis == "line-up":
+    if outcome.verdict is not Verdict.DERIVED:
+        return told
+    if found is not None and found.basis == "line-up":
         # Here the innocents' kinds play no part.
-        return (*told[:-1], RESTS_ON_SIBLINGS)
-    return told
+        told = (*told[:-1], RESTS_ON_SIBLINGS)
+    return (*told, UNDATED)
 
 
 def _suspect(record: Record) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined, Template
 
 from adapters.printable import printable
+from audit.bundle.commitment import UNDATED
 from audit.journal.sweep_results import (
     ResultRow,
     num_ranked,
@@ -99,6 +100,7 @@ def render_page(table: SweepTable, *, fdr: float) -> str:
     rows = _suspect_rows(table, [one.bundle for one in bundles])
     return _template().render(
         summary=summary,
+        undated=UNDATED,
         bundles=bundles,
         rows=rows,
         num_left_out=max(0, summary.num_names - len(rows)),

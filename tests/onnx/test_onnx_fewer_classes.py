@@ -71,7 +71,7 @@ def test_classes_that_the_images_do_not_tell_apart_have_to_be_named(tmp_path: Pa
     between = COLOURS.astype(np.float32)[[0, 1, 2, 4, 5]] / np.float32(255)
     between[2] = COLOURS[2:4].mean(axis=0) / 255
     model = nearest_color(between, side=SIDE)
-    with pytest.raises(SuspectConfigError, match="do not show which it lacks; name them in absent"):
+    with pytest.raises(SuspectConfigError, match="do not show which: name them in absent"):
         opened(tmp_path, model)
     with described(tmp_path, model, absent_classes=("dog",)) as suspect:
         assert suspect.identity.details["absent_classes"] == "3"

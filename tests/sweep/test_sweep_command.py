@@ -47,6 +47,17 @@ def test_json_lines_come_pair_by_pair_and_end_with_a_summary(world: World) -> No
     assert again.returncode == 2
 
 
+def test_who_is_accused_is_told_whose_word_the_bundles_date_is(world: World) -> None:
+    world.add("stranger.onnx")
+    cleared = run(*world.command("--jobs", 1))
+    assert "is the owner's word" not in cleared.stdout
+    world.add("copy.onnx", copy_rule)
+    told = " ".join(run(*world.command("--jobs", 1)).stdout.split())
+    assert "chosen before the suspect was known is the owner's word" in told
+    page = next(world.folder.rglob("sweep.html")).read_text()
+    assert "chosen before the suspect was known is the owner" in page
+
+
 def test_no_comparable_pair_says_why_for_each_task_and_ends_with_15(world: World) -> None:
     save(brightest_channel(), world.suspects / "three-classes.onnx")
     done = run(*world.command("--jobs", 1))

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from adapters.printable import printable
+from audit.bundle.commitment import UNDATED
 from audit.commands.terminal.consoles import result_console
 from audit.commands.verdict_table import STYLES
 from audit.sweep.summary import RankedPair, Summary
@@ -66,6 +67,7 @@ def print_summary(summary: Summary, page: Path) -> None:
             f"{called} called derived. For having asked so many, {summary.num_accused} of them "
             f"count at a rate of {summary.fdr:g} innocents among the accused (Benjamini-Hochberg)."
         )
+        say(UNDATED)
     say(f"{page}")
 
 
