@@ -185,7 +185,8 @@ def _listed(job: CraftJob, prepared: Prepared) -> ListedSplits:
 
 
 def _recipe(job: CraftJob, prepared: Prepared, images: ImageSet) -> Recipe:
-    if job.seed_from is not None and not num_wanted(job, prepared.references):
+    has_all = bool(prepared.references) and not num_wanted(job, prepared.references)
+    if job.seed_from is not None and has_all:
         raise GenerationError(
             "seed-from: expected references that are trained here, got enough by --references; "
             "leave one of the two out"

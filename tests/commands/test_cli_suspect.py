@@ -128,4 +128,4 @@ def test_an_output_belongs_to_an_onnx_file(
     described.write_text("not read")
     done = audit(tiny_world, tmp_path, "--suspect", described, "--output", "logits")
     assert done.returncode == 2
-    assert "--output and --output-kind are for --onnx" in done.stderr
+    assert "--output is for --onnx" in done.stderr

@@ -156,6 +156,7 @@ def everything(place: Place) -> list[list[str]]:
         ["record", "list", *journal],
         ["record", "list", *journal, "--json"],
         ["record", "export", "", file("2.kinrecord"), "--auditor-key", auditor, *journal],
+        ["record", "attest", record, file(".intoto.json"), "--auditor-key", auditor],
         ["record", "show", "x", *journal],
         ["record", "delete", "x", *journal],
         ["verify", record, "--bundle", bundle, *trust, "--onnx", onnx],
