@@ -130,10 +130,17 @@ class ClassMap:
         if text in (self.names[index] for index in self.absent) and text not in self.classes:
             self._require_there(self.names.index(text))
         if text not in self.classes:
-            raise UnknownLabelError(
-                f"label: expected one of {_shortened(list(self.classes))}, got {label!r}; "
+            meant = next((name for name in self.classes if _bare(name) == _bare(text)), None)
+            advice = (
                 f"correct answer.label, add it to class_names, or write refusals = [{text!r}] if "
-                "it means none of the classes",
+                "it means none of the classes"
+                if meant is None
+                else f"it is {meant!r} but for case and blanks, which clean = "
+                '["NFKC", "casefold", "strip"] under [answer] passes over where labels may be '
+                "words, and class_names elsewhere"
+            )
+            raise UnknownLabelError(
+                f"label: expected one of {_shortened(list(self.classes))}, got {label!r}; {advice}",
                 label,
             )
         # With the first name of all, while nothing was paid yet that would have to be asked again.
@@ -442,6 +449,10 @@ def _index(target: int | str, bundle_classes: Sequence[str] | None) -> int:
             f"got {target!r}"
         )
     return list(bundle_classes).index(target)
+
+
+def _bare(text: str) -> str:
+    return text.casefold().strip()
 
 
 def _shortened(names: Sequence[str]) -> str:

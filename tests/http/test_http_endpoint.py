@@ -85,6 +85,7 @@ def test_a_chunked_answer_is_read_to_its_end(ask: Ask) -> None:
     ("body", "message"),
     [
         (b'{"label": "cow"}', "label: expected one of cat, dog, horse, got 'cow'; correct .* or"),
+        (b'{"label": " Dog"}', "got ' Dog'; it is 'dog' but for case and blanks, which clean"),
         (b'{"label": 3}', "label: expected a class from 0 to 2, got 3; check class_names"),
         (b'{"label": -1}', "label: expected a class from 0 to 2, got -1"),
         (b'{"label": ["cat"]}', r"answer.label: expected a class name or an index, got a list"),
