@@ -21,8 +21,7 @@ from generator.sources.source import load_source
 from generator.sources.torch_suspect import predict_logits
 
 ALL = len(KINDS)
-AS_FAR_AS_DISTILLED = 1 + next(number for number, kind in enumerate(KINDS) if kind.is_distilled)
-"""Five strata of eight; each model's export takes a second."""
+"""One of each kind; each model's export takes a second."""
 
 
 def arguments(world: TinyWorld, out: Path, *options: str) -> list[str]:
@@ -34,19 +33,11 @@ def arguments(world: TinyWorld, out: Path, *options: str) -> list[str]:
     ]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(num, marks=pytest.mark.long) for num in (AS_FAR_AS_DISTILLED, ALL)],
-)
-def num(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
-
-
 @pytest.fixture(scope="module")
-def made(tiny_world: TinyWorld, num: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One reference of every kind, from a run that was killed and one that went on."""
     folder = tmp_path_factory.mktemp("references") / "made"
-    options = arguments(tiny_world, folder, "--epochs=6", f"--num={num}")
+    options = arguments(tiny_world, folder, "--epochs=6", f"--num={ALL}")
     killed = subprocess.Popen(
         [sys.executable, "-m", "kinprint", *options], stderr=subprocess.DEVNULL, env=os.environ
     )
@@ -56,17 +47,18 @@ def made(tiny_world: TinyWorld, num: int, tmp_path_factory: pytest.TempPathFacto
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     num_found = len(list(folder.rglob("*.onnx")))
-    assert 0 < num_found < num
+    assert 0 < num_found < ALL
     result = run(*options)
     assert result.returncode == 0, result.stderr
-    assert f"{num} references, {num_found} of them were there already" in result.stderr
+    assert f"{ALL} references, {num_found} of them were there already" in result.stderr
     return folder
 
 
-def test_every_kind_is_there_and_classifies(tiny_world: TinyWorld, num: int, made: Path) -> None:
-    assert len(list(made.rglob("*.onnx"))) == num
+@pytest.mark.long
+def test_every_kind_is_there_and_classifies(tiny_world: TinyWorld, made: Path) -> None:
+    assert len(list(made.rglob("*.onnx"))) == ALL
     assert {path.parent.name for path in made.rglob("*.onnx")} == {
-        kind.stratum.replace(" ", "-") for kind in KINDS[:num]
+        kind.stratum.replace(" ", "-") for kind in KINDS
     }
     assert not list(made.rglob("*.part"))
     result = run(
@@ -75,7 +67,8 @@ def test_every_kind_is_there_and_classifies(tiny_world: TinyWorld, num: int, mad
     assert '"left_out": []' in result.stdout
 
 
-def test_crafting_takes_each_model_once(tiny_world: TinyWorld, num: int, made: Path) -> None:
+@pytest.mark.long
+def test_crafting_takes_each_model_once(tiny_world: TinyWorld, made: Path) -> None:
     controls, _ = load_images([tiny_world.folder / "held-out"])
     device = next(tiny_net().parameters()).device
     references = load_references(
@@ -85,12 +78,13 @@ def test_crafting_takes_each_model_once(tiny_world: TinyWorld, num: int, made: P
         device=device,
         tell=pytest.fail,
     )
-    assert len(references) == num
+    assert len(references) == ALL
     # gradients can be had of all that have the source's architecture
     with_gradients = [one for one in references if one.network is not None]
-    assert len(with_gradients) == sum(kind.architecture == "source" for kind in KINDS[:num])
+    assert len(with_gradients) == sum(kind.architecture == "source" for kind in KINDS)
 
 
+@pytest.mark.long
 def test_another_recipe_does_not_mix_with_what_is_there(tiny_world: TinyWorld, made: Path) -> None:
     result = run(*arguments(tiny_world, made, "--epochs=11"))
     assert result.returncode == 2
