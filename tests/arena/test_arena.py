@@ -1,32 +1,18 @@
-"""A small arena from nothing to its tables, and again from its cache.
-
-``make test-all`` builds one with few members in the test's own process, and one
-with members of every kind, as its command does.
-"""
+"""A small arena with members of every kind from nothing to its tables, and again from its cache."""
 
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from worlds.exporters.legacy import export_legacy
-from worlds.in_process import Done, run_program
 from worlds.tiny_task import tiny_images, write_images
 
-from benchmarks.arena import asking, build, stealth
 from benchmarks.arena.config import ArenaError, read_config
-from benchmarks.arena.detectors.daeit import TransformationClassifier
-from benchmarks.arena.detectors.detection import Detector
-from benchmarks.arena.detectors.scadn import SCADN
-from benchmarks.arena.metrics import auc, bootstrap
-from benchmarks.arena.run import run
+from benchmarks.arena.metrics import auc
 
 _PICTURES = (
     "roc",
@@ -122,16 +108,6 @@ options = { num_queries = 20, alpha = 0.2, beta = 0.2 }
 """
 
 
-FEW = {
-    "epochs = 8": "epochs = 5",
-    '["FTLL", "RTAL"]': '["FTLL"]',
-    "adversarial_radii = [1]\n": "",
-    '  { answers = "soft", images = "near", family = "resnet8", width = 8 },\n': "",
-    '["int8-static", "int8-dynamic", "float16"]': '["float16"]',
-    "distilled = 1\n": "",
-    "hardened_radii = [1]\npruned = [0.2]\n": "",
-}
-"""What makes an arena with one member of each kind that the assertions below need."""
 DERIVED = {
     *("copy", "FTLL-0.01", "pruned-0.2", "float16"),
     *("copy + temperature 2", "copy + jpeg-75", "copy + DP-Logits 1"),
@@ -139,38 +115,21 @@ DERIVED = {
 }
 
 
-def few_members() -> str:
-    config = CONFIG
-    for old, new in FEW.items():
-        assert old in config
-        config = config.replace(old, new)
-    return config
-
-
 @dataclass
 class TinyArena:
     folder: Path
-    is_whole: bool = False
 
-    def run(self) -> Done | subprocess.CompletedProcess[str]:
+    def run(self) -> subprocess.CompletedProcess[str]:
         arguments = [
             *("--config", self.folder / "tiny.toml", "--data", self.folder),
             *("--cache", self.folder / "cache", "--results", self.folder / "results"),
         ]
-        if self.is_whole:
-            return subprocess.run(
-                [sys.executable, "-m", "benchmarks", "arena", *map(str, arguments)],
-                cwd=Path(__file__).parents[2],
-                capture_output=True,
-                text=True,
-            )
-        with pytest.MonkeyPatch.context() as patch:
-            for module in (build, asking):
-                patch.setattr(module, "ProcessPoolExecutor", Here)
-            patch.setattr(build, "export_onnx", export_legacy)
-            patch.setitem(bootstrap.__kwdefaults__ or {}, "num_draws", 50)
-            patch.setattr(stealth, "DETECTORS", stealth.DETECTORS | QUICK_DETECTORS)
-            return run_program(lambda: sys.exit(run()), "arena", *arguments)
+        return subprocess.run(
+            [sys.executable, "-m", "benchmarks", "arena", *map(str, arguments)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+        )
 
     @property
     def results(self) -> dict[str, object]:
@@ -179,45 +138,17 @@ class TinyArena:
         return found
 
 
-class Here:
-    """An executor that works in the test's own process: torch is imported there already."""
-
-    def __init__(self, *arguments: object, **options: object) -> None:
-        pass
-
-    def __enter__(self) -> "Here":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def submit(self, work: Callable[..., Any], *arguments: object) -> "Future[Any]":
-        future: Future[Any] = Future()
-        future.set_result(work(*arguments))
-        return future
-
-
-QUICK_DETECTORS: dict[str, Callable[[], Detector]] = {
-    "SCADN": lambda: SCADN(width=4, num_steps=20),
-    "DAEIT": lambda: TransformationClassifier(max_images=100, num_steps=20),
-}
-
-
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param("few", marks=pytest.mark.long),
-        pytest.param("whole", marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
-    ],
+    params=[pytest.param(CONFIG, marks=[pytest.mark.long, pytest.mark.timeout(1800)], id="tiny")],
 )
 def arena(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TinyArena:
     folder = tmp_path_factory.mktemp("arena")
     write_images(folder / "train", tiny_images(480, 1))
     write_images(folder / "test", tiny_images(840, 2))
     write_images(folder / "far", tiny_images(240, 3))
-    is_whole = request.param == "whole"
-    (folder / "tiny.toml").write_text(CONFIG if is_whole else few_members(), encoding="utf-8")
-    made = TinyArena(folder, is_whole=is_whole)
+    (folder / "tiny.toml").write_text(str(request.param), encoding="utf-8")
+    made = TinyArena(folder)
     done = made.run()
     assert done.returncode == 0, done.stderr
     return made
@@ -240,9 +171,8 @@ def test_everybody_is_asked(arena: TinyArena) -> None:
     derived = {row["suspect"] for row in suspects(arena) if row["is_derived"]}
     assert derived >= DERIVED
     assert {"sibling-0", "other-data-vgg11"} <= names - derived
-    if arena.is_whole:
-        assert {"hardened-1", "int8-static", "extracted-hard-far-vgg11-altered"} <= derived
-        assert {"teacher-0", "student-of-teacher-0"} <= names - derived
+    assert {"hardened-1", "int8-static", "extracted-hard-far-vgg11-altered"} <= derived
+    assert {"teacher-0", "student-of-teacher-0"} <= names - derived
     assert not any(str(name).startswith("reference") for name in names)
 
 
@@ -352,7 +282,7 @@ def test_too_few_images_are_an_error_and_no_traceback(arena: TinyArena, tmp_path
         (tmp_path / name).symlink_to(arena.folder / name)
     config = CONFIG.replace("owner = 240", "owner = 9999")
     (tmp_path / "tiny.toml").write_text(config, encoding="utf-8")
-    done = TinyArena(tmp_path, is_whole=arena.is_whole).run()
+    done = TinyArena(tmp_path).run()
     assert done.returncode == 2
     assert done.stderr.endswith("arena: data: expected 10239 images to train on, found 480\n")
 

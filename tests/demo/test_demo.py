@@ -1,16 +1,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
-from worlds.exporters.legacy import export_legacy
 from worlds.in_process import run
 from worlds.own_process import kinprint
-
-from generator.demo import run as demo_run
-from generator.demo.assets import demo_images
-from generator.images.labelled import ImageSet
-from generator.settings import CraftSettings
 
 VERDICTS = {
     "copy.onnx": "derived",
@@ -39,32 +32,6 @@ def opens_and_audits(folder: Path) -> None:
         "--journal", folder / "again.sqlite",
     )  # fmt: skip
     assert again.returncode == 10
-
-
-@pytest.mark.long
-def test_a_demo_of_few_images_and_queries_comes_to_the_right_verdicts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def few_images(part: str) -> ImageSet:
-        images = demo_images(part)
-        return images.take(images.balanced_order(np.random.default_rng(0))[:250])
-
-    settings = CraftSettings(
-        num_triggers=4,
-        num_queries=40,
-        num_probes=4,
-        max_steps=12,
-        num_mimics=2,
-        hardening_epochs=1,
-    )
-    monkeypatch.setattr(demo_run, "SETTINGS", settings)
-    monkeypatch.setattr(demo_run, "demo_images", few_images)
-    monkeypatch.setattr(demo_run, "export_onnx", export_legacy)
-    done = run("demo", "--out", tmp_path / "demo", COLUMNS="140")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 of 9 verdicts right" in done.stdout
-    assert verdicts(done.stdout) == VERDICTS
-    opens_and_audits(tmp_path / "demo")
 
 
 @pytest.mark.long
