@@ -1,6 +1,7 @@
 """What an audit that runs in a thread tells the screen."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from textual.message import Message
 
@@ -10,7 +11,8 @@ from audit.asking.events import AuditEvent
 from audit.journal.attempt_log import Spending
 
 
-class SuspectOpened(Message):
+@dataclass(frozen=True)
+class SuspectOpened:
     """The suspect is ready to be asked.
 
     Args:
@@ -19,47 +21,36 @@ class SuspectOpened(Message):
         spending: Tells at any time what the audit has cost; None for a file.
     """
 
-    def __init__(
-        self,
-        suspect: Suspect,
-        audit_questions: tuple[str, ...],
-        spending: Callable[[], Spending | None],
-    ) -> None:
-        super().__init__()
-        self.suspect, self.audit_questions, self.spending = suspect, audit_questions, spending
+    suspect: Suspect
+    audit_questions: tuple[str, ...]
+    spending: Callable[[], Spending | None]
 
 
-class AnswersKnown(Message):
+@dataclass(frozen=True)
+class AnswersKnown:
     """All answers of the audit so far, those of earlier runs included.
 
     Args:
         answers: By question id.
     """
 
-    def __init__(self, answers: dict[str, Answer]) -> None:
-        super().__init__()
-        self.answers = answers
+    answers: dict[str, Answer]
 
 
-class EventsArrived(Message):
-    """Events of the session since the last such message, in order.
-
-    Args:
-        events: At least one.
-    """
-
-    def __init__(self, events: tuple[AuditEvent, ...]) -> None:
-        super().__init__()
-        self.events = events
-
-
-class AuditFailed(Message):
+@dataclass(frozen=True)
+class AuditFailed:
     """The audit ended with an error; its answers are kept.
 
     Args:
         error: What went wrong.
     """
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
+    error: Exception
+
+
+News = SuspectOpened | AnswersKnown | AuditFailed | AuditEvent
+"""What an audit tells, in the order in which it happened."""
+
+
+class NewsWaits(Message):
+    """The outbox of the audit holds news."""

@@ -1,6 +1,6 @@
-"""An audit in a thread: opens the suspect, follows the session, posts messages, touches no widget.
+"""An audit in a thread: opens the suspect, follows the session, tells news, touches no widget.
 
-Events are posted in bunches, so that an audit at full speed leaves the screen time to draw.
+Answers are announced in bunches, so that an audit at full speed leaves the screen time to draw.
 """
 
 import threading
@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from textual.message import Message
-
 from adapters.class_map import SharedNameError
 from adapters.endpoint.grants import Need, NotGrantedError
 from adapters.suspect import Capability, Suspect, SuspectError
-from audit.asking.events import Answered, AuditEvent, Finished, Started
+from audit.asking.events import Answered, Finished, Started
 from audit.asking.options import AuditOptions
 from audit.asking.pause_and_stop import AuditControl
 from audit.asking.run import merge_named_alike
@@ -26,11 +24,11 @@ from audit.report.question_view import questions_of
 from audit.suspects.found_files import FoundSuspect, SuspectKind, split_output
 from audit.suspects.opening import open_described, open_file, open_remote
 from audit.tui.desk import Desk
-from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
+from audit.tui.messages import AnswersKnown, AuditFailed, News, SuspectOpened
 from audit.verdict.rule import read_rule
 
-POST_EVERY_S = 0.15
-"""At most one bunch of events in so many seconds."""
+ANNOUNCE_EVERY_S = 0.15
+"""Answers are announced at most once in so many seconds."""
 STANDING_EVERY_S = 0.3
 
 
@@ -133,43 +131,47 @@ def needs_of(order: Order, desk: Desk) -> tuple[Need, ...]:
 
 
 class Outbox:
-    """Posts what an audit tells: answers in bunches, anything else at once.
+    """Holds what an audit tells until the screen takes it, in the order in which it happened.
+
+    Messages of two threads may overtake one another; what waits here cannot.
 
     Args:
-        post: Takes messages, from any thread.
+        announce: Tells the screen that something waits; called from any thread, for answers only
+            now and then.
     """
 
-    def __init__(self, post: Callable[[Message], object]) -> None:
-        self.post = post
+    def __init__(self, announce: Callable[[], object]) -> None:
+        self._announce = announce
         self._lock = threading.Lock()
-        self._bunch: list[AuditEvent] = []
-        self._posted = 0.0
+        self._waiting: list[News] = []
+        self._announced = 0.0
 
-    def add(self, event: AuditEvent) -> None:
-        """Post an event, or keep it for the next bunch."""
+    def add(self, news: News) -> None:
+        """Keep news for the screen."""
         with self._lock:
-            self._bunch.append(event)
+            self._waiting.append(news)
         # Anything but an answer is worth a look at once.
-        if not isinstance(event, Answered) or time.monotonic() > self._posted + POST_EVERY_S:
-            self.flush()
+        now = time.monotonic()
+        if not isinstance(news, Answered) or now > self._announced + ANNOUNCE_EVERY_S:
+            self._announced = now
+            self._announce()
 
-    def flush(self) -> None:
-        """Post what was kept: a suspect that falls silent must not hide its last answers."""
+    def take(self) -> tuple[News, ...]:
+        """Return all that waits, and keep it no longer."""
         with self._lock:
-            if self._bunch:
-                self.post(EventsArrived(tuple(self._bunch)))
-                self._bunch.clear()
-                self._posted = time.monotonic()
+            taken = tuple(self._waiting)
+            self._waiting.clear()
+        return taken
 
 
 def run_order(order: Order, desk: Desk, control: AuditControl, outbox: Outbox) -> None:
-    """Run an audit to its end; whatever happens becomes a message.
+    """Run an audit to its end; whatever happens becomes news.
 
     Args:
         order: What to audit.
         desk: Where the journal is.
         control: Pauses and stops it.
-        outbox: Takes messages, from this thread.
+        outbox: Takes the news.
     """
     try:
         suspect = open_ordered(order, desk)
@@ -183,7 +185,7 @@ def run_order(order: Order, desk: Desk, control: AuditControl, outbox: Outbox) -
         finally:
             suspect.close()
     except Exception as error:
-        outbox.post(AuditFailed(error))
+        outbox.add(AuditFailed(error))
 
 
 def _follow(
@@ -200,13 +202,10 @@ def _follow(
             control=control,
             standing_every_s=STANDING_EVERY_S,
         )
-        outbox.post(SuspectOpened(suspect, questions_of(session.reach), lambda: session.spending))
-        try:
-            for event in session.run():
-                if isinstance(event, Started | Finished):
-                    outbox.post(AnswersKnown(session.answers))
-                outbox.add(event)
-        finally:
-            outbox.flush()
+        outbox.add(SuspectOpened(suspect, questions_of(session.reach), lambda: session.spending))
+        for event in session.run():
+            if isinstance(event, Started | Finished):
+                outbox.add(AnswersKnown(session.answers))
+            outbox.add(event)
     finally:
         journal.close()

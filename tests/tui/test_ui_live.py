@@ -2,6 +2,7 @@
 
 import gc
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from worlds.screens.ui_desk import answering_model, drive, make_desk, make_folde
 from worlds.screens.ui_gate import gated, write_patient_endpoint
 from worlds.servers.http_faults import Reply, scripted_server
 
+from audit.asking.events import Answered
 from audit.asking.second_questions import NUM_FIRST
 from audit.suspects.found_files import describe_suspect
 from audit.tui.app import KinprintApp
@@ -114,6 +116,33 @@ def test_the_standing_and_its_two_lines_are_shown_while_it_asks(
 
     with gated(folder, "copy") as gate:
         gate.let(8 + 22)
+        drive(make_desk(folder), play, at_end=gate.open)
+
+
+def test_answers_that_come_while_the_screen_is_busy_are_taken_in_their_order(folder: Path) -> None:
+    async def play(app: KinprintApp, pilot: Pilot[None]) -> None:
+        screen = await begin(app, order_for(folder, "api.toml"))
+        await until(pilot, lambda: num_answered(screen) == 1)
+
+        def tell(num: int) -> None:
+            question = screen.query_one(QueryGrid).questions[num - 1]
+            screen._outbox.add(
+                Answered(questions=(question,), labels=(0,), num_questions=32, num_answered=num)
+            )
+
+        # The loop gets to nothing in between: the first is announced, the others are not yet.
+        screen._outbox._announced = 0.0
+        for num in (2, 3, 4):
+            thread = threading.Thread(target=tell, args=(num,))
+            thread.start()
+            thread.join()
+        screen._tick()
+        await pilot.pause()
+        await pilot.pause()
+        assert num_answered(screen) == 4
+
+    with gated(folder, "copy") as gate:
+        gate.let(1)
         drive(make_desk(folder), play, at_end=gate.open)
 
 

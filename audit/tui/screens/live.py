@@ -20,7 +20,7 @@ from audit.tui.dialogs.ask_number import AskNumber
 from audit.tui.dialogs.confirm import Confirm
 from audit.tui.live_state import LiveState, Phase
 from audit.tui.looking import looked_at
-from audit.tui.messages import AnswersKnown, AuditFailed, EventsArrived, SuspectOpened
+from audit.tui.messages import AnswersKnown, AuditFailed, NewsWaits, SuspectOpened
 from audit.tui.navigation import GoBack, Leaving, OpenResult, Quit
 from audit.tui.running import Order, Outbox, run_order
 from audit.tui.screens.base import KinprintScreen
@@ -73,7 +73,7 @@ connection at any time and go on later; nothing is asked twice.
         super().__init__()
         self._order = order
         self._control = AuditControl()
-        self._outbox = Outbox(self.post_message)
+        self._outbox = Outbox(lambda: self.post_message(NewsWaits()))
         self._suspect: Suspect | None = None
         self._spending: Callable[[], Spending | None] = lambda: None
         self._state = LiveState(order.bundle)
@@ -140,35 +140,43 @@ connection at any time and go on later; nothing is asked twice.
     def _run(self, order: Order, control: AuditControl, outbox: Outbox) -> None:
         run_order(order, self.desk, control, outbox)
 
-    def on_suspect_opened(self, event: SuspectOpened) -> None:
+    def on_news_waits(self) -> None:
+        """Take in what the audit told."""
+        self._take_news()
+
+    def _take_news(self) -> None:
+        """Take in all news, then draw once."""
+        news = self._outbox.take()
+        if not news:
+            return
+        for one in news:
+            match one:
+                case SuspectOpened():
+                    self._opened(one)
+                case AnswersKnown():
+                    self._state.know(one.answers)
+                case AuditFailed():
+                    self._state.failed(one.error)
+                    self._log(f"error: {one.error}")
+                case _:
+                    self._take(one)
+        if any(isinstance(one, Answered) for one in news):
+            self._show_marks(self._state.newest)
+        self._draw()
+        if isinstance(news[-1], Finished | Stopped | AuditFailed):
+            self._ended()
+
+    def _opened(self, opened: SuspectOpened) -> None:
         """Show what will be asked."""
-        self._suspect = event.suspect
+        self._suspect = opened.suspect
         # A full collection looks at every object of numpy, plotext and Textual and holds up keys
         # for a tenth of a second; none of those goes away during an audit.
         gc.freeze()
-        identity = event.suspect.identity
-        self._log(f"opened {identity.name}, which tells {event.suspect.capability.name.lower()}")
-        self._spending = event.spending
-        self.query_one(QueryGrid).questions = event.audit_questions
-        self.query_one(ProgressBar).update(total=len(event.audit_questions), progress=0)
-        self._draw()
-
-    def on_answers_known(self, event: AnswersKnown) -> None:
-        """Take in answers of earlier runs."""
-        self._state.know(event.answers)
-
-    def on_events_arrived(self, event: EventsArrived) -> None:
-        """Take a bunch of events in, then draw once."""
-        newest: str | None = None
-        for one in event.events:
-            self._take(one)
-            if isinstance(one, Answered):
-                newest = one.questions[-1]
-        if newest is not None:
-            self._show_marks(newest)
-        self._draw()
-        if isinstance(event.events[-1], Finished | Stopped):
-            self._ended()
+        identity = opened.suspect.identity
+        self._log(f"opened {identity.name}, which tells {opened.suspect.capability.name.lower()}")
+        self._spending = opened.spending
+        self.query_one(QueryGrid).questions = opened.audit_questions
+        self.query_one(ProgressBar).update(total=len(opened.audit_questions), progress=0)
 
     def _take(self, event: AuditEvent) -> None:
         state = self._state
@@ -196,13 +204,6 @@ connection at any time and go on later; nothing is asked twice.
         self.query_one(ConfusionTable).show(confusion, names)
         self.query_one("#plot-panel").border_title = "Control images"
         self.query_one("#live").add_class("-confused")
-
-    def on_audit_failed(self, event: AuditFailed) -> None:
-        """Say what went wrong, and what can be done."""
-        self._state.failed(event.error)
-        self._log(f"error: {event.error}")
-        self._draw()
-        self._ended()
 
     def _ended(self) -> None:
         """The thread is through: do what was waiting for it."""
@@ -238,7 +239,7 @@ connection at any time and go on later; nothing is asked twice.
 
     def _tick(self) -> None:
         if self.is_asking:
-            self._outbox.flush()
+            self._take_news()  # a suspect that falls silent must not hide its last answers
             newest = self._state.newest
             if self._is_following and newest not in (None, self.query_one(QueryGrid).chosen):
                 self._show_marks(newest)  # the last answers came too fast to look at each
