@@ -7,11 +7,13 @@ has the tests). What contradicts itself refutes the claim without any count.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ from audit.calibrating.changed_models import (
     IMAGE_CHANGES,
     WEIGHT_CHANGES,
     ChangedImages,
+    ModelChange,
     change_weights,
 )
 from audit.calibrating.claim_tests import (
@@ -102,6 +105,7 @@ def challenge(
     *,
     root: Path | None = None,
     with_changes: bool = True,
+    more_changes: Mapping[str, ModelChange] = MappingProxyType({}),
     limits: OnnxLimits = OnnxLimits(),  # noqa: B008 (frozen)
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Challenge:
@@ -113,6 +117,7 @@ def challenge(
             (`audit.calibrating.model_folder.model_files`).
         root: Folder that they are from: ``root/kind/network/file`` declares files of one network.
         with_changes: Also try what the models become (`audit.calibrating.changed_models`).
+        more_changes: Further ways in which files change, by what these are called.
         limits: What each file may cost.
         on_step: Called with (models done, models in all).
     """
@@ -120,7 +125,7 @@ def challenge(
     bundle = replace(bundle, weights=None)
     run = _Run(bundle, with_changes, limits, on_step)
     with tempfile.TemporaryDirectory(prefix="kinprint-challenge-") as folder:
-        run.ask(paths, Path(folder))
+        run.ask(paths, Path(folder), more_changes)
     models = _counted(bundle, run.models, root)
     counted = {model.path for model in models if model.same_as is None}
     own = own_scores(bundle)
@@ -185,9 +190,15 @@ class _Run:
             kind: [] for kind in ((*WEIGHT_CHANGES, *IMAGE_CHANGES) if with_changes else ())
         }
 
-    def ask(self, paths: Sequence[Path], folder: Path) -> None:
+    def ask(
+        self, paths: Sequence[Path], folder: Path, more_changes: Mapping[str, ModelChange]
+    ) -> None:
         """Ask all models; what cannot be compared is a refusal as it is, and nothing if changed."""
-        total = len(paths) * (1 + len(self._weights))
+        changes: dict[str, ModelChange] = {
+            **{how: partial(self._rewritten, how, folder) for how in self._weights},
+            **more_changes,
+        }
+        total = len(paths) * (1 + len(changes))
         panel = open_panel(self._bundle, paths, self._limits)
         for done, (path, suspect) in enumerate(panel, start=1):
             if isinstance(suspect, PanelRefusal):
@@ -197,14 +208,22 @@ class _Run:
             self._on_step(done, total)
         files = [model.path for model in self.models if model.path.suffix == ".onnx"]
         done = len(paths)
-        for how in self._weights:
-            copies = change_weights(files, how, folder)
-            originals = {copy: path for path, copy in copies.items()}
-            for path, suspect in open_panel(self._bundle, tuple(originals), self._limits):
-                if not isinstance(suspect, PanelRefusal):
-                    self._keep(how, _audited(self._bundle, suspect, originals[path]))
+        for how, change in changes.items():
+            self.changed.setdefault(how, [])
+            for number, (path, changed) in enumerate(change(files), start=1):
+                if changed is not None:
+                    self._keep(how, _audited(self._bundle, changed, path))
+                self._on_step(done + number, total)
             done += len(paths)
             self._on_step(done, total)
+
+    def _rewritten(
+        self, how: str, folder: Path, paths: Sequence[Path]
+    ) -> Iterator[tuple[Path, Suspect | None]]:
+        copies = change_weights(paths, how, folder)
+        originals = {copy: path for path, copy in copies.items()}
+        for path, suspect in open_panel(self._bundle, tuple(originals), self._limits):
+            yield originals[path], None if isinstance(suspect, PanelRefusal) else suspect
 
     def _ask_one(self, path: Path, suspect: Suspect) -> None:
         found = _audited(self._bundle, suspect, path)

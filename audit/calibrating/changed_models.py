@@ -2,8 +2,8 @@
 
 A claim about innocent models is one about those, too: a bundle that clears a network and accuses
 the same one in int8 accuses the innocent. Weights are changed in a process of its own
-(`audit.calibrating.changed_weights`), images in front of a suspect. Nothing is trained here:
-whoever can fine-tune puts the results beside their network.
+(`audit.calibrating.changed_weights`), images in front of a suspect. Nothing is trained here;
+whoever can train hands in a `ModelChange`.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,9 @@ IMAGE_CHANGES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
 }
 WEIGHT_CHANGES = ("int8", "moved weights")
 """See `audit.calibrating.changed_weights`."""
+ModelChange = Callable[[Sequence[Path]], Iterator[tuple[Path, Suspect | None]]]
+"""Takes ONNX files, yields for each in turn its path and what becomes of it: ready to be asked
+until the next one is wanted, or None where it cannot be changed."""
 
 _JPEG_QUALITY = 75
 _RESIZED = 0.8

@@ -1,6 +1,7 @@
 """``kinprint challenge``: a judge's own innocent models against somebody's bundle."""
 
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from adapters.printable import json_text, printable
 from audit.commands.option_groups import sandbox_option
 
 if TYPE_CHECKING:
+    from audit.bundle.manifest import BundleContents
     from audit.calibrating.challenge import Challenge
+    from audit.calibrating.changed_models import ModelChange
     from audit.calibrating.claim_tests import ClaimTest
     from audit.calibrating.line_up_picks import LineUpPicks
 
@@ -58,6 +61,43 @@ def command(
     signature wrong. With --retrain: 0 they are what the bundle says, 10 they are not, 11 they are
     not, but this machine is another.
     """
+    return try_models(
+        bundle_path,
+        folder,
+        trust=trust,
+        with_changes=not as_they_are,
+        require_sandbox=require_sandbox,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+def try_models(
+    bundle_path: Path,
+    folder: Path,
+    *,
+    trust: Sequence[Path],
+    with_changes: bool,
+    require_sandbox: bool,
+    as_json: bool,
+    quiet: bool,
+    more_changes: "Callable[[BundleContents], Mapping[str, ModelChange]]" = lambda bundle: {},
+) -> int:
+    """Challenge a bundle with the models of a folder and print the result.
+
+    Args:
+        bundle_path: The claim.
+        folder: The judge's models.
+        trust: Public keys.
+        with_changes: As of `audit.calibrating.challenge.challenge`.
+        require_sandbox: Parse nothing outside of a full one.
+        as_json: Print one document.
+        quiet: No progress.
+        more_changes: Takes the bundle, returns further ways in which models change.
+
+    Returns:
+        The exit status.
+    """
     from adapters.onnx.process.limits import OnnxLimits
     from audit.bundle.bundle_file import read_bundle
     from audit.calibrating.challenge import Finding, challenge
@@ -68,12 +108,14 @@ def command(
 
     bundle = read_bundle(bundle_path, load_trust(trust))
     paths = model_files(folder)
+    changes = more_changes(bundle)
     with counting("challenge", is_shown=not quiet) as on_step:
         found = challenge(
             bundle,
             paths,
             root=folder,
-            with_changes=not as_they_are,
+            with_changes=with_changes,
+            more_changes=changes,
             limits=OnnxLimits(require_sandbox=require_sandbox),
             on_step=on_step,
         )

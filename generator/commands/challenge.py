@@ -1,4 +1,4 @@
-"""``kinprint challenge``: the judge's models against a bundle, or its innocents trained again."""
+"""``kinprint challenge``: a judge's models against a bundle, or its innocents trained again."""
 
 import dataclasses
 import secrets
@@ -10,6 +10,7 @@ import click
 from adapters.extras import require
 from adapters.printable import json_text, printable
 from audit.commands.challenge import command as by_models
+from audit.commands.challenge import try_models
 from generator.errors import GenerationError
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ SCHEMA_VERSION = 1
 _PATH = click.Path(path_type=Path)
 _OPTIONS = [
     click.Option(
+        ["--fine-tune"],
+        is_flag=True,
+        help="With --onnx: also fine-tune each model a little on --images, and try the result.",
+    ),
+    click.Option(
         ["--retrain"],
         type=click.IntRange(1),
         metavar="N",
@@ -28,34 +34,79 @@ _OPTIONS = [
     ),
     click.Option(["--model-code"], help="With --retrain: the owner's network, file.py:factory."),
     click.Option(
-        ["--images"], multiple=True, type=_PATH, help="With --retrain: as for 'kinprint craft'."
+        ["--images"],
+        multiple=True,
+        type=_PATH,
+        help="With --retrain: the owner's, as for 'kinprint craft'. With --fine-tune: your own.",
     ),
-    click.Option(["--held-out"], multiple=True, type=_PATH, help="Likewise."),
-    click.Option(["--classes"], help="Likewise."),
-    click.Option(["--ancestor"], help="Likewise."),
-    click.Option(["--draw"], type=click.IntRange(0), help="Seed of the draw; it is told."),
-    click.Option(["--device"], type=click.Choice(["auto", "cpu", "cuda"]), default="auto"),
+    click.Option(["--held-out"], multiple=True, type=_PATH, help="With --retrain: likewise."),
+    click.Option(["--classes"], help="Class names in the order of the bundle's."),
+    click.Option(["--ancestor"], help="With --retrain: as for 'kinprint craft'."),
+    click.Option(
+        ["--draw"], type=click.IntRange(0), help="With --retrain: seed of the draw; it is told."
+    ),
+    click.Option(
+        ["--device"],
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        help="With --retrain: where to train.",
+    ),
 ]
+_RETRAIN_ONLY = ("model_code", "held_out", "ancestor", "draw")
 
 
-@click.pass_context
-def _run(context: click.Context, /, retrain: int | None, **options: Any) -> int:
-    own = {str(option.name): options.pop(str(option.name)) for option in _OPTIONS[1:]}
+def _run(retrain: int | None, fine_tune: bool, **options: Any) -> int:
+    own = {str(option.name): options.pop(str(option.name)) for option in _OPTIONS[2:]}
     if retrain is None:
-        given = [name for name, value in own.items() if value and name != "device"]
+        given = [name for name in _RETRAIN_ONLY if own[name] not in (None, ())]
         if given:
-            flag = f"--{given[0].replace('_', '-')}"
-            raise click.UsageError(f"{flag} goes with --retrain")
+            raise click.UsageError(f"{_flag(given[0])} goes with --retrain")
         if options["folder"] is None:
             raise click.UsageError("expected --onnx DIR with innocent models, or --retrain N")
-        status: int = context.invoke(by_models, **options)
-        return status
-    if options["folder"] is not None:
+        return _try(fine_tune, own, options)
+    if options["folder"] is not None or fine_tune:
         raise click.UsageError("--onnx and --retrain are two questions; ask one at a time")
     for name in ("model_code", "images"):
         if not own[name]:
-            raise click.UsageError(f"--retrain takes --{name.replace('_', '-')}, too")
+            raise click.UsageError(f"--retrain takes {_flag(name)}, too")
     return _retrain(retrain, own, options)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _try(fine_tunes: bool, own: dict[str, Any], options: dict[str, Any]) -> int:
+    with_changes = not options.pop("as_they_are")
+    options["with_changes"] = with_changes
+    if not fine_tunes:
+        for name in ("images", "classes"):
+            if own[name]:
+                raise click.UsageError(f"{_flag(name)} goes with --retrain or --fine-tune")
+        return try_models(**options)
+    if not own["images"]:
+        raise click.UsageError("--fine-tune takes --images, too: your own, of the bundle's classes")
+    if options["require_sandbox"] or not with_changes:
+        other = "--as-they-are" if not with_changes else "--require-sandbox"
+        raise click.UsageError(
+            f"--fine-tune and {other} exclude one another: what is fine-tuned is changed, and its "
+            "file is read outside of any sandbox"
+        )
+    require("torch", by="challenge --fine-tune", error=GenerationError)
+    from generator.jobs.tuned_strangers import fine_tuning
+
+    def tell(text: str) -> None:
+        click.echo(text, err=True)
+
+    return try_models(
+        **options,
+        more_changes=lambda bundle: fine_tuning(
+            bundle,
+            own["images"],
+            class_names=own["classes"].split(",") if own["classes"] else None,
+            tell=tell,
+        ),
+    )
 
 
 def _retrain(num: int, own: dict[str, Any], options: dict[str, Any]) -> int:

@@ -5,6 +5,7 @@ Each function returns a changed copy; the model that goes in stays as it is.
 
 import copy
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -12,11 +13,12 @@ from torch import nn
 from generator.images.labelled import ImageSet
 from generator.training.loop import FreeAdversary, PGDAdversary, TrainingRecipe, train
 
+Network = TypeVar("Network", bound=nn.Module)
 StepReport = Callable[[int, int], None]
 
 
 def fine_tune(
-    model: nn.Module,
+    model: Network,
     data: ImageSet,
     *,
     generator: torch.Generator,
@@ -25,7 +27,7 @@ def fine_tune(
     last_layer_only: bool = False,
     retrain_last_layer: bool = False,
     on_step: StepReport | None = None,
-) -> nn.Module:
+) -> Network:
     """Train a copy on other images: FTLL, FTAL, RTLL and RTAL of Adi et al. (USENIX Sec. 2018).
 
     Args:
