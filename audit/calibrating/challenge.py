@@ -143,12 +143,12 @@ def challenge(
             if score.line_up is not None
         ]
     )
-    first = [*tests[0].p_values, *([] if picks is None else [picks.p_source])]
+    first = tests[0].p_values
     later = [value for test in tests[1:] for value in test.p_values]
     faults = [
         *bundle_faults(bundle),
         *run.faults,
-        *refuting_words(tests, picks, alpha, num_first=len(first), num_later=len(later)),
+        *refuting_words(tests, alpha, num_first=len(first), num_later=len(later)),
         *_near_ones(bundle, [model for model in models if model.same_as is None]),
     ]
     num_needed = models_needed(alpha, len(first))

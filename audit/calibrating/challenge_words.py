@@ -8,7 +8,6 @@ from audit.calibrating.line_up_picks import LineUpPicks
 
 def refuting_words(
     tests: Sequence[ClaimTest],
-    picks: LineUpPicks | None,
     alpha: float,
     *,
     num_first: int,
@@ -18,7 +17,6 @@ def refuting_words(
 
     Args:
         tests: The models as they are first.
-        picks: Of a line-up.
         alpha: The claim.
         num_first: p-values of the models as they are.
         num_later: Those of changed ones.
@@ -39,12 +37,6 @@ def refuting_words(
                 f"{test.p_above:.3g}. The bundle's innocents are weaker than others, or were made "
                 "to answer low."
             )
-    if picks is not None and picks.p_source < SIGNIFICANCE / 2 / num_first:
-        yield (
-            f"Of {sum(picks.counts)} innocent models {picks.num_source} resemble the source more "
-            f"than its {len(picks.counts) - 1} siblings; by chance so many would with probability "
-            f"{picks.p_source:.3g}. The line-up is not fair."
-        )
 
 
 def told(is_open: bool, is_refuted: bool, num_models: int, num_needed: int) -> str:
@@ -58,3 +50,14 @@ def told(is_open: bool, is_refuted: bool, num_models: int, num_needed: int) -> s
             "bundle that accuses every second innocent."
         )
     return f"The bundle stands against {models}."
+
+
+def told_picks(picks: LineUpPicks) -> str:
+    """Return whom of a line-up innocents pick, and how seldom that is."""
+    return (
+        f"Line-up: {picks.num_source} of {sum(picks.counts)} resemble the source most; in a fair "
+        f"line-up of {len(picks.counts)} the source's rank among the picked is as high with "
+        f"p = {picks.p_source:.3g}. {max(picks.counts)} pick the member that is picked most "
+        f"(p = {picks.p_most:.3g} if each model picked by itself; models of one kind lean to one "
+        "member)."
+    )

@@ -1,10 +1,12 @@
-"""Whom of a line-up do innocent models pick? The source no more often than chance has it.
+"""Whom of a line-up do innocent models pick? The source no more often than a sibling.
 
-Over the draw of who became the source, an innocent picks it with probability 1 / T at most. A judge
-who holds innocents can count: k or more of n pick the source with probability ``P(X >= k)``,
-X ~ Binomial(n, 1 / T). That one *sibling* is picked often is no fault, it only costs power: a kind
-of innocents may lean to the same member. How surprising the most picked member is, is told beside
-it (exact multinomial test on the largest count).
+Innocents of one kind lean to the same member of a line-up: which one, the draw of the members
+decides, and all picks share it. So the picks of one line-up are not independent, and to count them
+against 1 / T refutes fair line-ups. What exchangeable members leave is the rank of the source's
+count among the siblings'. It is told and refutes nothing: in one of T fair line-ups the source is
+the member that is picked most. Whether innocents are accused by it is counted elsewhere. How
+surprising the most picked member were if each model picked by itself is told beside it (exact
+multinomial test on the largest count).
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,6 @@ from dataclasses import dataclass
 from math import comb
 
 from audit.verdict.line_up_outcome import LineUpOutcome
-from audit.verdict.p_values import binomial_tail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +24,10 @@ class LineUpPicks:
     """By member, in the bundle's order."""
     source: int
     p_source: float
-    """Of so many picks of the source, or more, if all members were as likely."""
+    """That a fair line-up's source is picked at least as often as this one's, by rank among the
+    siblings' counts: (1 + those picked as often) / T."""
     p_most: float
-    """Of a member that is picked so often as the most picked one."""
+    """Of a member picked so often as the most picked one is, if each model picked by itself."""
 
     @property
     def num_source(self) -> int:
@@ -51,7 +53,7 @@ def line_up_picks(outcomes: Sequence[LineUpOutcome]) -> LineUpPicks | None:
     return LineUpPicks(
         counts=tuple(counts),
         source=source,
-        p_source=binomial_tail(counts[source], len(outcomes), 1 / num_members),
+        p_source=sum(count >= counts[source] for count in counts) / num_members,
         p_most=largest_count_p_value(max(counts), len(outcomes), num_members),
     )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from audit.calibrating.claim_tests import ClaimTest
     from audit.calibrating.line_up_picks import LineUpPicks
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the JSON document."""
 
 
@@ -190,7 +190,7 @@ def _print(found: "Challenge") -> None:
     from rich.table import Table
 
     from audit.calibrating.challenge import Finding
-    from audit.calibrating.challenge_words import told
+    from audit.calibrating.challenge_words import told, told_picks
     from audit.commands.terminal.consoles import result_console
 
     console = result_console()
@@ -247,14 +247,7 @@ def _print(found: "Challenge") -> None:
             markup=False,
             highlight=False,
         )
-    picks = found.picks
-    if picks is not None:
-        console.print(
-            f"Line-up: {picks.num_source} of {sum(picks.counts)} resemble the source most "
-            f"(p = {picks.p_source:.3g} if all {len(picks.counts)} members are as likely), and "
-            f"{max(picks.counts)} the member that is picked most (p = {picks.p_most:.3g}).",
-            markup=False,
-            highlight=False,
-        )
+    if found.picks is not None:
+        console.print(told_picks(found.picks), markup=False, highlight=False)
     for fault in found.faults:
         console.print(f"Fault: {fault}", markup=False, highlight=False)

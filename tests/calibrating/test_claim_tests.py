@@ -22,7 +22,7 @@ def against(scores: Array, accused: Array = NOBODY, alpha: float = 0.1) -> Claim
 
 
 def words(test: ClaimTest) -> list[str]:
-    return list(refuting_words([test], None, 0.1, num_first=2, num_later=0))
+    return list(refuting_words([test], 0.1, num_first=2, num_later=0))
 
 
 def test_models_that_nobody_accuses_refute_innocents_that_were_chosen_low() -> None:
@@ -48,7 +48,7 @@ def test_of_changed_models_only_accusations_count() -> None:
     test = claim_test("behind JPEG", NOBODY, np.full(20, 8.5), OWN, 0.1)
     assert test.num_above == 20
     assert test.p_values == (1.0,)
-    assert list(refuting_words([test], None, 0.1, num_first=2, num_later=1)) == []
+    assert list(refuting_words([test], 0.1, num_first=2, num_later=1)) == []
 
 
 def test_a_score_on_the_bound_is_not_above_it() -> None:
