@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Test files at once; most of their time is spent waiting for processes, servers and screens.
 WORKERS ?= 2
 
-.PHONY: demo test test-all test-files test-servers check lint mutants bench clean
+.PHONY: demo test test-all test-whole test-files test-servers check lint mutants bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list.
@@ -30,8 +30,11 @@ SPREAD := --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 test: $(READY) ## Run the tests (about 6 minutes on 2 cores).
 	$(BIN)/python -m pytest $(SPREAD)
 
-test-all: $(READY) ## Run the long ones too: whole demo and arena, real servers (about 15 minutes).
-	$(BIN)/python -m pytest $(SPREAD) -m 'not servers and not installed and not files'
+test-all: $(READY) ## Run the long ones too: the demo, the first hour's guide, real servers (about 12 minutes).
+	$(BIN)/python -m pytest $(SPREAD) -m 'not servers and not installed and not files and not whole'
+
+test-whole: $(READY) ## Run what takes minutes a case: the arena, hundreds of kills, every changed byte.
+	$(BIN)/python -m pytest $(SPREAD) -m whole
 
 test-files: $(READY) ## Read files of real exporters, which install on first use.
 	$(BIN)/python -m pytest -m files

@@ -140,7 +140,7 @@ class TinyArena:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(CONFIG, marks=[pytest.mark.long, pytest.mark.timeout(1800)], id="tiny")],
+    params=[pytest.param(CONFIG, marks=[pytest.mark.whole, pytest.mark.timeout(1800)], id="tiny")],
 )
 def arena(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TinyArena:
     folder = tmp_path_factory.mktemp("arena")

@@ -196,9 +196,14 @@ def test_every_command_is_among_them(place: Place) -> None:
     assert set(leaves()) <= tried, "a new command: add a line of it to `everything`"
 
 
-@pytest.mark.parametrize("on_terminal", [False, True], ids=["pipe", "terminal"])
-# Each command twice. All that they write goes through one gate, which has tests of its own.
-@pytest.mark.long
+# All that they write goes through one gate, which has tests of its own.
+@pytest.mark.parametrize(
+    "on_terminal",
+    [
+        pytest.param(True, id="terminal", marks=pytest.mark.long),
+        pytest.param(False, id="pipe", marks=pytest.mark.whole),
+    ],
+)
 def test_no_command_writes_a_name_raw(tmp_path: Path, place: Place, on_terminal: bool) -> None:
     lines = everything(place)
     done = run_many(lines, tmp_path, on_terminal=on_terminal)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from worlds.long_runs import first
 from worlds.onnx_builders import brightest_channel, endless_loop, with_two_heads
 from worlds.onnx_mutations import LIMITS, SLACK_S, Outcome, audit_variant, mutate
 
@@ -28,7 +27,7 @@ def bases() -> list[bytes]:
     return [model.SerializeToString() for model in models]
 
 
-@pytest.mark.parametrize("num_cases", first(1, [20, 100]))
+@pytest.mark.parametrize("num_cases", [20, pytest.param(100, marks=pytest.mark.whole)])
 def test_broken_files_give_answers_or_suspect_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_cases: int
 ) -> None:

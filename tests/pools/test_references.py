@@ -54,7 +54,7 @@ def made(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_every_kind_is_there_and_classifies(tiny_world: TinyWorld, made: Path) -> None:
     assert len(list(made.rglob("*.onnx"))) == ALL
     assert {path.parent.name for path in made.rglob("*.onnx")} == {
@@ -67,7 +67,7 @@ def test_every_kind_is_there_and_classifies(tiny_world: TinyWorld, made: Path) -
     assert '"left_out": []' in result.stdout
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_crafting_takes_each_model_once(tiny_world: TinyWorld, made: Path) -> None:
     controls, _ = load_images([tiny_world.folder / "held-out"])
     device = next(tiny_net().parameters()).device
@@ -84,7 +84,7 @@ def test_crafting_takes_each_model_once(tiny_world: TinyWorld, made: Path) -> No
     assert len(with_gradients) == sum(kind.architecture == "source" for kind in KINDS)
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_another_recipe_does_not_mix_with_what_is_there(tiny_world: TinyWorld, made: Path) -> None:
     result = run(*arguments(tiny_world, made, "--epochs=11"))
     assert result.returncode == 2

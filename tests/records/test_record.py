@@ -60,14 +60,14 @@ def test_the_golden_record_is_read_and_signed_again_to_the_same_bytes() -> None:
     assert forged(data, lambda lines: None, AUDITOR_KEY) == data
 
 
-@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.whole)])
 def test_any_changed_byte_of_a_small_record_is_refused(every: int) -> None:
     data = signed(fixed_draft(small_contents(), copy_rule))
     for position in range(0, len(data), every):
         _refuses(data, position, data[position] ^ 1)
 
 
-@pytest.mark.parametrize("num_changes", [300, pytest.param(5000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("num_changes", [300, pytest.param(5000, marks=pytest.mark.whole)])
 def test_random_changes_of_a_larger_record_are_refused(num_changes: int) -> None:
     data = GOLDEN_RECORD.read_bytes()
     rng = random.Random(5)

@@ -164,7 +164,7 @@ def test_one_giant_filter_is_left_out() -> None:
     assert (found.layers, found.num_hidden) == ((), 1)
 
 
-@pytest.mark.long
+@pytest.mark.whole
 def test_a_graph_of_100000_nodes_is_read_as_far_as_its_layers_are_looked_at() -> None:
     nodes = [
         helper.make_node("Conv", [f"x{number}", "w"], [f"x{number + 1}"])
