@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import socket
 import sys
 from pathlib import Path
 from typing import Literal
@@ -146,11 +147,19 @@ def _serve(port: int) -> None:
     from audit.errors import AuditError
 
     require("textual_serve", by="--serve", error=AuditError)
-    from audit.tui.browser import BrowserServer
+    from audit.tui.browser import ADDRESS, BrowserServer
 
     own = [argument for argument in sys.argv[1:] if argument != "--serve"]
     line = shlex.join([sys.executable, "-m", "kinprint", *_without_port(own)])
     server = BrowserServer(line, port)
+    try:
+        # Before an address is told that leads to somebody else.
+        socket.create_server((ADDRESS, port)).close()
+    except OSError as error:
+        raise AuditError(
+            f"port: cannot listen on {port} of this machine ({os.strerror(error.errno or 0)}); "
+            "give another with --port"
+        ) from error
     click.echo(
         f"{server.address}\nfrom this machine only; whoever has this address can audit and read "
         "your files, so keep it to yourself. Ctrl+C ends it.",

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from worlds.own_process import kinprint
 from worlds.screens.ui_desk import Patience, make_folder
 
 
@@ -235,3 +236,13 @@ def test_this_machine_may_be_called_localhost(served: Served) -> None:
 
 def test_who_starts_it_is_told_what_the_address_is_worth(served: Served) -> None:
     assert "whoever has this address can audit and read your files" in served.told
+
+
+def test_a_port_that_is_taken_is_an_error_that_names_the_option(
+    served: Served, tmp_path: Path
+) -> None:
+    done = kinprint("ui", "--serve", "--port", served.port, "--folder", tmp_path)
+    assert done.returncode == 2
+    assert f"port: cannot listen on {served.port}" in done.stderr
+    assert "--port" in done.stderr
+    assert "http://" not in done.stderr
