@@ -3,7 +3,8 @@
 Asking ends when any member leads all others by the bundle's bound. The questions up to there and
 who leads then are the same whoever of the members is the source, so that an innocent ends with the
 source in the lead with probability at most 1 / (J + 1), whatever the bound and however often one
-looks. A stop that looked at the source only would have no such bound; a test holds this apart.
+looks. A stop that looked at the source only would have no such bound; a test holds this apart. Nor
+has a budget that somebody chose: what it ended while nobody led is inconclusive.
 
 "Derived" takes two things: the source first, at a rank that alpha allows, and a lead that the
 panel's innocents do not reach as soon. One line-up is one draw, and a whole kind of innocents may
@@ -155,15 +156,18 @@ def _score_outcome(
         blind_kinds=(),
         strata={},
         line_up=found,
-        verdict=_verdict(followed, found, rule),
+        verdict=_verdict(followed, found, rule, num_in_bundle),
         reason="",
     )
 
 
-def _verdict(followed: LineUpRace, found: LineUpOutcome, rule: DecisionRule) -> Verdict:
+def _verdict(
+    followed: LineUpRace, found: LineUpOutcome, rule: DecisionRule, num_in_bundle: int
+) -> Verdict:
     num = followed.num_questions
-    # The bound of a race is evidence enough; without one a handful of answers is none.
-    if not num or (found.led_after is None and num < MIN_QUERIES):
+    # The bound of a race ends it. Without one whoever cut it could choose where, and a handful of
+    # answers is no evidence.
+    if found.led_after is None and (num < num_in_bundle or num < MIN_QUERIES):
         return Verdict.INCONCLUSIVE
     alpha, beta = rule.alpha + _ROUNDING, rule.beta + _ROUNDING
     # Beside an exact rank, a panel that is too small for alpha has to be beaten altogether.

@@ -49,6 +49,11 @@ def _standing(score: ScoreOutcome, found: LineUpOutcome) -> str:
 def _meaning(score: ScoreOutcome, found: LineUpOutcome, rule: DecisionRule) -> str:
     if found.led_after is None and score.num_queries < MIN_QUERIES:
         return f"At least {MIN_QUERIES} answers are needed."
+    if found.led_after is None and score.num_queries < score.num_in_bundle:
+        return (
+            f"Asking ended after {score.num_queries} of {score.num_in_bundle} questions, which "
+            "decides nothing: ask the others."
+        )
     if found.basis == "line-up":
         rank = (
             f"p = {found.rank_p_value:.3f}: whatever an innocent model is, it resembles the source "

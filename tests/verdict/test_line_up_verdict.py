@@ -66,6 +66,24 @@ def test_an_innocent_is_not_derived_and_the_power_is_told(
     assert "10 of 10 (student)" in found.reason
 
 
+@pytest.mark.parametrize("rule", [EARLY, WHOLE])
+def test_no_budget_is_there_to_choose_by_which_a_verdict_changes(
+    world: LineUpWorld, rule: DecisionRule
+) -> None:
+    """Whoever cuts a line-up chooses where: only a race that was led may say anything."""
+    innocent, whole = line_up_answers(world.innocent()), line_up_answers(world.derived(0))
+    for answers in (innocent, whole):
+        names = [name for name in answers if name.startswith("line-up/")]
+        controls = {name: answers[name] for name in answers if name not in names}
+        for num in range(25, len(names), 25):
+            cut = controls | {name: answers[name] for name in names[:num]}
+            found = judged(world.bundle, cut, rule)
+            assert found.line_up is not None
+            if found.line_up.led_after is None:
+                assert found.verdict is Verdict.INCONCLUSIVE
+                assert f"Asking ended after {num} of 250 questions" in found.reason
+
+
 def test_a_student_of_a_sibling_picks_that_sibling(world: LineUpWorld) -> None:
     found = judged(world.bundle, line_up_answers(world.derived(4)), EARLY)
     assert found.verdict is not Verdict.DERIVED
