@@ -8,6 +8,7 @@ AuditError                       anything that stops an audit
 ├── MismatchError                bundle and suspect do not fit each other (shape, classes)
 ├── BudgetSpentError             one request more would exceed what the audit may send or cost
 ├── NothingToResumeError         the journal has no unfinished audit of this pair
+├── UnfinishedAuditError         it has one that was paid; go on with it, or begin anew
 ├── ClusterError                 the cluster of a sweep cannot be used
 │   └── ClusterLostError         it could, and is gone; what was asked is kept
 └── JournalError                 the journal cannot be used (locked, another audit's, disk full)
@@ -44,7 +45,20 @@ class BudgetSpentError(AuditError):
 
 
 class NothingToResumeError(AuditError):
-    """The journal has no unfinished audit of this pair and these settings."""
+    """The journal has no unfinished audit of this pair and these settings.
+
+    Args:
+        message: Says so.
+        finished: The newest one that came to its end, if there is any.
+    """
+
+    def __init__(self, message: str, finished: str | None = None) -> None:
+        super().__init__(message)
+        self.finished = finished
+
+
+class UnfinishedAuditError(AuditError):
+    """The journal has an unfinished audit of this pair, which was paid; nobody said what to do."""
 
 
 class ClusterError(AuditError):

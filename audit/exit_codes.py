@@ -19,6 +19,7 @@ from audit.errors import (
     NoJournalError,
     RecordError,
     SignatureInvalidError,
+    UnfinishedAuditError,
     UntrustedKeyError,
 )
 from audit.verdict.outcome import Verdict
@@ -48,6 +49,7 @@ _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
     (NoJournalError, ExitCode.USAGE),
     (JournalError, ExitCode.UNEXPECTED),
     (BudgetSpentError, ExitCode.STOPPED),
+    (UnfinishedAuditError, ExitCode.STOPPED),
     (ClusterLostError, ExitCode.STOPPED),
     (ClusterError, ExitCode.UNREACHABLE),
     (AuditError, ExitCode.USAGE),

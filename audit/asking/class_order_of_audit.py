@@ -23,7 +23,7 @@ from audit.asking.class_order import (
     read_order,
 )
 from audit.bundle.manifest import BundleContents
-from audit.journal.audits import UnfinishedAudit
+from audit.journal.audits import KnownAudit
 from audit.journal.class_order import settle_class_order
 from audit.journal.journal import Journal
 
@@ -41,7 +41,7 @@ class AskedOrder:
         return suspect if self.order is None else Relabelled(suspect, self.order)
 
 
-def order_so_far(bundle: BundleContents, earlier: UnfinishedAudit) -> AskedOrder:
+def order_so_far(bundle: BundleContents, earlier: KnownAudit) -> AskedOrder:
     """Return how far an audit that finds the order got with it.
 
     Args:

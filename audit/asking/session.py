@@ -49,7 +49,7 @@ from audit.bundle.manifest import BundleContents
 from audit.bundle.query_order import START, draw_start
 from audit.errors import BudgetSpentError, NothingToResumeError
 from audit.journal.attempt_log import AttemptLog, Spending
-from audit.journal.audits import UnfinishedAudit, unfinished_audits
+from audit.journal.audits import KnownAudit, audits_of_pair
 from audit.journal.journal import AskedBundle, Journal
 from audit.library_versions import environment_versions
 from audit.scores.merged_classes import as_asked
@@ -110,11 +110,13 @@ class AuditSession:
         settings |= self._rule.settings()
         # The same file read in another way answers otherwise: never mix the two.
         settings |= {name: identity.details[name] for name in _HOW_READ if name in identity.details}
-        earlier = self._unfinished(bundle, settings) if options.resume else None
+        earlier = self._known(bundle, settings, is_finished=False) if options.resume else None
         if options.resume and earlier is None:
+            finished = self._known(bundle, settings, is_finished=True)
             raise NothingToResumeError(
                 f"resume: no unfinished audit of {identity.name} with this bundle and these "
-                "scores in the journal; start it without --resume"
+                "scores in the journal; start it without --resume",
+                None if finished is None else finished.audit,
             )
         settings |= _start_of(bundle, identity, earlier)
         self._settings: Mapping[str, str] = settings
@@ -127,17 +129,24 @@ class AuditSession:
         self._book: AnswerBook | None = None
         self._log: AttemptLog | None = None
 
-    def _unfinished(
-        self, bundle: BundleContents, settings: Mapping[str, str]
-    ) -> UnfinishedAudit | None:
-        """Return the newest audit that is to go on: as this one, wherever it began."""
+    def _known(
+        self, bundle: BundleContents, settings: Mapping[str, str], *, is_finished: bool
+    ) -> KnownAudit | None:
+        """Return the newest audit with these settings, wherever it began."""
         is_open = {SETTING} if self._options.infer_classes else set[str]()
-        for one in unfinished_audits(self._journal, bundle.manifest_sha256, self._suspect.identity):
+        for one in audits_of_pair(self._journal, bundle.manifest_sha256, self._suspect.identity):
+            if one.is_finished is not is_finished:
+                continue
             known = {name: told for name, told in one.settings.items() if name not in is_open}
             known.pop(START, None)
             if known == settings and is_open <= one.settings.keys():
                 return one
         return None
+
+    @property
+    def earlier(self) -> str | None:
+        """Return the audit that this one goes on with; None where it begins."""
+        return self._earlier
 
     @property
     def plan(self) -> Plan:
@@ -350,7 +359,7 @@ class AuditSession:
 
 
 def _start_of(
-    bundle: BundleContents, suspect: SuspectIdentity, earlier: UnfinishedAudit | None
+    bundle: BundleContents, suspect: SuspectIdentity, earlier: KnownAudit | None
 ) -> dict[str, str]:
     """Return where an audit begins among the queries, as its settings say it."""
     if earlier is not None:

@@ -1,12 +1,15 @@
 """``kinprint audit``: ask suspects, one after another, and say what each one is."""
 
+import sys
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapters.printable import printable
 from audit.commands.consent import allow_option
 from audit.commands.option_groups import (
     AskingOptions,
@@ -19,7 +22,7 @@ from audit.commands.option_groups import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from adapters.suspect import Suspect
     from audit.asking.options import AuditOptions
@@ -135,6 +138,9 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
     help="Stop when the verdict is certain enough; by default at endpoints only.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an audit that was interrupted.")
+@click.option(
+    "--new", "is_new", is_flag=True, help="Begin another audit, though one is unfinished and paid."
+)
 @click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file.")
 @click.option(
     "--record",
@@ -196,6 +202,7 @@ def command(
     commitment_path: Path | None,
     journal: Path | None,
     yes: bool,
+    is_new: bool,
 ) -> int:
     """Audit suspects with BUNDLE and print a verdict for each.
 
@@ -217,6 +224,8 @@ def command(
 
     suspects.check()
     _check_endpoint_options(suspects, asking)
+    if is_new and asking.resume:
+        raise click.UsageError("--resume goes on with an audit, --new begins one; give one of both")
     options = asking.audit_options()
     recording = prepare_recording(record, num_suspects=len(suspects.paths))
     trusted = load_trust(trust)
@@ -237,7 +246,14 @@ def command(
             [read_bundle(path, known) for path in bundle_paths],
             suspects,
             options,
-            partial(_audited, journal=journal, stamp=None, is_agreed=yes, is_quiet=output.quiet),
+            partial(
+                _audited,
+                journal=journal,
+                stamp=None,
+                is_agreed=yes,
+                is_quiet=output.quiet,
+                is_new=is_new,
+            ),
             output,
         )
     if len(bundle_paths) > 1:
@@ -261,6 +277,8 @@ def command(
                         stamp=recording.stamp if recording else None,
                         is_agreed=yes,
                         is_quiet=output.quiet,
+                        is_new=is_new,
+                        later=suspects.paths[suspects.paths.index(path) + 1 :],
                     )
                 )
                 if recording is not None:
@@ -306,13 +324,29 @@ def _audited(
     stamp: "Callable[[bytes], bytes] | None",
     is_agreed: bool,
     is_quiet: bool,
+    is_new: bool,
+    later: "Sequence[Path]" = (),
 ) -> dict[str, Any]:
     """Audit one suspect, after somebody agreed to what it costs."""
     from audit.asking.cost import plan_spending
     from audit.commands.agreement import agree
-    from audit.commands.audit_row import audit_row
+    from audit.commands.audit_row import audit_row, finished_row
+    from audit.commands.earlier_audits import (
+        commands_to_go_on,
+        earlier_audits,
+        goes_on,
+        told_unfinished,
+    )
 
     spending = plan_spending(bundle, suspect, options.settled_for(bundle, suspect))
+    tariff = None if spending is None else spending.tariff
+    earlier = earlier_audits(bundle, suspect, journal, options)
+    if options.resume and earlier.finished is not None:
+        click.echo(f"{printable(path.name)}: finished before; nothing is asked.", err=True)
+        return finished_row(suspect, path, earlier.finished, journal=journal, tariff=tariff)
+    if tariff is not None and earlier.unfinished is not None and not (options.resume or is_new):
+        told = told_unfinished(earlier.unfinished, journal, tariff)
+        options = replace(options, resume=told is not None and goes_on(told))
     if spending is not None:
         agree(
             path.name,
@@ -322,6 +356,13 @@ def _audited(
             is_agreed=is_agreed,
             is_quiet=is_quiet,
         )
-    return audit_row(
-        bundle, suspect, path, options, journal=journal, stamp=stamp, is_shown=not is_quiet
-    )
+    try:
+        return audit_row(
+            bundle, suspect, path, options, journal=journal, stamp=stamp, is_shown=not is_quiet
+        )
+    except KeyboardInterrupt:
+        if earlier_audits(bundle, suspect, journal, options).unfinished is not None:
+            click.echo("\nEvery answer is kept. To go on:", err=True)
+            for line in commands_to_go_on(sys.argv[1:], path, later):
+                click.echo(f"  {line}", err=True)
+        raise

@@ -9,7 +9,8 @@ import click
 import numpy as np
 
 from adapters.printable import printable
-from adapters.suspect import ABSENT_CLASSES, MERGED_CLASSES, Suspect
+from adapters.suspect import ABSENT_CLASSES, MERGED_CLASSES, Suspect, SuspectIdentity
+from adapters.tariff import Tariff
 from audit.asking.class_order import order_text
 from audit.asking.events import AuditEvent, OrderFound, Started
 from audit.asking.options import AuditOptions
@@ -17,7 +18,8 @@ from audit.asking.run import run_audit
 from audit.bundle.manifest import BundleContents
 from audit.commands.terminal.progress import AuditProgress
 from audit.exit_codes import code_for_verdict
-from audit.journal.attempt_log import Spending
+from audit.journal.attempt_log import Spending, spending
+from audit.journal.audits import audit_summaries, final_outcome
 from audit.journal.journal import Journal
 from audit.scores.absent_classes import absent_in_words, read_absent, without_classes
 from audit.scores.merged_classes import groups_in_words, read_groups
@@ -77,7 +79,65 @@ def audit_row(
     assert finished is not None, "run_audit returns after Finished"
     for told in _notes(bundle, identity.details, finished.outcome):
         click.echo(printable(f"{path.name}: {told}"), err=True)
-    code = code_for_verdict(finished.outcome.verdict, is_complete=finished.is_complete)
+    return _row(
+        identity,
+        path,
+        order,
+        finished.outcome,
+        is_complete=finished.is_complete,
+        run={
+            "audit": started[-1],
+            "seconds": round(progress.seconds, 3),
+            "resumed_answers": progress.num_resumed,
+            "attempts": finished.num_attempts,
+            "spent": _spent(finished.spending),
+        },
+    )
+
+
+def finished_row(
+    suspect: Suspect, path: Path, audit: str, *, journal: Path, tariff: Tariff | None
+) -> dict[str, Any]:
+    """Return the row of an audit that came to its end earlier; nothing is asked.
+
+    Args:
+        suspect: Whom it is of.
+        path: File that describes the suspect.
+        audit: Its id.
+        journal: SQLite file that holds it.
+        tariff: What requests cost; None for a file.
+    """
+    with closing(Journal(journal)) as opened:
+        outcome = final_outcome(opened, audit)
+        assert outcome is not None, "it is finished"
+        num_answers = next(one for one in audit_summaries(opened) if one.audit == audit).num_answers
+        num_attempts = opened.count_attempts(audit)
+        spent = None if tariff is None else spending(opened, audit, tariff)
+    return _row(
+        suspect.identity,
+        path,
+        {},
+        Outcome.model_validate_json(outcome),
+        is_complete=True,
+        run={
+            "audit": audit,
+            "seconds": 0.0,
+            "resumed_answers": num_answers,
+            "attempts": num_attempts,
+            "spent": _spent(spent),
+        },
+    )
+
+
+def _row(
+    identity: SuspectIdentity,
+    path: Path,
+    order: Mapping[str, str],
+    outcome: Outcome,
+    *,
+    is_complete: bool,
+    run: Mapping[str, Any],
+) -> dict[str, Any]:
     return {
         "suspect": {
             "path": str(path),
@@ -86,16 +146,10 @@ def audit_row(
             "digest": identity.digest,
             "details": {**identity.details, **order},
         },
-        "outcome": finished.outcome.model_dump(mode="json"),
-        "is_complete": finished.is_complete,
-        "exit_code": code,
-        "run": {
-            "audit": started[-1],
-            "seconds": round(progress.seconds, 3),
-            "resumed_answers": progress.num_resumed,
-            "attempts": finished.num_attempts,
-            "spent": _spent(finished.spending),
-        },
+        "outcome": outcome.model_dump(mode="json"),
+        "is_complete": is_complete,
+        "exit_code": code_for_verdict(outcome.verdict, is_complete=is_complete),
+        "run": dict(run),
     }
 
 

@@ -66,11 +66,13 @@ class RunEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnfinishedAudit:
-    """An audit that can go on."""
+class KnownAudit:
+    """An audit of some pair."""
 
     audit: str
     settings: dict[str, str]
+    is_finished: bool
+    """Whether it came to its end; every other one can go on."""
 
 
 def audit_ids(journal: Journal) -> tuple[str, ...]:
@@ -176,10 +178,10 @@ def audit_runs(journal: Journal, audit: str) -> tuple[RunEntry, ...]:
     )
 
 
-def unfinished_audits(
+def audits_of_pair(
     journal: Journal, bundle: str, suspect: SuspectIdentity
-) -> tuple[UnfinishedAudit, ...]:
-    """Return the audits of a pair that have no end yet, the newest first.
+) -> tuple[KnownAudit, ...]:
+    """Return the audits of a pair, the newest first.
 
     Args:
         journal: Where to look.
@@ -190,12 +192,13 @@ def unfinished_audits(
         JournalError: The journal cannot be read, or was changed by something else.
     """
     rows = journal.file.read_rows(
-        "SELECT id, settings_json FROM audits WHERE bundle = ? AND suspect = ? "
-        "AND finished IS NULL ORDER BY started DESC, rowid DESC",
+        "SELECT id, settings_json, finished IS NOT NULL FROM audits "
+        "WHERE bundle = ? AND suspect = ? ORDER BY started DESC, rowid DESC",
         (bundle, suspect.digest),
     )
     return tuple(
-        UnfinishedAudit(audit=audit, settings=decoded(settings, audit)) for audit, settings in rows
+        KnownAudit(audit=audit, settings=decoded(settings, audit), is_finished=bool(is_finished))
+        for audit, settings, is_finished in rows
     )
 
 
