@@ -38,6 +38,8 @@ class ExitCode(IntEnum):
     SIGNATURE = 13
     UNREACHABLE = 14
     NOT_COMPARABLE = 15
+    INTERRUPTED = 130
+    """By Ctrl-C, as shells count it."""
 
 
 _BY_ERROR: tuple[tuple[type[Exception], ExitCode], ...] = (
