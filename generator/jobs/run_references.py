@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
+from audit.verdict.guessing import least_share
 from audit.verdict.p_values import innocents_needed
 from generator.errors import GenerationError
-from generator.images.guessing import least_share
 from generator.images.splits import Splits
 from generator.jobs.crafting import CraftJob, chosen_of
 from generator.jobs.mfue import Report

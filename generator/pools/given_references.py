@@ -26,8 +26,8 @@ from adapters.preprocessing import ColorOrder
 from adapters.strict_model import FrozenModel
 from adapters.suspect import SuspectError
 from audit.calibrating.lineages import declared_place, find_lineages, sentence
+from audit.verdict.guessing import may_be_guessing
 from generator.errors import GenerationError
-from generator.images.guessing import may_be_guessing
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel, torch_pool_model
 from generator.sources.contract import InputContract

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
+from audit.verdict.guessing import may_be_guessing, near_chance
 from generator.errors import GenerationError, SourceError
-from generator.images.guessing import may_be_guessing, near_chance
 from generator.images.labelled import ImageSet
 from generator.pools.references import PoolModel
 from generator.sources.source import Source

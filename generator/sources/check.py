@@ -18,8 +18,8 @@ from adapters.preprocessing import UNIT_SCALE, InputRecipe
 from adapters.suspect import Predictions
 from audit.asking.class_order import confusion
 from audit.suspects.preprocessing_search import RankedPreprocessing, rank_preprocessings, sign_test
+from audit.verdict.guessing import near_chance
 from generator.errors import SourceError
-from generator.images.guessing import near_chance
 from generator.images.labelled import ImageSet
 from generator.sources.contract import InputContract
 from generator.sources.gradients import has_gradients

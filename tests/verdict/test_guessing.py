@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generator.images.guessing import least_share, may_be_guessing, near_chance
+from audit.verdict.guessing import least_share, may_be_guessing, near_chance
 
 
 def right(num_right: int, num: int) -> NDArray[np.bool_]:
