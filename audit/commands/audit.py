@@ -241,9 +241,8 @@ def command(
             )
         from audit.commands.attributing import run_attribution
 
-        known = load_trust(trust)
         return run_attribution(
-            [read_bundle(path, known) for path in bundle_paths],
+            [read_bundle(path, trusted) for path in bundle_paths],
             suspects,
             options,
             partial(
@@ -260,8 +259,6 @@ def command(
         raise click.UsageError(
             f"expected one BUNDLE, got {len(bundle_paths)}; --attribute compares several"
         )
-    recording = prepare_recording(record, num_suspects=len(suspects.paths))
-    bundle = read_bundle(bundle_paths[0], load_trust(trust))
     rows: list[dict[str, Any]] = []
     unwritten: AuditError | None = None
     for path in suspects.paths:

@@ -9,6 +9,9 @@ from adapters.printable import json_text, printable
 from audit.commands.option_groups import sandbox_option
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from adapters.onnx.suspect import OnnxSuspect
     from audit.bundle.manifest import BundleContents
     from audit.suspects.preprocessing_search import Candidate, RankedPreprocessing
@@ -97,7 +100,8 @@ def command(
 
             click.echo(json_text(json.dumps(_document(suspect, ranking), indent=2)))
         else:
-            _print(suspect, ranking)
+            labels = None if bundle is None else bundle.arrays.control_labels
+            _print(suspect, ranking, labels)
     if out_path is not None:
         click.echo(f"wrote {out_path}; audit with: kinprint audit --suspect {out_path}", err=True)
 
@@ -201,11 +205,17 @@ def _ranks(ranking: "tuple[RankedPreprocessing, ...]") -> list[int]:
     return [1 if row.is_tied else place for place, row in enumerate(ranking, start=1)]
 
 
-def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -> None:
+def _print(
+    suspect: "OnnxSuspect",
+    ranking: "tuple[RankedPreprocessing, ...]",
+    labels: "NDArray[np.int64] | None",
+) -> None:
+    import numpy as np
     from rich.table import Table
 
     from adapters.onnx.metadata import classes_from_metadata
     from audit.commands.terminal.consoles import PrintableConsole
+    from audit.verdict.guessing import near_chance
 
     console = PrintableConsole(highlight=False, markup=False, soft_wrap=True)
     told, trial = suspect.description, suspect.trial
@@ -232,7 +242,7 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
     width = max(map(len, lines))
     for title, text in lines.items():
         console.print(f"{title:{width}}  {text}")
-    if not ranking:
+    if not ranking or labels is None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("rank", "preprocessing", "right", "accuracy", "log p"):
@@ -248,7 +258,9 @@ def _print(suspect: "OnnxSuspect", ranking: "tuple[RankedPreprocessing, ...]") -
         )
     console.print()
     console.print(table)
-    if ranking[0].accuracy < 2 / (trial.num_classes or 2):
+    best = ranking[0]
+    is_right = np.arange(best.num_images) < best.num_correct
+    if near_chance(is_right, labels[: best.num_images]):
         console.print(
             "\nNone of them fits: the classes may be in another order, or the task is another one."
         )

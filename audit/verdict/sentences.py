@@ -20,11 +20,20 @@ def verdict_words(score: ScoreOutcome, rule: DecisionRule) -> str:
             "answer them at random, which is like neither kind of model."
         )
     if score.is_evasive:
+        repeated = ""
+        if score.repeats is not None and score.repeats.num_queries:
+            repeated = (
+                f" Asked again, it changed its answer to {score.repeats.num_queries_changed} of "
+                f"{score.repeats.num_queries} queries."
+            )
+        # No proof of dice: whoever repeats itself may be an honest model of another kind.
         return (
             "The suspect knows the classes of the control images, but its answers to "
             f"{score.num_queries} queries agree with those of other models no more than chance "
-            "would. It seems to notice queries and to answer them at random, which is like neither "
-            "kind of model."
+            f"would, which is like neither kind of model.{repeated} A suspect that notices queries "
+            "looks like that, and so does an honest model that is unlike all of the bundle's; it "
+            "is called nothing. Innocent models of its kind, added with 'kinprint calibrate', can "
+            "tell."
         )
     return " ".join([_found(score), *_undecided(score, rule), _rests_on(score), *_limits(score)])
 

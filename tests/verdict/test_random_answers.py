@@ -114,6 +114,9 @@ def test_nothing_looks_random_beside_no_model() -> None:
     assert not looks_random(bundle, np.full(NUM_QUERIES, 2), np.arange(NUM_QUERIES))
 
 
+REPEATED = [("query", 0), ("query", 1), ("control", 0), ("control", 1)]
+
+
 @pytest.mark.parametrize(
     ("label", "verdict"),
     [(0, Verdict.DERIVED), (1, Verdict.INDEPENDENT), (2, Verdict.INCONCLUSIVE)],
@@ -127,6 +130,18 @@ def test_without_probabilities_only_answers_like_nobodys_are_evasive(
     outcome = judge(label_only_bundle(), answers, ("matching-rate",))
     assert outcome.verdict is verdict
     assert outcome.scores[0].is_evasive is (label == 2)
+
+
+def test_nobody_who_repeats_itself_is_said_to_answer_at_random() -> None:
+    labels = {f"control/{index}": index % K for index in range(NUM_CONTROLS)}
+    labels |= {f"query/{index}": 2 for index in range(NUM_QUERIES)}
+    labels |= {f"again/{kind}/{index}": labels[f"{kind}/{index}"] for kind, index in REPEATED}
+    answers = {name: Answer(label=one, log_probabilities=None) for name, one in labels.items()}
+    outcome = judge(label_only_bundle(), answers, ("matching-rate",))
+    assert outcome.scores[0].is_evasive
+    assert "changed its answer to 0 of 2 queries" in outcome.text
+    assert "so does an honest model" in outcome.text
+    assert "at random" not in outcome.text
 
 
 def test_second_answers_are_compared_with_first_ones_by_kind() -> None:
