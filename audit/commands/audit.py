@@ -46,7 +46,9 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
     is_flag=True,
     help="Ask with the line-ups of several bundles, and name the source.",
 )
-@click.option("--onnx", "files", multiple=True, type=_EXISTING, help="ONNX file; repeatable.")
+@click.option(
+    "--onnx", "files", multiple=True, type=_EXISTING, help="ONNX file, or several: *.onnx."
+)
 @click.option(
     "--suspect",
     "described",
@@ -222,7 +224,12 @@ def command(
     from audit.journal.journal import default_journal
     from audit.signing.keys import load_trust
 
+    bundle_paths, suspects = _with_stray_files(bundle_paths, suspects)
     suspects.check()
+    if len(bundle_paths) != 1 and not attribute:
+        raise click.UsageError(
+            f"expected one BUNDLE, got {len(bundle_paths)}; --attribute compares several"
+        )
     _check_endpoint_options(suspects, asking)
     if is_new and asking.resume:
         raise click.UsageError("--resume goes on with an audit, --new begins one; give one of both")
@@ -254,10 +261,6 @@ def command(
                 is_new=is_new,
             ),
             output,
-        )
-    if len(bundle_paths) > 1:
-        raise click.UsageError(
-            f"expected one BUNDLE, got {len(bundle_paths)}; --attribute compares several"
         )
     rows: list[dict[str, Any]] = []
     unwritten: AuditError | None = None
@@ -296,6 +299,17 @@ def command(
     if unwritten is not None:
         raise unwritten
     return status
+
+
+def _with_stray_files(
+    bundle_paths: tuple[Path, ...], suspects: SuspectOptions
+) -> tuple[tuple[Path, ...], SuspectOptions]:
+    """Take ONNX files among the bundles for suspects: a shell makes them of ``--onnx *.onnx``."""
+    if not suspects.files:
+        return bundle_paths, suspects
+    stray = tuple(path for path in bundle_paths if path.suffix.lower() == ".onnx")
+    kept = tuple(path for path in bundle_paths if path not in stray)
+    return kept, replace(suspects, files=(*suspects.files, *stray))
 
 
 def _check_endpoint_options(suspects: SuspectOptions, asking: AskingOptions) -> None:

@@ -7,6 +7,7 @@ import click
 
 from adapters.printable import json_text
 from audit.commands.consent import allow_option, opened_with_consent
+from audit.commands.terminal.next_command import next_command
 
 if TYPE_CHECKING:
     from adapters.http.suspect import HttpEndpoint
@@ -110,11 +111,8 @@ def new(
     except OSError as error:
         raise click.FileError(str(out_path), error.strerror) from error
     bundle = bundle_path or "BUNDLE"
-    click.echo(
-        f"wrote {out_path}; {'; '.join(told)}, then: "
-        f"kinprint endpoint check {out_path} --bundle {bundle}",
-        err=True,
-    )
+    then = next_command("endpoint", "check", out_path, "--bundle", bundle, trust=trust)
+    click.echo(f"wrote {out_path}; {'; '.join(told)}, then: {then}", err=True)
 
 
 def _known(

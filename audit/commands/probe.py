@@ -7,6 +7,7 @@ import click
 
 from adapters.printable import json_text, printable
 from audit.commands.option_groups import sandbox_option
+from audit.commands.terminal.next_command import next_command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +104,9 @@ def command(
             labels = None if bundle is None else bundle.arrays.control_labels
             _print(suspect, ranking, labels)
     if out_path is not None:
-        click.echo(f"wrote {out_path}; audit with: kinprint audit --suspect {out_path}", err=True)
+        assert bundle_path is not None
+        then = next_command("audit", bundle_path, "--suspect", out_path, trust=trust)
+        click.echo(f"wrote {out_path}; audit with: {then}", err=True)
 
 
 def _rank(

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,10 @@ from generator.jobs.chosen_method import (
 )
 from generator.settings import CraftSettings
 from generator.sources.programs import require_weights
+
+_FIELDS = {"queries": "num_queries", "triggers": "num_triggers", "packs": "num_packs"}
+"""Fields whose option has a shorter name; a TOML file may use either."""
+_OPTIONS = {field: option for option, field in _FIELDS.items()}
 
 
 class CraftJob(CraftSettings):
@@ -91,6 +96,7 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise GenerationError(f"config: cannot read {config_path} ({error})") from error
         fields = {name.replace("-", "_"): value for name, value in fields.items()}
+        fields = {_FIELDS.get(name, name): value for name, value in fields.items()}
         fields |= method_table(fields)
         for name in ("images", "held_out"):
             if isinstance(fields.get(name), str):
@@ -105,7 +111,13 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
         job = CraftJob(**fields)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
+        name, *deeper = map(str, first["loc"])
+        field = ".".join((_OPTIONS.get(name, name), *deeper))
+        if first["type"] == "extra_forbidden":
+            known = {_OPTIONS.get(one, one) for one in CraftJob.model_fields}
+            near = get_close_matches(field, known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else "; 'kinprint craft --help' lists them"
+            raise GenerationError(f"{field}: expected an option of craft{meant}") from error
         if first["type"] == "missing":
             raise GenerationError(
                 f"{field}: expected --{field.replace('_', '-')}, or {field} in the TOML file"

@@ -119,6 +119,8 @@ def test_the_command_writes_a_file_once(tmp_path: Path) -> None:
     arguments = ["endpoint", "new", "kserve_v1", "-o", path]
     done = run(*arguments, "--bundle", GOLDEN_BUNDLE, "--trust", key)
     assert done.returncode == 0, done.stderr
+    then = f"endpoint check {path} --bundle {GOLDEN_BUNDLE} --trust {key}"
+    assert done.stderr.endswith(f"then: kinprint {then}\n")
     description = read_endpoint_file(path)
     assert description.class_names == ("cat", "dog", "frog", "ship")
     assert "mean = [0.5, 0.5, 0.5]" in path.read_text(encoding="utf-8")
