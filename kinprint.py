@@ -17,6 +17,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -76,6 +77,7 @@ _COMMANDS = {
     "record": ("audit.commands.record", "List, export and delete the audits of this machine."),
     "verify": ("audit.commands.verify", "Check a record and compute its verdict again."),
     "report": ("audit.commands.report", "Write a report of a record for people."),
+    "config": ("audit.commands.config", "Show settings and where each comes from."),
     "ui": ("audit.commands.ui", "Pick, watch and export audits on a screen."),
     "challenge": (
         "generator.commands.challenge",
@@ -120,7 +122,11 @@ class _LazyGroup(click.Group):
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"no command {args[0]!r}{hint}")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        name, command, rest = found
+        if name is not None and command is not None and name != "config":
+            ctx.default_map = {name: _defaults(command, is_told=not {"-h", "--help"} & set(rest))}
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -136,6 +142,36 @@ def cli(debug: bool) -> None:
     An owner crafts a signed trigger bundle from a model (craft); anyone can ask a suspect with it,
     an ONNX file or an API that returns labels only (audit).
     """
+
+
+def _defaults(command: click.Command, *, is_told: bool) -> dict[str, Any]:
+    """Return what variables and ``kinprint.toml`` files say for a command's options."""
+    from audit.project.approval import PROJECT_FILE, config_folder, find_project
+
+    here = _current_folder()
+    is_said = any(name.startswith("KINPRINT_") for name in os.environ)
+    project = None if here is None else find_project(here)
+    # Nearly always there is nothing, and nothing is loaded to find that out.
+    if here is None or not (is_said or project or (config_folder() / PROJECT_FILE).is_file()):
+        return {}
+    from audit.project.command_defaults import command_defaults
+    from audit.project.settings import find_settings
+
+    found = find_settings(here, os.environ)
+    if found.is_ignored and is_told:
+        print(
+            f"note: {found.project} counts for nothing; look at it, then: kinprint config allow",
+            file=sys.stderr,
+        )
+    values = {name: one.value for name, one in found.settings.items()}
+    return command_defaults(command, values)
+
+
+def _current_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def main() -> None:

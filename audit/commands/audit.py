@@ -20,6 +20,7 @@ from audit.commands.option_groups import (
     look_for_option,
     sandbox_option,
 )
+from audit.project.command_defaults import default_bundle, is_by_default
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, is_wanted: bool) -
 
 
 @click.command("audit", short_help="Ask suspects whether they derive from the source.")
-@click.argument("bundle_paths", metavar="BUNDLE...", type=_EXISTING, nargs=-1, required=True)
+@click.argument("bundle_paths", metavar="BUNDLE...", type=_EXISTING, nargs=-1)
 @click.option(
     "--attribute",
     is_flag=True,
@@ -225,10 +226,14 @@ def command(
     from audit.signing.keys import load_trust
 
     bundle_paths, suspects = _with_stray_files(bundle_paths, suspects)
+    suspects, asking, record = _as_needed(suspects, asking, record)
     suspects.check()
-    if len(bundle_paths) != 1 and not attribute:
+    bundle_paths = bundle_paths or default_bundle()
+    if not bundle_paths or (len(bundle_paths) > 1 and not attribute):
         raise click.UsageError(
             f"expected one BUNDLE, got {len(bundle_paths)}; --attribute compares several"
+            if bundle_paths
+            else "Missing argument 'BUNDLE...'."
         )
     _check_endpoint_options(suspects, asking)
     if is_new and asking.resume:
@@ -310,6 +315,19 @@ def _with_stray_files(
     stray = tuple(path for path in bundle_paths if path.suffix.lower() == ".onnx")
     kept = tuple(path for path in bundle_paths if path not in stray)
     return kept, replace(suspects, files=(*suspects.files, *stray))
+
+
+def _as_needed(
+    suspects: SuspectOptions, asking: AskingOptions, record: RecordOptions
+) -> tuple[SuspectOptions, AskingOptions, RecordOptions]:
+    """Leave out what the settings say of records and endpoints where there is none."""
+    if record.record_path is None and is_by_default("auditor_key"):
+        record = replace(record, auditor_key=None)
+    if not suspects.endpoints and is_by_default("rate"):
+        suspects = replace(suspects, rate=None)
+    if not (suspects.endpoints or suspects.functions) and is_by_default("max_requests"):
+        asking = replace(asking, max_requests=None)
+    return suspects, asking, record
 
 
 def _check_endpoint_options(suspects: SuspectOptions, asking: AskingOptions) -> None:

@@ -185,6 +185,7 @@ def everything(place: Place) -> list[list[str]]:
          "--panel", str(models), "--key", owner, "--out", file("l")],
         ["lineup", bundle, "--model", f"{onnx}:x", "--source", other, "--train", ALL,
          "--images", file("none"), "--panel", str(models), "--key", owner, "--out", file("l")],
+        *(["config", *below] for below in ([], ["allow"], ["forget"])),
         ["ui", bundle, onnx],
         ["bench", ALL],
         ["bench", "startup", ALL],

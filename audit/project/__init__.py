@@ -1,0 +1,1 @@
+"""What a user need not say again: variables, the project's file, the user's own file."""
