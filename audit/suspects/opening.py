@@ -64,12 +64,12 @@ def open_file(
     Args:
         bundle: From `open_bundle`.
         path: The ONNX file.
-        device: See `adapters.onnx.opening.open_onnx`, like the rest.
-        labels_only: Likewise.
-        output: Likewise.
-        output_kind: Likewise.
-        limits: Likewise.
-        server: Likewise.
+        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is some.
+        labels_only: Use labels only, whatever the file tells.
+        output: Name of the output with the classes; by default found by trying.
+        output_kind: What that output holds, such as ``logits``; by default found by trying.
+        limits: Memory, time and sandbox of the process that the file runs in.
+        server: Process to fork that one from, in sweeps.
 
     Raises:
         OutputsDisagreeError: Several of its outputs hold classes, and not the same ones.
@@ -106,7 +106,7 @@ def open_described(
     Args:
         bundle: From `open_bundle`.
         path: The TOML file that ``kinprint probe`` writes (docs/suspects.md).
-        device: See `adapters.onnx.opening.open_onnx`.
+        device: As for `open_file`, like the rest.
         labels_only: Likewise.
         limits: Likewise.
         server: Likewise.
