@@ -79,6 +79,10 @@ _COMMANDS = {
     "report": ("audit.commands.report", "Write a report of a record for people."),
     "config": ("audit.commands.config", "Show settings and where each comes from."),
     "ui": ("audit.commands.ui", "Pick, watch and export audits on a screen."),
+    "completion": (
+        "audit.commands.completion",
+        "Print the script that completes commands in a shell.",
+    ),
     "challenge": (
         "generator.commands.challenge",
         "Try a bundle on models that are surely innocent.",
@@ -116,7 +120,8 @@ class _LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+        is_word = args and not args[0].startswith("-") and not ctx.resilient_parsing
+        if is_word and args[0] not in _COMMANDS:
             import difflib
 
             near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
@@ -124,8 +129,10 @@ class _LazyGroup(click.Group):
             ctx.fail(f"no command {args[0]!r}{hint}")
         found = super().resolve_command(ctx, args)
         name, command, rest = found
-        if name is not None and command is not None and name != "config":
-            ctx.default_map = {name: _defaults(command, is_told=not {"-h", "--help"} & set(rest))}
+        if name is not None and command is not None and name not in ("config", "completion"):
+            # Neither help nor a shell that completes a word is the place for a note.
+            silent = ctx.resilient_parsing or bool({"-h", "--help"} & set(rest))
+            ctx.default_map = {name: _defaults(command, is_told=not silent)}
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -186,6 +186,7 @@ def everything(place: Place) -> list[list[str]]:
         ["lineup", bundle, "--model", f"{onnx}:x", "--source", other, "--train", ALL,
          "--images", file("none"), "--panel", str(models), "--key", owner, "--out", file("l")],
         *(["config", *below] for below in ([], ["allow"], ["forget"])),
+        ["completion", ALL],
         ["ui", bundle, onnx],
         ["bench", ALL],
         ["bench", "startup", ALL],

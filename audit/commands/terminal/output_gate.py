@@ -26,9 +26,13 @@ class PrintableStream:
         self.stream = stream
         """Where the text goes."""
 
-    def write(self, text: str) -> int:
-        """Write what may be seen; a character that the stream has no bytes for is none of it."""
-        shown = printable(text, allowed=ALLOWED)
+    def write(self, text: str | bytes) -> int:
+        """Write what may be seen; a character that the stream has no bytes for is none of it.
+
+        Bytes, as click writes what a shell is to complete, go the same way.
+        """
+        told = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        shown = printable(told, allowed=ALLOWED)
         encoding = self.stream.encoding or "utf-8"
         self.stream.write(shown.encode(encoding, "replace").decode(encoding))
         return len(text)
