@@ -73,16 +73,20 @@ def list_(journal_path: Path | None, as_json: bool) -> None:
     for title in ("audit", "started (UTC)", "model", "suspect", "answers", "verdict"):
         table.add_column(
             title,
-            overflow="fold",
-            no_wrap=title in ("audit", "started (UTC)"),  # whole, to be copied
+            # One line an audit: only names give way, and stand whole in --json.
+            no_wrap=title not in ("model", "suspect"),
             justify="right" if title == "answers" else "left",
         )
+
+    def cut_off(name: str) -> Text:
+        return Text(name, no_wrap=True, overflow="ellipsis")
+
     for audit in audits:
         table.add_row(
             Text(printable(audit.audit)),
             utc(audit.started)[:16].replace("T", " "),
-            Text(printable(audit.model_name)),
-            Text(printable(audit.suspect)),
+            cut_off(printable(audit.model_name)),
+            cut_off(printable(audit.suspect)),
             str(audit.num_answers),
             audit.outcome.verdict.value if audit.outcome else f"none: {audit.state.value}",
         )
