@@ -1,0 +1,96 @@
+"""What a timeline of audits says, in sentences that stand alone."""
+
+from audit.records.record import utc
+from audit.records.timeline import DatedAudit, Since, Timeline
+
+
+def timeline_sentences(timeline: Timeline) -> tuple[str, ...]:
+    """Say since when a suspect is what it was found to be, and what that rests on."""
+    return (
+        _since(timeline.since),
+        *_changed(timeline),
+        *_chances(timeline),
+        *_missing(timeline),
+        _times(timeline),
+    )
+
+
+def day(audit: DatedAudit) -> str:
+    """Return the day of an audit, UTC."""
+    return utc(audit.time)[:10]
+
+
+def _since(since: Since | None) -> str:
+    if since is None:
+        return "No audit came to a decision, so nothing is known of any time."
+    many = f"all {since.num_agreeing} audits that decide from then on say so"
+    one = "no later audit decides"
+    after = many if since.num_agreeing > 1 else one
+    silent = f"; {_audits(since.num_silent)} of that time decided nothing" * bool(since.num_silent)
+    verdict, first = since.verdict.value, day(since.first)
+    if since.before is None:
+        return (
+            f"{verdict.capitalize()} since {first} at the latest, the first audit here that "
+            f"decides: {after}{silent}."
+        )
+    assert since.before.verdict is not None
+    return (
+        f"{verdict.capitalize()} since {first} at the latest: {after}{silent}. On "
+        f"{day(since.before)} it was {since.before.verdict.value}; what changed did so in between, "
+        "or one of the two is an error."
+    )
+
+
+def _changed(timeline: Timeline) -> tuple[str, ...]:
+    compared = [change for change in timeline.changes if change.num]
+    if not compared:
+        return ()
+    days = [
+        day(audit)
+        for audit, change in zip(timeline.audits[1:], timeline.changes, strict=True)
+        if change.num_changed
+    ]
+    if not days:
+        return ("From one audit to the next, no answer to the same question ever changed.",)
+    return (f"Answers to the same questions changed before the audits of {', '.join(days)}.",)
+
+
+def _chances(timeline: Timeline) -> tuple[str, ...]:
+    outcomes = [audit.record.closing.outcome for audit in timeline.audits]
+    alphas = [outcome.alpha for outcome in outcomes if outcome is not None]
+    if len(alphas) < 2:
+        return ()
+    return (
+        f"Each audit may wrongly say derived with its own probability ({_range(alphas)}): that at "
+        f"least one of {len(alphas)} does so of an innocent suspect has probability at most "
+        f"{min(1.0, sum(alphas)):.3g}. Audits of an unchanged model repeat one another's "
+        "errors and do not confirm one another.",
+    )
+
+
+def _range(values: list[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _missing(timeline: Timeline) -> tuple[str, ...]:
+    begun = max(audit.record.opening.count.total for audit in timeline.audits)
+    here = len(timeline.audits)
+    if begun <= here:
+        return ()
+    return (
+        f"The auditor's journal counts {begun} audits of this suspect; {here} are here. Ask for "
+        "the others.",
+    )
+
+
+def _times(timeline: Timeline) -> str:
+    stamped = sum(audit.is_stamped for audit in timeline.audits)
+    if stamped == len(timeline.audits):
+        return "A trusted time-stamping authority saw the answers of every audit."
+    saw = f"; a trusted time-stamping authority saw the answers of {stamped}" * bool(stamped)
+    return f"Times are the auditor's word{saw}."
+
+
+def _audits(num: int) -> str:
+    return "1 audit" if num == 1 else f"{num} audits"
