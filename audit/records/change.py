@@ -13,6 +13,7 @@ a path's highest point it holds wherever the later audit stopped.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,8 +189,8 @@ def _agreement(
 ) -> Agreement | None:
     order = [int(one) for one in query_order(bundle)]
     order = [one for one in order if then.get(f"query/{one}", REFUSED) != REFUSED]
-    # The later audit answers the first of these, up to where it stopped.
-    given = [one for one in order if f"query/{one}" in now]
+    # A path ends where the later audit stopped, or where an answer is missing.
+    given = list(takewhile(lambda one: f"query/{one}" in now, order))
     compared = populations(bundle.manifest)
     if len(given) < _MIN_QUERIES or not compared.num_lineages:
         return None

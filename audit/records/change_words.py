@@ -67,7 +67,7 @@ def _whim(odd: OddAnswers | None) -> str:
     return (
         f"Of {odd.num} images that one audit asked twice and where one of three answers differs, "
         f"it is the other audit's in {odd.num_between}. Whim alone brings a third of them, and so "
-        f"many or more with probability {odd.p_value:.3g}."
+        f"many or more with probability {odd.p_value:.3g}, if it does not remember its answers."
     )
 
 

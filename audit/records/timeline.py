@@ -29,7 +29,7 @@ DECISIVE = (Verdict.DERIVED, Verdict.INDEPENDENT, Verdict.NO_COPY)
 _STAMP_CHECK = "timestamp of the answers"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DatedAudit:
     """One verified record."""
 
@@ -71,7 +71,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Since:
-    """From when on all audits that decide say the same."""
+    """From when on no audit that decides contradicts the last one."""
 
     verdict: Verdict
     first: DatedAudit
@@ -79,7 +79,8 @@ class Since:
     before: DatedAudit | None
     """The last audit that decided otherwise; None if none did."""
     num_agreeing: int
-    """Audits from the first on that say the same."""
+    """Audits from the first on that decide; "independent" and "no copy" do not contradict each
+    other."""
     num_silent: int
     """Audits from the first on that decide nothing."""
 
@@ -234,7 +235,11 @@ def _since(audits: Sequence[DatedAudit]) -> Since | None:
         return None
     last = deciding[-1].verdict
     assert last is not None
-    others = [place for place, audit in enumerate(deciding) if audit.verdict is not last]
+    others = [
+        place
+        for place, audit in enumerate(deciding)
+        if (audit.verdict is Verdict.DERIVED) is not (last is Verdict.DERIVED)
+    ]
     agreeing = deciding[others[-1] + 1 :] if others else deciding
     first = agreeing[0]
     return Since(

@@ -23,7 +23,7 @@ def day(audit: DatedAudit) -> str:
 def _since(since: Since | None) -> str:
     if since is None:
         return "No audit came to a decision, so nothing is known of any time."
-    many = f"all {since.num_agreeing} audits that decide from then on say so"
+    many = f"all {since.num_agreeing} audits that decide from then on agree"
     one = "no later audit decides"
     after = many if since.num_agreeing > 1 else one
     silent = f"; {_audits(since.num_silent)} of that time decided nothing" * bool(since.num_silent)
