@@ -17,13 +17,13 @@ from audit.records.record import State
 from audit.report.data import ReportData
 from audit.report.page import page_style, page_template, shown
 from audit.report.score_words import SCORE_WORDS
-from audit.report.two_steps import crafted_score
 from audit.report.weights_sureness import layer_rows
 from audit.scores.comparison import compare
 from audit.verdict.early_stop import path_boundaries
 from audit.verdict.line_up import race_of
 from audit.verdict.line_up_outcome import LineUpOutcome
 from audit.verdict.outcome import ScoreOutcome, Verdict
+from audit.verdict.steps import crafted_score
 
 SCHEMA_VERSION = 2
 """Of the JSON document."""
