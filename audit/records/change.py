@@ -31,6 +31,8 @@ from audit.verdict.populations import populations
 
 _CLASS_SETTINGS = (MERGED_CLASSES, ABSENT_CLASSES, CLASS_ORDER)
 """Settings that say what a label is; under others the same number is another class."""
+FILE = "onnx"
+"""Kind of a suspect whose digest is that of the model itself."""
 _MIN_QUERIES = 5
 """Queries from which on an agreement counts: fewer answers can be a whim of any model."""
 
@@ -92,6 +94,8 @@ class Change:
     """An earlier and a later audit, side by side."""
 
     sameness: Sameness
+    is_other_file: bool
+    """Whether it is a file with another digest; nobody knows what stands behind an endpoint."""
     answers: tuple[Answers, ...]
     changed: tuple[str, ...]
     """Ids of the questions whose answer changed, in the later order of asking."""
@@ -136,6 +140,7 @@ def change_between(earlier: Record, later: Record, bundle: BundleContents) -> Ch
     changed = tuple(question for question in common if then[question] != now[question])
     return Change(
         sameness=_sameness(earlier, later, num=len(common), num_changed=len(changed)),
+        is_other_file=_is_other_file(earlier, later),
         answers=_by_kind(common, changed),
         changed=changed,
         odd=_odd_answers(common, then, now),
@@ -150,11 +155,16 @@ def _labels(record: Record) -> dict[str, int]:
 
 def _sameness(earlier: Record, later: Record, *, num: int, num_changed: int) -> Sameness:
     one, other = earlier.opening.suspect, later.opening.suspect
-    if one.kind == "onnx" and one.digest == other.digest:
+    if one.kind == FILE and one.digest == other.digest:
         return Sameness.SAME_FILE
     if not num:
         return Sameness.NOT_COMPARED
     return Sameness.CHANGED if num_changed else Sameness.UNCHANGED
+
+
+def _is_other_file(earlier: Record, later: Record) -> bool:
+    one, other = earlier.opening.suspect, later.opening.suspect
+    return one.kind == FILE and one.digest != other.digest
 
 
 def _by_kind(common: list[str], changed: tuple[str, ...]) -> tuple[Answers, ...]:
@@ -223,7 +233,7 @@ def _told(earlier: Record, later: Record) -> tuple[tuple[str, str, str], ...]:
 
 def _known(record: Record) -> dict[str, str]:
     opening = record.opening
-    name = "file, SHA-256" if opening.suspect.kind == "onnx" else "description, SHA-256"
+    name = "file, SHA-256" if opening.suspect.kind == FILE else "description, SHA-256"
     return {
         "name": opening.suspect.name,
         name: opening.suspect.digest,

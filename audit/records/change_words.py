@@ -38,7 +38,12 @@ def _found(change: Change) -> str:
         )
     counts = "; ".join(_counted(one) for one in change.answers)
     if change.sameness is Sameness.UNCHANGED:
-        return f"No answer changed: {counts}. Nothing here speaks for another model."
+        means = (
+            "It is another file, which answers all of them like the earlier one."
+            if change.is_other_file
+            else "Nothing here speaks for another model."
+        )
+        return f"No answer changed: {counts}. {means}"
     return f"Answers changed: {counts}."
 
 
@@ -49,6 +54,8 @@ def _counted(one: Answers) -> str:
 
 
 def _meant(change: Change) -> str:
+    if change.is_other_file:
+        return "It is another file, and answers otherwise."
     first = (
         "A model that always gives an image the same answer did not give both: another model or "
         "version answers now, or it is asked in another way, or it answers by whim."

@@ -19,6 +19,7 @@ from audit.records.record import Record, State, seconds
 from audit.records.verify import Result, Verification, verify_record
 from audit.signing.keys import Trust
 from audit.verdict.outcome import ScoreOutcome, Verdict
+from audit.verdict.steps import crafted_score
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -56,9 +57,15 @@ class DatedAudit:
 
     @property
     def score(self) -> ScoreOutcome | None:
-        """Return the deciding score; None where nothing can be compared."""
+        """Return the score of the crafted queries where two steps decide, else the deciding one.
+
+        Audits in two steps end at either; the first step is what all of them have. None where
+        nothing can be compared.
+        """
         outcome = self.record.closing.outcome
-        return outcome.scores[0] if outcome is not None and outcome.scores else None
+        if outcome is None or not outcome.scores:
+            return None
+        return crafted_score(outcome)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,33 +1,41 @@
 """What a timeline of audits says, in sentences that stand alone."""
 
+from collections.abc import Mapping
+
 from audit.records.record import utc
 from audit.records.timeline import DatedAudit, Since, Timeline
 
 
 def timeline_sentences(timeline: Timeline) -> tuple[str, ...]:
     """Say since when a suspect is what it was found to be, and what that rests on."""
+    moments = dict(zip(timeline.audits, begun(timeline), strict=True))
     return (
-        _since(timeline.since),
-        *_changed(timeline),
+        _since(timeline.since, moments),
+        *_changed(timeline, moments),
         *_chances(timeline),
         *_missing(timeline),
         _times(timeline),
     )
 
 
-def day(audit: DatedAudit) -> str:
-    """Return the day of an audit, UTC."""
-    return utc(audit.time)[:10]
+def begun(timeline: Timeline) -> tuple[str, ...]:
+    """Return when each audit began, UTC: days, or as much as tells the audits apart."""
+    times = [utc(audit.time).replace("T", " ") for audit in timeline.audits]
+    lengths = (len("2025-01-01"), len("2025-01-01 12:00"), len("2025-01-01 12:00:00"))
+    length = next(
+        (each for each in lengths if len({time[:each] for time in times}) == len(times)), None
+    )
+    return tuple(time[: length or lengths[-1]] for time in times)
 
 
-def _since(since: Since | None) -> str:
+def _since(since: Since | None, moments: Mapping[DatedAudit, str]) -> str:
     if since is None:
         return "No audit came to a decision, so nothing is known of any time."
     many = f"all {since.num_agreeing} audits that decide from then on agree"
     one = "no later audit decides"
     after = many if since.num_agreeing > 1 else one
     silent = f"; {_audits(since.num_silent)} of that time decided nothing" * bool(since.num_silent)
-    verdict, first = since.verdict.value, day(since.first)
+    verdict, first = since.verdict.value, moments[since.first]
     if since.before is None:
         return (
             f"{verdict.capitalize()} since {first} at the latest, the first audit here that "
@@ -36,17 +44,17 @@ def _since(since: Since | None) -> str:
     assert since.before.verdict is not None
     return (
         f"{verdict.capitalize()} since {first} at the latest: {after}{silent}. On "
-        f"{day(since.before)} it was {since.before.verdict.value}; what changed did so in between, "
-        "or one of the two is an error."
+        f"{moments[since.before]} it was {since.before.verdict.value}; what changed did so in "
+        "between, or one of the two is an error."
     )
 
 
-def _changed(timeline: Timeline) -> tuple[str, ...]:
+def _changed(timeline: Timeline, moments: Mapping[DatedAudit, str]) -> tuple[str, ...]:
     compared = [change for change in timeline.changes if change.num]
     if not compared:
         return ()
     days = [
-        day(audit)
+        moments[audit]
         for audit, change in zip(timeline.audits[1:], timeline.changes, strict=True)
         if change.num_changed
     ]
@@ -60,11 +68,16 @@ def _chances(timeline: Timeline) -> tuple[str, ...]:
     alphas = [outcome.alpha for outcome in outcomes if outcome is not None]
     if len(alphas) < 2:
         return ()
+    bound = sum(alphas)
+    once = (
+        f"that at least one of {len(alphas)} does so of an innocent suspect has probability at "
+        f"most {bound:.3g}"
+        if bound < 1
+        else f"of {len(alphas)} audits of an innocent suspect one may well do so"
+    )
     return (
-        f"Each audit may wrongly say derived with its own probability ({_range(alphas)}): that at "
-        f"least one of {len(alphas)} does so of an innocent suspect has probability at most "
-        f"{min(1.0, sum(alphas)):.3g}. Audits of an unchanged model repeat one another's "
-        "errors and do not confirm one another.",
+        f"Each audit may wrongly say derived with its own probability ({_range(alphas)}): {once}. "
+        "Audits of an unchanged model repeat one another's errors and do not confirm one another.",
     )
 
 

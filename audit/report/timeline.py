@@ -9,7 +9,7 @@ from adapters.printable import json_text
 from audit.records.change import Change
 from audit.records.change_words import change_sentences
 from audit.records.timeline import DatedAudit, Timeline
-from audit.records.timeline_words import day, timeline_sentences
+from audit.records.timeline_words import begun, timeline_sentences
 from audit.report.page import page_style, page_template
 from audit.report.score_words import SCORE_WORDS
 
@@ -110,8 +110,10 @@ def render_html(timeline: Timeline) -> str:
         sentences=timeline_sentences(timeline),
         rows=rows,
         changes=[
-            (day(audit), change_sentences(change, alpha=audit.bundle.manifest.alpha))
-            for audit, change in zip(timeline.audits[1:], timeline.changes, strict=True)
+            (row[0], change_sentences(change, alpha=audit.bundle.manifest.alpha))
+            for row, audit, change in zip(
+                rows[1:], timeline.audits[1:], timeline.changes, strict=True
+            )
             if change.num_changed
         ],
         style=page_style(),
@@ -120,18 +122,18 @@ def render_html(timeline: Timeline) -> str:
 
 
 def timeline_rows(timeline: Timeline) -> list[tuple[str, ...]]:
-    """Return day, verdict, score, p, changed answers and record of each audit."""
+    """Return time, verdict, score, p, changed answers and record of each audit."""
     changes: list[Change | None] = [None, *timeline.changes]
     return [
         (
-            day(audit),
+            moment,
             NO_VERDICT if audit.verdict is None else audit.verdict.value,
             "-" if audit.score is None else f"{audit.score.value:z.3f}",
             _p_value(audit),
             "-" if change is None or not change.num else f"{change.num_changed} of {change.num}",
             audit.path.name,
         )
-        for audit, change in zip(timeline.audits, changes, strict=True)
+        for moment, audit, change in zip(begun(timeline), timeline.audits, changes, strict=True)
     ]
 
 

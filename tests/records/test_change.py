@@ -97,3 +97,13 @@ def test_one_file_is_one_model_whatever_it_answered(copy: Draft, innocent: Draft
     change = change_between(read(copy), read(innocent), audited_contents())
     assert change.sameness is Sameness.SAME_FILE
     assert f"{NUM_QUERIES} of {NUM_QUERIES + 8} answers differ" in words(change)
+
+
+def test_a_file_with_another_digest_is_called_another_file(copy: Draft, innocent: Draft) -> None:
+    suspect = copy.opening.suspect.model_copy(update={"digest": "0" * 64})
+    other = dataclasses.replace(copy, opening=copy.opening.model_copy(update={"suspect": suspect}))
+    same_answers = change_between(read(copy), read(other), audited_contents())
+    assert "which answers all of them like the earlier one" in words(same_answers)
+    others = change_between(read(innocent), read(other), audited_contents())
+    assert "It is another file, and answers otherwise." in words(others)
+    assert "whim" not in words(others)

@@ -119,3 +119,14 @@ def test_two_audits_are_not_compared_if_one_does_not_hold_or_is_about_another(
     other = run("record", "diff", months / "01.kinrecord", GOLDEN_RECORD, *options(months))
     assert other.returncode == 2
     assert "expected two audits of one suspect" in other.stderr
+
+
+def test_audits_of_one_day_are_told_apart_by_their_time(months: Path, tmp_path: Path) -> None:
+    draft = fixed_draft(audited_contents(), copy_rule)
+    for number in (1, 2):
+        write_dated(tmp_path, draft, number, days=0)
+    done = run("record", "timeline", tmp_path, *options(months), "--json")
+    # Both began in the same second: nothing tells them apart, and the finest time is shown.
+    assert "Derived since 2025-01-01 12:00:00 at the latest" in json.loads(done.stdout)["text"][0]
+    done = run("record", "timeline", tmp_path / "01.kinrecord", *options(months), "--json")
+    assert "Derived since 2025-01-01 at the latest" in json.loads(done.stdout)["text"][0]
