@@ -8,6 +8,7 @@ no advice then.
 import importlib.util
 
 _LIBRARIES = {
+    "bcrypt": ("bcrypt", "ssh"),
     "botocore": ("botocore", "aws"),
     "distributed": ("Dask distributed", "cluster"),
     "grpc": ("grpcio", "grpc"),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from adapters.printable import json_text, printable
+from audit.commands.comparing.record_diff import command as diff
+from audit.commands.comparing.timeline import command as timeline
 
 if TYPE_CHECKING:
     from audit.journal.journal import Journal
@@ -22,9 +24,16 @@ _journal_option = click.option(
 )
 
 
-@click.group("record", short_help="List, export and delete the audits of this machine.")
+@click.group("record", short_help="List, export, delete and compare audits.")
 def command() -> None:
-    """Work with the audits in the journal: every one is there from its first answer on."""
+    """Work with the audits in the journal, and with records made of them.
+
+    Every audit is in the journal from its first answer on.
+    """
+
+
+command.add_command(diff)
+command.add_command(timeline)
 
 
 @command.command("list")

@@ -21,10 +21,13 @@ def command() -> None:
 @click.option("--name", help="What to call it here; by default as the file.")
 def add(path: Path, name: str | None) -> None:
     """Trust KEY.pub from now on."""
+    from audit.signing.openssh import is_openssh_public_key, openssh_fingerprint
     from audit.signing.trusted_keys import trust_key
 
     kept = trust_key(path, name)
     click.echo(kept.key.key_id)
+    if is_openssh_public_key(path.read_bytes()):
+        click.echo(f"OpenSSH calls it {openssh_fingerprint(kept.key.raw)}", err=True)
     click.echo(
         f"trusted as {kept.path.stem}; compare the id above with what its holder tells you, by "
         "voice or on paper",

@@ -21,11 +21,11 @@ from audit.records.endpoint_identity import said, shown
 from audit.records.record import Record, read_record, seconds
 from audit.records.verify import LIMITS, Result, verify_record
 from audit.report.stronger import stronger
-from audit.report.two_steps import crafted_score
 from audit.report.words import Agreement, Words, words
 from audit.scores.evidence import QueryEvidence, shown_evidence
 from audit.signing.keys import Trust
 from audit.verdict.outcome import Outcome
+from audit.verdict.steps import crafted_score
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate

@@ -7,12 +7,15 @@ a figure follows its light and dark theme; shapes tell the same as colours. Text
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -45,6 +48,30 @@ _STYLE: dict[Any, Any] = {
     "ytick.labelcolor": _COLOURS["ink"],
     "legend.frameon": False,
 }
+
+
+_MARKERS = {
+    "derived": ("^", _COLOURS["derived"]),
+    "independent": ("o", _COLOURS["innocent"]),
+    "no copy": ("o", _COLOURS["innocent"]),
+}
+"""Shape and colour of a verdict; the others speak for nothing and are grey crosses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatedScore:
+    """An audit in a timeline's figure."""
+
+    time: float
+    """Unix time."""
+    verdict: str
+    value: float | None
+    """None where the audit has no such score."""
+    derived_above: float | None
+    independent_below: float | None
+    changed: float | None
+    """Share of the answers that changed since the audit before; None where none can be
+    compared."""
 
 
 def scores_figure(
@@ -222,6 +249,50 @@ def strata_figure(p_values: Mapping[str, float], *, alpha: float, alternative: s
         axes.set_xlim(0, 1.08)
         axes.set_xlabel(f"p-value (dotted line: the bundle's rate {alpha:g})")
         return _svg(figure, "strata", alternative)
+
+
+def timeline_figure(audits: Sequence[DatedScore], *, label: str, alternative: str) -> str:
+    """Draw scores between their thresholds over time, and below how many answers changed.
+
+    Args:
+        audits: The earliest first, at least one.
+        label: Of the scores' axis.
+        alternative: See `scores_figure`.
+
+    Returns:
+        One ``<svg>`` element.
+    """
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": "timeline"}):
+        figure = Figure(figsize=(_WIDTH_IN, 4.4), layout="constrained")
+        scores, changes = figure.subplots(2, sharex=True, height_ratios=[3, 1])
+        times = [datetime.fromtimestamp(audit.time, UTC) for audit in audits]
+        for limit in ("derived_above", "independent_below"):
+            known = [
+                (time, value)
+                for time, audit in zip(times, audits, strict=True)
+                if (value := getattr(audit, limit)) is not None
+            ]
+            if known:
+                # A dash for each audit: one that stopped early has thresholds of its own.
+                scores.plot(*zip(*known, strict=True), "_", markersize=16, color=_COLOURS["muted"])
+        for time, audit in zip(times, audits, strict=True):
+            if audit.value is not None:
+                marker, colour = _MARKERS.get(audit.verdict, ("x", _COLOURS["muted"]))
+                scores.plot([time], [audit.value], marker, markersize=9, color=colour)
+            if audit.changed is not None:
+                changes.vlines([time], 0, 100 * audit.changed, color=_COLOURS["ink"], linewidth=5)
+                changes.plot(
+                    [time], [100 * audit.changed], "o", markersize=4, color=_COLOURS["ink"]
+                )
+        scores.set_ylabel(label)
+        scores.margins(x=0.06, y=0.12)
+        changes.set_ylabel("changed, %")
+        changes.set_ylim(-6, 106)
+        locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
+        changes.xaxis.set_major_locator(locator)
+        formatter = ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call]
+        changes.xaxis.set_major_formatter(formatter)
+        return _svg(figure, "timeline", alternative)
 
 
 def _thresholds(draw: object, derived_above: float | None, independent_below: float | None) -> None:

@@ -4,7 +4,7 @@ Each step keeps the words that it has alone (`audit.report.words`, `audit.report
 here stands what only both together can say.
 """
 
-from audit.verdict.outcome import Outcome, ScoreOutcome, StepsOutcome, Verdict
+from audit.verdict.outcome import Outcome, StepsOutcome, Verdict
 
 HEADLINES = {
     "crafted queries": "The suspect answers like a copy of the source.",
@@ -21,15 +21,6 @@ WHAT_CAME_THEN = (
     "on: siblings of the source, trained in the same way but for the chance in it, stand beside it "
     "like the others in a line-up, and what learnt from its answers resembles it most, too."
 )
-
-
-def crafted_score(outcome: Outcome) -> ScoreOutcome:
-    """Return the score of step one, or the only one that decides."""
-    steps = outcome.steps
-    return next(
-        (one for one in outcome.scores if steps is not None and one.name == steps.crafted),
-        outcome.scores[0],
-    )
 
 
 def step_level(outcome: Outcome, score: str) -> float:

@@ -6,27 +6,24 @@ bundle and version. Markdown, JSON and JUnit say the same with less.
 
 import json
 import xml.etree.ElementTree as ElementTree
-from functools import cache
-from importlib import resources
-from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from adapters.printable import json_text, printable
+from adapters.printable import json_text
 from audit.records.against_bundle import record_rule
 from audit.records.record import State
 from audit.report.data import ReportData
+from audit.report.page import page_style, page_template, shown
 from audit.report.score_words import SCORE_WORDS
-from audit.report.two_steps import crafted_score
 from audit.report.weights_sureness import layer_rows
 from audit.scores.comparison import compare
 from audit.verdict.early_stop import path_boundaries
 from audit.verdict.line_up import race_of
 from audit.verdict.line_up_outcome import LineUpOutcome
 from audit.verdict.outcome import ScoreOutcome, Verdict
+from audit.verdict.steps import crafted_score
 
 SCHEMA_VERSION = 2
 """Of the JSON document."""
@@ -34,7 +31,8 @@ SCHEMA_VERSION = 2
 
 def render_html(data: ReportData) -> str:
     """Return the report as one HTML file."""
-    return _template().render(
+    return page_template("report.html.j2").render(
+        style=page_style(),
         data=data,
         opening=data.record.opening,
         manifest=data.record.opening.bundle.manifest,
@@ -114,19 +112,19 @@ def render_junit(data: ReportData) -> str:
     case = ElementTree.SubElement(
         suite,
         "testcase",
-        classname=_shown(record.opening.bundle.manifest.model_name),
-        name=_shown(record.opening.suspect.name),
+        classname=shown(record.opening.bundle.manifest.model_name),
+        name=shown(record.opening.suspect.name),
     )
     text = data.outcome.text if data.outcome else data.words.headline
     counts = {"failures": "0", "errors": "0", "skipped": "0"}
     if verdict == Verdict.DERIVED:
-        ElementTree.SubElement(case, "failure", type="derived", message=_shown(text))
+        ElementTree.SubElement(case, "failure", type="derived", message=shown(text))
         counts["failures"] = "1"
     elif verdict == Verdict.NOT_COMPARABLE:
-        ElementTree.SubElement(case, "error", type="not comparable", message=_shown(text))
+        ElementTree.SubElement(case, "error", type="not comparable", message=shown(text))
         counts["errors"] = "1"
     elif verdict not in (Verdict.INDEPENDENT, Verdict.NO_COPY):
-        ElementTree.SubElement(case, "skipped", message=_shown(f"{verdict}: {text}"))
+        ElementTree.SubElement(case, "skipped", message=shown(f"{verdict}: {text}"))
         counts["skipped"] = "1"
     suite.attrib.update(counts)
     suites = ElementTree.Element("testsuites")
@@ -193,7 +191,7 @@ def _figures(data: ReportData) -> dict[str, Markup]:
         alpha = data.record.opening.bundle.manifest.alpha
         told = ", ".join(f"{name} {value:.3g}" for name, value in score.strata.items())
         figures["strata"] = strata_figure(
-            {_shown(name): value for name, value in score.strata.items()},
+            {shown(name): value for name, value in score.strata.items()},
             alpha=alpha,
             alternative=f"P-value by kind of innocent models: {told}.",
         )
@@ -222,7 +220,7 @@ def _groups(data: ReportData, score: ScoreOutcome) -> tuple[dict[str, list[float
     pairs = found.by_model(data.bundle)
     kinds = sorted({(model.role != "innocent", model.stratum) for model, _ in pairs})
     groups = {
-        f"{'derived' if is_derived else 'innocent'}: {_shown(stratum)}": [
+        f"{'derived' if is_derived else 'innocent'}: {shown(stratum)}": [
             value
             for model, value in pairs
             if (model.role != "innocent", model.stratum) == (is_derived, stratum)
@@ -294,25 +292,5 @@ def _score_row(score: ScoreOutcome) -> str:
 
 
 def _md(text: str) -> str:
-    escaped = _shown(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    escaped = shown(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
     return str(escaped)
-
-
-def _shown(value: Any) -> Any:
-    """Let no control character or change of text direction through; marked-up text is ours."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return printable(value, allowed="\xa0")
-
-
-@cache
-def _template() -> Template:
-    source = resources.files("audit.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-    return environment.from_string(source)

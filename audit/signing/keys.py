@@ -1,11 +1,13 @@
 """Keys: Ed25519 pairs, their files, and whom we trust. Private keys are read and written here only.
 
 A key id is SHA-256 in hex of the 32 raw public bytes. Private keys are PEM PKCS#8 files that only
-their owner may read, public keys PEM files (RFC 8410). A private key never leaves this file but to
-the signer, and no message shows any of it.
+their owner may read, public keys PEM files (RFC 8410); both may also be OpenSSH's
+(`audit.signing.openssh`). A private key never leaves this file but to the signer, and no message
+shows any of it.
 """
 
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from audit.errors import AuditError, UntrustedKeyError
 from audit.signing.canonical import sha256_hex
+from audit.signing.openssh import (
+    is_openssh_private_key,
+    is_openssh_public_key,
+    load_openssh_private_key,
+    load_openssh_public_key,
+)
 
 MAX_KEY_BYTES = 64 * 2**10
 """Largest key file that is read."""
@@ -51,15 +59,21 @@ class PublicKey:
 
     @classmethod
     def from_pem(cls, pem: bytes) -> "PublicKey":
-        """Parse a ``.pub`` file.
+        """Parse a ``.pub`` file, OpenSSH's line among them.
 
         Raises:
-            AuditError: Not an Ed25519 public key in PEM.
+            AuditError: Not an Ed25519 public key in PEM or of OpenSSH.
         """
         try:
-            key = load_pem_public_key(pem)
+            key = (
+                load_openssh_public_key(pem)
+                if is_openssh_public_key(pem)
+                else load_pem_public_key(pem)
+            )
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise AuditError("key: expected an Ed25519 public key in PEM, got none") from error
+            raise AuditError(
+                "key: expected an Ed25519 public key in PEM or OpenSSH's format, got none"
+            ) from error
         if not isinstance(key, Ed25519PublicKey):
             raise AuditError("key: expected an Ed25519 public key, got one of another kind")
         return cls(raw=key.public_bytes_raw())
@@ -85,11 +99,14 @@ class PrivateKey:
 
     @classmethod
     def from_pem(cls, pem: bytes, passphrase: str | None) -> "PrivateKey":
-        """Parse a private key file.
+        """Parse a private key file, PKCS#8 or OpenSSH's.
 
         Raises:
-            AuditError: Not an Ed25519 private key in PEM, or the passphrase does not open it.
+            AuditError: Not an Ed25519 private key, the passphrase does not open it, or a library
+                is missing that would.
         """
+        if is_openssh_private_key(pem):
+            return cls(load_openssh_private_key(pem, passphrase))
         # The library refuses a passphrase that a key does not need; PKCS#8 says in its first line
         # which one that is.
         is_encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in pem
@@ -168,7 +185,7 @@ def load_private_key(path: Path, passphrase: str | None = None) -> PrivateKey:
     """Read a private key.
 
     Args:
-        path: PEM file.
+        path: PEM file, PKCS#8 or OpenSSH's.
         passphrase: Needed if the key is encrypted, unused if not.
 
     Raises:
@@ -176,10 +193,11 @@ def load_private_key(path: Path, passphrase: str | None = None) -> PrivateKey:
             that others may read.
     """
     try:
-        key = PrivateKey.from_pem(_read(path), passphrase)
+        data, mode = _read(path)
+        key = PrivateKey.from_pem(data, passphrase)
     except AuditError as error:
         raise AuditError(f"{error} ({path})") from error
-    _require_secrecy(path)
+    _require_secrecy(path, mode)
     return key
 
 
@@ -190,7 +208,7 @@ def load_public_key(path: Path) -> PublicKey:
         AuditError: No such file, or no Ed25519 public key.
     """
     try:
-        return PublicKey.from_pem(_read(path))
+        return PublicKey.from_pem(_read(path)[0])
     except AuditError as error:
         raise AuditError(f"{error} ({path})") from error
 
@@ -216,27 +234,26 @@ def load_trust(paths: Iterable[Path], folder: Path | None = None) -> Trust:
     return Trust(keys=tuple(dict.fromkeys(load_public_key(file) for file in files)))
 
 
-def _require_secrecy(path: Path) -> None:
+def _require_secrecy(path: Path, mode: int) -> None:
     """Refuse a private key that others may read, as ssh does: its signatures prove nothing."""
-    if os.name != "posix":
-        return
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
+    if os.name == "posix" and mode & 0o077:
         raise AuditError(
-            f"key: others may read {path} (mode {mode:04o}); chmod 600 it, and make a new one if "
-            "others had access"
+            f"key: others may read {path} (mode {mode:04o}); run chmod 600 "
+            f"{shlex.quote(str(path))} and make a new key if others had access"
         )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, int]:
+    """Return a file's bytes and its permissions, both of the file that was opened."""
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
             data = file.read(MAX_KEY_BYTES + 1)
     except OSError as error:
         raise AuditError(f"key: cannot be read: {error.strerror}") from error
     if len(data) > MAX_KEY_BYTES:
         raise AuditError(f"key: expected at most {MAX_KEY_BYTES} bytes, got more")
-    return data
+    return data, mode
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

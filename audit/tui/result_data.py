@@ -15,7 +15,6 @@ from audit.records.against_bundle import record_rule
 from audit.records.from_journal import draft_record, unsigned_preview
 from audit.records.record import Record, State
 from audit.report.data import agreement_of, facts_of
-from audit.report.two_steps import crafted_score
 from audit.report.words import Words, words
 from audit.scores.comparison import compare
 from audit.scores.evidence import QueryEvidence, query_evidence, shown_evidence
@@ -28,6 +27,7 @@ from audit.verdict.early_stop import path_boundaries
 from audit.verdict.line_up import race_of
 from audit.verdict.line_up_race import LineUpRace
 from audit.verdict.outcome import Outcome, ScoreOutcome, Verdict
+from audit.verdict.steps import crafted_score
 
 
 @dataclass(frozen=True, kw_only=True)

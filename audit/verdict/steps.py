@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from audit.bundle.manifest import Steps
-from audit.verdict.outcome import ScoreOutcome, StepsOutcome, Verdict
+from audit.verdict.outcome import Outcome, ScoreOutcome, StepsOutcome, Verdict
 
 COPY = "answers like a copy"
 LEARNT = "learnt from this model's answers or weights"
@@ -105,3 +105,12 @@ def _open_or_clear(crafted: ScoreOutcome, line_up: ScoreOutcome) -> str:
     if no_student:
         return "The line-up shows no sign of derivation, but the crafted queries do not clear it."
     return "Neither step decides."
+
+
+def crafted_score(outcome: Outcome) -> ScoreOutcome:
+    """Return the score of step one, or the only one that decides."""
+    steps = outcome.steps
+    return next(
+        (one for one in outcome.scores if steps is not None and one.name == steps.crafted),
+        outcome.scores[0],
+    )

@@ -12,7 +12,13 @@ import pytest
 from worlds.bundle_builder import OWNER_KEY
 from worlds.hostile_names import ALL, KINDS, steering
 from worlds.many_commands import run_many
-from worlds.record_builder import AUDITOR_KEY, audited_contents, copy_rule, innocent_rule
+from worlds.record_builder import (
+    AUDITOR_KEY,
+    GOLDEN_BUNDLE,
+    audited_contents,
+    copy_rule,
+    innocent_rule,
+)
 from worlds.screens.ui_desk import answering_model
 from worlds.servers.vendor_server import Vendor, vendor
 
@@ -165,6 +171,9 @@ def everything(place: Place) -> list[list[str]]:
         *(["report", record, "--bundle", bundle, *trust, "--format", form]
           for form in ("html", "md", "json", "junit")),
         ["report", record, *trust, "-o", file(".html")],
+        ["record", "diff", record, record, "--bundle", bundle, *trust],
+        ["record", "timeline", str(place.folder), "--bundle", bundle, *trust, "-o", file("t.html")],
+        ["bundle", "diff", bundle, str(GOLDEN_BUNDLE), *trust],
         ["endpoint", "new", "generic", "--bundle", bundle, *trust],
         ["endpoint", "new", "vertex", "--bundle", bundle, *trust, "-o", file("new.toml")],
         ["endpoint", "check", endpoint, "--bundle", bundle, *trust, "--infer-classes"],

@@ -15,7 +15,7 @@ def test_every_command_and_option_in_the_readme_exists() -> None:
     assert len(commands) >= 8
     for command in commands:
         name, *words = command.replace("\\\n", " ").split()[1:]
-        group = words[:1] if name == "endpoint" else []
+        group = words[:1] if name in ("endpoint", "record") else []
         help_text = run(name, *group, "--help").stdout
         for option in (word for word in words if word.startswith("-")):
             assert re.search(rf"(^|[\s,]){re.escape(option)}\b", help_text), f"{name} {option}"

@@ -1,0 +1,1 @@
+"""Kinprint's commands that lay bundles or records side by side."""
