@@ -116,6 +116,8 @@ def test_ctrl_c_tells_the_command_that_goes_on(tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
             text=True,
+            # A shell lets what it starts in the background ignore Ctrl-C, this test included.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         asked.wait()
         os.kill(process.pid, signal.SIGINT)
