@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from adapters.printable import printable
 from adapters.strict_model import FrozenModel
@@ -39,6 +39,11 @@ Given = str | float | tuple[str, ...]
 """A value as the command line takes it."""
 
 
+def _as_many(given: object) -> object:
+    """Take one key for a list of one."""
+    return (given,) if isinstance(given, str) else given
+
+
 class Settings(FrozenModel):
     """A ``kinprint.toml``; its names are those of the options."""
 
@@ -46,7 +51,7 @@ class Settings(FrozenModel):
 
     bundle: str | None = None
     """Bundle that is asked with."""
-    trust: tuple[str, ...] = ()
+    trust: Annotated[tuple[str, ...], BeforeValidator(_as_many)] = ()
     """Public keys that may have signed."""
     journal: str | None = None
     """Where answers go, and where answers that were paid for are found."""

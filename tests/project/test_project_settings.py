@@ -52,6 +52,14 @@ def test_an_allowed_project_counts_from_the_folders_below_it(folder: Path) -> No
     assert not is_trusted()
 
 
+def test_one_key_needs_no_list(folder: Path) -> None:
+    (folder / "kinprint.toml").write_text('trust = "owner.pub"\n')
+    assert run("config", "allow").returncode == 0
+    assert is_trusted()
+    (folder / "owner.pub").write_bytes(b"another key")
+    assert not is_trusted()
+
+
 @pytest.mark.parametrize("changed", ["kinprint.toml", "owner.pub"])
 def test_what_was_allowed_counts_no_more_once_a_byte_changed(folder: Path, changed: str) -> None:
     assert run("config", "allow").returncode == 0
