@@ -16,8 +16,9 @@ from worlds.screens.terminal import Terminal
 from worlds.tiny_world import TinyWorld, copied_tiny_world
 
 SLOWEST = (
-    *("test_arena.py", "test_demo.py", "test_servers.py", "test_ranks.py", "test_ui_live.py"),
-    *("test_references.py", "test_ui_snapshots.py", "test_cli_craft.py", "test_sweep_cluster.py"),
+    *("test_arena.py", "test_demo.py", "test_start_guide.py", "test_servers.py"),
+    *("test_hostile_names.py", "test_ranks.py", "test_ui_live.py", "test_references.py"),
+    *("test_ui_snapshots.py", "test_cli_craft.py", "test_sweep_cluster.py"),
     *("test_cluster_workers.py", "test_cli_audit.py", "test_ui_audit.py", "test_ui_home.py"),
     *("test_sweep_processes.py", "test_onnx_reading.py", "test_http_endpoint.py"),
 )
