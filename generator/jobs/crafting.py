@@ -111,6 +111,8 @@ def read_job(config_path: Path | None, options: Mapping[str, Any]) -> CraftJob:
         job = CraftJob(**fields)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:  # fields that do not fit each other, and are named
+            raise GenerationError(str(first["ctx"]["error"])) from error
         name, *deeper = map(str, first["loc"])
         field = ".".join((_OPTIONS.get(name, name), *deeper))
         if first["type"] == "extra_forbidden":

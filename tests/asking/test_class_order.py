@@ -131,7 +131,9 @@ def test_a_suspect_that_answers_queries_at_random_is_not_called_independent() ->
     # one third are the innocents' answers, one third the derived models': chance of three classes
     assert outcome.verdict is Verdict.INCONCLUSIVE
     assert outcome.scores[0].is_evasive
-    assert "seems to notice queries" in outcome.text
+    assert "agree with those of other models no more than chance would" in outcome.text
+    # No answer changed when it was repeated: nobody is accused of dice.
+    assert "seems to notice queries" not in outcome.text
 
 
 def test_an_innocents_answers_are_not_evasive() -> None:

@@ -90,7 +90,7 @@ def test_the_suspect_file_opens_the_model_as_it_was_found(model: Path, tmp_path:
     arguments = ("--onnx", model, "--bundle", GOLDEN, "--trust", GOLDEN_PUBLIC_KEY, "--out", out)
     result = probe(*arguments)
     assert result.exit_code == 0, result.output
-    assert "kinprint audit --suspect" in result.stderr
+    assert f"kinprint audit {GOLDEN} --suspect {out}" in result.stderr
     assert "# The images cannot tell it from " in out.read_text()
     with open_suspect_file(out, num_classes=4) as suspect:
         answer = suspect.predict(small_arrays().controls)
